@@ -1,0 +1,26 @@
+# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+"""The registry nodes of the ``mmmaskany`` scope.
+
+Every node hangs directly below MMEngine's root registry, not below one of the hosts: so ``type='mmmaskany.X'``
+resolves alike from the ``mmpretrain``, ``mmdet`` and ``mmseg`` scopes.
+"""
+
+from mmengine.registry import DATA_SAMPLERS as MMENGINE_DATA_SAMPLERS
+from mmengine.registry import DATASETS as MMENGINE_DATASETS
+from mmengine.registry import HOOKS as MMENGINE_HOOKS
+from mmengine.registry import MODELS as MMENGINE_MODELS
+from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
+from mmengine.registry import Registry
+
+#: Backbones, necks, heads, data preprocessors, and the patterns and fills of :mod:`mmmaskany.masking`.
+MODELS = Registry('model', parent=MMENGINE_MODELS, scope='mmmaskany', locations=['mmmaskany.models'])
+#: Data transforms.
+TRANSFORMS = Registry('transform', parent=MMENGINE_TRANSFORMS, scope='mmmaskany', locations=['mmmaskany.datasets'])
+#: Dataset wrappers.
+DATASETS = Registry('dataset', parent=MMENGINE_DATASETS, scope='mmmaskany', locations=['mmmaskany.datasets'])
+#: Sampler wrappers.
+DATA_SAMPLERS = Registry(
+    'data sampler', parent=MMENGINE_DATA_SAMPLERS, scope='mmmaskany', locations=['mmmaskany.datasets']
+)
+#: Training hooks.
+HOOKS = Registry('hook', parent=MMENGINE_HOOKS, scope='mmmaskany', locations=['mmmaskany.engine'])
