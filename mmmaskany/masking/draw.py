@@ -1,0 +1,127 @@
+# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+"""The draw: which cells of a batch are masked, and where each cell of the reused view comes from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Cells:
+    """A pattern's own cells: equal rectangles per sample, in the order in which the canvas holds them.
+
+    All lengths are in cells of the base grid. A sample's canvas is ``rows x cols`` of its rectangles, row-major;
+    only the first ``count`` of them exist. Entries of ``top`` and ``left`` from ``count`` on mean nothing.
+
+    Args:
+        top (Tensor): First base row of each rectangle, long ``(B, T)``.
+        left (Tensor): First base column of each rectangle, long ``(B, T)``.
+        height (Tensor): Base rows of one rectangle, long ``(B,)``.
+        width (Tensor): Base columns of one rectangle, long ``(B,)``.
+        rows (Tensor): Rectangles in a column of the canvas, long ``(B,)``.
+        cols (Tensor): Rectangles in a row of the canvas, long ``(B,)``.
+        count (Tensor): Rectangles that are masked, long ``(B,)``.
+    """
+
+    top: Tensor
+    left: Tensor
+    height: Tensor
+    width: Tensor
+    rows: Tensor
+    cols: Tensor
+    count: Tensor
+
+    def source(self, canvas: tuple[int, int], cols: int) -> Tensor:
+        """Refine the rectangles to the base grid.
+
+        Args:
+            canvas (tuple[int, int]): Base rows and columns of the canvas; the largest over the batch.
+            cols (int): Columns of the image's base grid.
+
+        Returns:
+            Tensor: For each base cell of the canvas the flat index ``row * cols + col`` of the base cell of the
+            image that it shows, -1 where it shows none; long ``(B, *canvas)``.
+        """
+        device = self.top.device
+        i = torch.arange(canvas[0], device=device).view(1, -1, 1)
+        j = torch.arange(canvas[1], device=device).view(1, 1, -1)
+        height, width, n, m, count = (
+            v.view(-1, 1, 1) for v in (self.height, self.width, self.rows, self.cols, self.count)
+        )
+        own_i, own_j = i // height, j // width
+        rank = own_i * m + own_j
+        exists = (own_i < n) & (own_j < m) & (rank < count)
+        rank = rank.clamp(max=self.top.shape[1] - 1).flatten(1)
+        top = self.top.gather(1, rank).view_as(exists)
+        left = self.left.gather(1, rank).view_as(exists)
+        source = (top + i - own_i * height) * cols + left + j - own_j * width
+        return torch.where(exists, source, -1)
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One random draw for a batch, as small tensors on one base grid.
+
+    The base grid covers the top left ``rows * base x cols * base`` pixels of the image; the few pixels beyond it,
+    where the size does not divide, are never masked.
+
+    Args:
+        mask (Tensor): Which base cells are masked, bool ``(B, rows, cols)``, True = masked.
+        masked (Tensor): Which samples are masked at all, bool ``(B,)``.
+        base (int): Side of a base cell in pixels.
+        source (Tensor | None): Which base cell of the image each base cell of the canvas shows, as the flat index
+            ``row * cols + col``, -1 = empty; long ``(B, canvas rows, canvas cols)``. None for a pattern that does
+            not feed the reused view. Defaults to None.
+    """
+
+    mask: Tensor
+    masked: Tensor
+    base: int
+    source: Tensor | None = None
+
+    @classmethod
+    def from_source(cls, source: Tensor, rows: int, cols: int, base: int, reuse: bool = True) -> Draw:
+        """Make the draw of a batch in which every sample is masked, from its source map."""
+        index = torch.where(source < 0, rows * cols, source).flatten(1)
+        mask = torch.zeros(len(source), rows * cols + 1, dtype=torch.bool, device=source.device)
+        mask = mask.scatter(1, index, True)[:, :-1].unflatten(1, (rows, cols))
+        masked = torch.ones(len(source), dtype=torch.bool, device=source.device)
+        return cls(mask, masked, base, source if reuse else None)
+
+    @property
+    def ratio(self) -> Tensor:
+        """Share of the base grid that is masked in each sample, float ``(B,)``."""
+        return self.mask.flatten(1).float().mean(1)
+
+    def pixel_mask(self, height: int, width: int) -> Tensor:
+        """Refine the mask to pixels.
+
+        Args:
+            height (int): Image height in pixels.
+            width (int): Image width in pixels.
+
+        Returns:
+            Tensor: bool ``(B, 1, H, W)``, True = masked.
+
+        Raises:
+            ValueError: If the base grid is not the one that covers ``height x width``.
+        """
+        rows, cols = self.mask.shape[1:]
+        if (height // self.base, width // self.base) != (rows, cols):
+            raise ValueError(
+                f'the draw was made for images of {rows} x {cols} cells of {self.base} px, '
+                f'but got images of {height} x {width} px'
+            )
+        mask = to_pixels(self.mask, self.base)
+        return F.pad(mask, (0, width - cols * self.base, 0, height - rows * self.base))
+
+
+def to_pixels(cells: Tensor, base: int) -> Tensor:
+    """Repeat each cell over its pixels: ``(B, rows, cols)`` to ``(B, 1, rows * base, cols * base)``."""
+    batch, rows, cols = cells.shape
+    cells = cells[:, :, None, :, None].expand(-1, -1, base, -1, base)
+    return cells.reshape(batch, 1, rows * base, cols * base)

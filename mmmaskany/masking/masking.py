@@ -1,0 +1,100 @@
+# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+"""Masking: pattern, fill and recompose in one step, from a batch of images to its two views."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor, nn
+
+from .draw import Draw
+from .fills import ConstantFill, Fill
+from .patterns import MixturePattern, Pattern
+from .recompose import recompose
+
+
+class Views(NamedTuple):
+    """The two images that a network with two stems sees, and the draw they were made with.
+
+    Args:
+        visible (Tensor): The images with their masked regions filled, ``(B, C, H, W)``.
+        reused (Tensor): The recomposed masked regions, about half the size, ``(B, C, h, w)``.
+        draw (Draw): Which cells were masked.
+    """
+
+    visible: Tensor
+    reused: Tensor
+    draw: Draw
+
+
+def half_size(images: Tensor) -> Tensor:
+    """Resize images to half their size, rounded up: what the reused stem sees of an unmasked image.
+
+    Args:
+        images (Tensor): Floating point images, ``(B, C, H, W)``.
+
+    Returns:
+        Tensor: ``(B, C, ceil(H / 2), ceil(W / 2))``; for even sizes the mean of each 2 x 2 pixels.
+    """
+    height, width = images.shape[-2:]
+    return resize(images, ((height + 1) // 2, (width + 1) // 2))
+
+
+def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize images bilinearly, or return them as they are where the size is right."""
+    if tuple(images.shape[-2:]) == tuple(size):
+        return images
+    return F.interpolate(images, size=size, mode='bilinear', align_corners=False)
+
+
+class Masking(nn.Module):
+    """Masks a batch of images and recomposes what was masked (MaskAnyNet, arXiv 2511.12480, Figure 2).
+
+    Args:
+        pattern (Pattern | MixturePattern): Where to mask.
+        fill (Fill | None): What stays in the visible image; None is :class:`ConstantFill` of 0. Defaults to None.
+        reuse (bool): Whether the reused view shows the masked regions. False is the ablation of it: the same
+            masks, but what they hide is lost, and the reused view is the visible image at half size.
+            Defaults to True.
+
+    Shape:
+        - input: floating point images ``(B, C, H, W)``; never modified.
+        - output: :class:`Views`. The reused view of a masked sample is its canvas, of another one the whole image,
+          both at half size.
+
+    Raises:
+        TypeError: If pattern or fill are no such things.
+        ValueError: If ``reuse`` is asked of a pattern without ``scale``.
+    """
+
+    def __init__(self, pattern: Pattern | MixturePattern, fill: Fill | None = None, reuse: bool = True) -> None:
+        super().__init__()
+        fill = ConstantFill() if fill is None else fill
+        if not isinstance(pattern, (Pattern, MixturePattern)):
+            raise TypeError(f'pattern must be a Pattern or MixturePattern, but got {type(pattern).__name__}')
+        if not isinstance(fill, Fill):
+            raise TypeError(f'fill must be a Fill, but got {type(fill).__name__}')
+        if reuse and pattern.scale is None:
+            raise ValueError(
+                f'the reused view needs a pattern with a `scale`, but got {pattern}; give a scale, or reuse=False'
+            )
+        self.pattern = pattern
+        self.fill = fill
+        self.reuse = reuse
+
+    def forward(self, images: Tensor, draw: Draw | None = None, generator: Generator | None = None) -> Views:
+        """Make both views; ``draw`` replays an earlier draw, else one is drawn on the images' device."""
+        height, width = images.shape[-2:]
+        if draw is None:
+            draw = self.pattern.draw(len(images), height, width, generator, images.device)
+        visible = self.fill(images, draw.pixel_mask(height, width))
+        if not self.reuse:
+            return Views(visible, half_size(visible), draw)
+        whole = half_size(images)
+        canvas = resize(recompose(images, draw), whole.shape[-2:])
+        return Views(visible, torch.where(draw.masked.view(-1, 1, 1, 1), canvas, whole), draw)
+
+    def extra_repr(self) -> str:
+        return f'pattern={self.pattern}, reuse={self.reuse}'

@@ -1,0 +1,452 @@
+# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+"""Patterns: where to mask.
+
+Every pattern masks equal rectangles, its own cells. A subclass says which sizes they may have in an image
+(:meth:`Pattern.layouts`) and where they lie (:meth:`Pattern.place`); counting them, refining them to the base grid
+and packing them on the canvas is the same for all.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Generator, Tensor
+
+from .draw import Cells, Draw
+
+
+class Layout(NamedTuple):
+    """What a pattern makes of one image size with one of its cell sizes; plain ints, or long ``(B,)``."""
+
+    height: int | Tensor  # of an own cell, in base cells
+    width: int | Tensor
+    grid_rows: int | Tensor  # own cells in the image
+    grid_cols: int | Tensor
+    rows: int | Tensor  # own cells on the canvas
+    cols: int | Tensor
+    count: int | Tensor  # own cells that are masked
+
+
+class Pattern:
+    """Base of the patterns.
+
+    Args:
+        scale (float | None): Side of the reused view as a share of the image's, in (0, 1). The canvas holds
+            ``round(scale * rows) x round(scale * cols)`` of the pattern's own cells and exactly these are masked:
+            0.5 masks a quarter of the image. Defaults to None.
+        ratio (float | None): Share of the own cells that is masked, in (0, 1), for use without the reused view;
+            exactly ``round(ratio * cells)`` of them. Give either ``scale`` or ``ratio``. Defaults to None.
+        cell (int | Sequence[int]): Side of an own cell in pixels, a multiple of ``base``; of several, one is drawn
+            per sample.
+        base (int): Side of a cell of the base grid in pixels; 4 suits 224 px, 1 suits 32 px. Defaults to 4.
+
+    Raises:
+        TypeError: If a size is not a whole number.
+        ValueError: If not exactly one of ``scale`` and ``ratio`` is given, one is outside (0, 1), or ``cell`` is not
+            a positive multiple of ``base``.
+    """
+
+    def __init__(self, scale: float | None, ratio: float | None, cell: int | Sequence[int], base: int = 4) -> None:
+        if (scale is None) == (ratio is None):
+            raise ValueError(f'give either `scale` or `ratio`, but got scale={scale} and ratio={ratio}')
+        for name, share in (('scale', scale), ('ratio', ratio)):
+            if share is not None and not 0 < share < 1:
+                raise ValueError(f'{name} must be in (0, 1), but got {share}')
+        sizes = (cell,) if isinstance(cell, int) else tuple(cell)
+        for size in (base, *sizes):
+            if not isinstance(size, int):
+                raise TypeError(f'cell and base must be whole numbers of pixels, but got {size!r}')
+        if base < 1 or not sizes or any(size < 1 or size % base for size in sizes):
+            raise ValueError(f'cell sizes must be positive multiples of base={base} px, but got {cell}')
+        self.scale = scale
+        self.ratio = ratio
+        self.cell = sizes
+        self.base = base
+        self._layouts: dict[tuple, tuple[Layout, Tensor]] = {}
+
+    def __repr__(self) -> str:
+        share = f'ratio={self.ratio}' if self.scale is None else f'scale={self.scale}'
+        return f'{type(self).__name__}({share}, cell={list(self.cell)}, base={self.base})'
+
+    # ------------------------------------------------------------------ what a subclass says
+
+    def cell_sizes(self) -> list[tuple[int, int]]:
+        """Return the sizes (height, width) that an own cell may have, in base cells."""
+        return [(size // self.base, size // self.base) for size in self.cell]
+
+    def place(self, layout: Layout, largest: Layout, generator: Generator | None) -> tuple[Tensor, Tensor]:
+        """Draw where the own cells lie.
+
+        Args:
+            layout (Layout): What holds for each sample, long ``(B,)``.
+            largest (Layout): The maximum of each entry over the cell sizes, ints.
+            generator (Generator | None): Source of random numbers; None is the global one of the device.
+
+        Returns:
+            tuple[Tensor, Tensor]: First base row and column of each own cell in canvas order, long
+            ``(B, largest.count)``.
+        """
+        raise NotImplementedError
+
+    # ------------------------------------------------------------------ what is the same for all
+
+    def layouts(self, rows: int, cols: int) -> list[Layout]:
+        """Lay the pattern out on a base grid of ``rows x cols``, once for each cell size."""
+        layouts = []
+        for height, width in self.cell_sizes():
+            grid = rows // height, cols // width
+            if self.ratio is None:
+                n, m = (_round(self.scale * length) for length in grid)
+                count = n * m
+            else:
+                count = _round(self.ratio * grid[0] * grid[1])
+                n = max(1, min(grid[0], math.ceil(math.sqrt(self.ratio) * grid[0])))
+                m = math.ceil(count / n)
+            if not 0 < count < grid[0] * grid[1]:
+                share = f'scale={self.scale}' if self.ratio is None else f'ratio={self.ratio}'
+                raise ValueError(
+                    f'{type(self).__name__} with {share} must mask at least one cell and leave one, but an image of '
+                    f'{rows * self.base} x {cols * self.base} px has {grid[0]} x {grid[1]} cells of '
+                    f'{height * self.base} x {width * self.base} px, of which it would mask {count}: take a larger '
+                    f'image or smaller cells'
+                )
+            layouts.append(Layout(height, width, *grid, n, m, count))
+        return layouts
+
+    def canvas(self, height: int, width: int) -> tuple[int, int]:
+        """Return the size of the canvas in base cells for images of ``height x width`` px."""
+        layouts = self.layouts(height // self.base, width // self.base)
+        return max(v.rows * v.height for v in layouts), max(v.cols * v.width for v in layouts)
+
+    def cells(
+        self,
+        batch: int,
+        height: int,
+        width: int,
+        generator: Generator | None = None,
+        device: torch.device | str | None = None,
+    ) -> Cells:
+        """Draw the own cells of a batch, in canvas order.
+
+        Args:
+            batch (int): Number of images.
+            height (int): Image height in pixels.
+            width (int): Image width in pixels.
+            generator (Generator | None): Source of random numbers; None is the global one of the device.
+            device (torch.device | str | None): Where to draw; None is the generator's device, or the CPU.
+
+        Returns:
+            Cells: The rectangles of each sample.
+
+        Raises:
+            ValueError: If the image is too small for the cells.
+        """
+        if device is None and generator is not None:
+            device = generator.device
+        key = (height, width, device)
+        if key not in self._layouts:
+            layouts = self.layouts(height // self.base, width // self.base)
+            largest = Layout(*map(max, zip(*layouts, strict=True)))
+            self._layouts[key] = largest, torch.tensor(layouts, device=device)
+        largest, table = self._layouts[key]
+        if len(table) == 1:
+            chosen = table.expand(batch, -1)
+        else:
+            chosen = table[torch.randint(len(table), (batch,), generator=generator, device=device)]
+        layout = Layout(*chosen.unbind(1))
+        top, left = self.place(layout, largest, generator)
+        return Cells(top, left, layout.height, layout.width, layout.rows, layout.cols, layout.count)
+
+    def draw(
+        self,
+        batch: int,
+        height: int,
+        width: int,
+        generator: Generator | None = None,
+        device: torch.device | str | None = None,
+    ) -> Draw:
+        """Draw which cells of a batch are masked; arguments and errors as in :meth:`cells`.
+
+        Returns:
+            Draw: Mask, masked samples and, for a pattern with ``scale``, the source map.
+        """
+        cells = self.cells(batch, height, width, generator, device)
+        rows, cols = height // self.base, width // self.base
+        source = cells.source(self.canvas(height, width), cols)
+        return Draw.from_source(source, rows, cols, self.base, reuse=self.scale is not None)
+
+    def pick(self, generator: Generator | None = None) -> Pattern | None:
+        """Draw which pattern masks one sample: this one, whatever the generator."""
+        return self
+
+
+class PatchPattern(Pattern):
+    """One rectangle at a uniform position (MaskAnyNet's "single patch"; without reuse, Cutout).
+
+    Its own cell is the base cell: with ``scale`` the rectangle is ``round(scale * rows) x round(scale * cols)``
+    base cells, with ``ratio`` it has the image's proportions and its last row may be incomplete.
+
+    Args:
+        scale (float | None): See :class:`Pattern`. Defaults to None.
+        ratio (float | None): See :class:`Pattern`. Defaults to None.
+        base (int): Side of a base cell in pixels. Defaults to 4.
+
+    Example:
+        >>> draw = PatchPattern(scale=0.5, base=1).draw(batch=2, height=8, width=8)
+        >>> draw.mask.shape, draw.source.shape, draw.ratio
+        (torch.Size([2, 8, 8]), torch.Size([2, 4, 4]), tensor([0.2500, 0.2500]))
+    """
+
+    def __init__(self, scale: float | None = None, ratio: float | None = None, base: int = 4) -> None:
+        super().__init__(scale, ratio, base, base)
+
+    def layouts(self, rows: int, cols: int) -> list[Layout]:
+        (layout,) = super().layouts(rows, cols)
+        if self.ratio is not None:
+            return [layout]
+        # One rectangle is the same as its base cells, and quicker to copy.
+        return [Layout(layout.rows, layout.cols, rows, cols, 1, 1, 1)]
+
+    def place(self, layout: Layout, largest: Layout, generator: Generator | None) -> tuple[Tensor, Tensor]:
+        batch, device = len(layout.count), layout.count.device
+        space = torch.rand(2, batch, 1, generator=generator, device=device)
+        # Own cells of one base cell lie next to each other; a single larger one is the whole rectangle.
+        rows, cols = largest.rows * largest.height, largest.cols * largest.width
+        top = _uniform_index(space[0], largest.grid_rows - rows + 1)
+        left = _uniform_index(space[1], largest.grid_cols - cols + 1)
+        if largest.count == 1:
+            return top, left
+        rank = torch.arange(largest.count, device=device)
+        return top + rank // largest.cols, left + rank % largest.cols
+
+
+class GridPattern(Pattern):
+    """Cells at a regular stride with a random phase (MaskAnyNet's grid; without reuse, GridMask).
+
+    At scale s the stride is 1/s cells in both directions. Height and width of the cell are drawn independently.
+
+    Args:
+        scale (float | None): See :class:`Pattern`. Defaults to None.
+        ratio (float | None): See :class:`Pattern`. Defaults to None.
+        cell (int | Sequence[int]): Side of a cell in pixels, or those to draw from. Defaults to 8.
+        base (int): Side of a base cell in pixels. Defaults to 4.
+    """
+
+    def __init__(
+        self,
+        scale: float | None = None,
+        ratio: float | None = None,
+        cell: int | Sequence[int] = 8,
+        base: int = 4,
+    ) -> None:
+        super().__init__(scale, ratio, cell, base)
+
+    def cell_sizes(self) -> list[tuple[int, int]]:
+        return [(height // self.base, width // self.base) for height in self.cell for width in self.cell]
+
+    def place(self, layout: Layout, largest: Layout, generator: Generator | None) -> tuple[Tensor, Tensor]:
+        batch, device = len(layout.count), layout.count.device
+        phase = torch.rand(2, batch, 1, generator=generator, device=device)
+        rank = torch.arange(largest.count, device=device)
+        height, width, grid_rows, grid_cols, rows, cols, _ = (v.view(-1, 1) for v in layout)
+        # floor((i * grid + phase) / n) with a whole phase in [0, grid): n distinct rows, in range, evenly spread.
+        row = (rank // cols * grid_rows + _uniform_index(phase[0], grid_rows)) // rows
+        col = (rank % cols * grid_cols + _uniform_index(phase[1], grid_cols)) // cols
+        return row * height, col * width
+
+
+class _RankedPattern(Pattern):
+    """A pattern that masks the cells of the lowest scores; their canvas keeps the order of the image."""
+
+    def scores(self, layout: Layout, largest: Layout, generator: Generator | None) -> Tensor:
+        """Draw a score for each own cell, float ``(B, largest.grid_rows, largest.grid_cols)``."""
+        raise NotImplementedError
+
+    def place(self, layout: Layout, largest: Layout, generator: Generator | None) -> tuple[Tensor, Tensor]:
+        device = layout.count.device
+        scores = self.scores(layout, largest, generator)
+        height, width, grid_rows, grid_cols, *_, count = (v.view(-1, 1, 1) for v in layout)
+        if len(self.cell) > 1:
+            row = torch.arange(largest.grid_rows, device=device).view(-1, 1)
+            col = torch.arange(largest.grid_cols, device=device)
+            scores = scores.masked_fill((row >= grid_rows) | (col >= grid_cols), math.inf)
+        chosen = scores.flatten(1).argsort(1)[:, : largest.count]
+        if len(self.cell) > 1:  # what a smaller count leaves over goes to the end
+            rank = torch.arange(largest.count, device=device)
+            chosen = torch.where(rank < count[:, 0], chosen, largest.grid_rows * largest.grid_cols)
+        chosen = chosen.sort(1).values
+        row, col = chosen // largest.grid_cols, chosen % largest.grid_cols
+        return row * height[:, 0], col * width[:, 0]
+
+
+class RandomPattern(_RankedPattern):
+    """Cells anywhere, all equally likely (MaskAnyNet's random; SimMIM's and MAE's masks).
+
+    Args:
+        scale (float | None): See :class:`Pattern`. Defaults to None.
+        ratio (float | None): See :class:`Pattern`. Defaults to None.
+        cell (int | Sequence[int]): Side of a cell in pixels, or those to draw from. Defaults to 16.
+        base (int): Side of a base cell in pixels. Defaults to 4.
+    """
+
+    def __init__(
+        self,
+        scale: float | None = None,
+        ratio: float | None = None,
+        cell: int | Sequence[int] = 16,
+        base: int = 4,
+    ) -> None:
+        super().__init__(scale, ratio, cell, base)
+
+    def scores(self, layout: Layout, largest: Layout, generator: Generator | None) -> Tensor:
+        shape = len(layout.count), largest.grid_rows, largest.grid_cols
+        return torch.rand(shape, generator=generator, device=layout.count.device)
+
+
+class BlockPattern(_RankedPattern):
+    """Overlapping rectangles of cells, as in BEiT (arXiv 2106.08254, Algorithm 1), with an exact count.
+
+    Rectangles of a random place, size and aspect are masked one after the other, the last one from its centre
+    outwards, until the count is reached.
+
+    Args:
+        scale (float | None): See :class:`Pattern`. Defaults to None.
+        ratio (float | None): See :class:`Pattern`. Defaults to None.
+        cell (int | Sequence[int]): Side of a cell in pixels, or those to draw from. Defaults to 16.
+        aspect (tuple[float, float]): Range of height / width of a rectangle, drawn log-uniformly.
+            Defaults to (0.3, 1 / 0.3).
+        base (int): Side of a base cell in pixels. Defaults to 4.
+
+    Raises:
+        ValueError: If ``aspect`` is not an increasing pair of positive numbers.
+    """
+
+    #: Rectangles drawn per image, and the least share of the masked area that each has (16 of 75 in BEiT).
+    num_blocks = 8
+    min_share = 0.2
+
+    def __init__(
+        self,
+        scale: float | None = None,
+        ratio: float | None = None,
+        cell: int | Sequence[int] = 16,
+        aspect: tuple[float, float] = (0.3, 1 / 0.3),
+        base: int = 4,
+    ) -> None:
+        super().__init__(scale, ratio, cell, base)
+        if len(aspect) != 2 or not 0 < aspect[0] <= aspect[1]:
+            raise ValueError(f'aspect must be an increasing pair of positive numbers, but got {aspect}')
+        self.aspect = tuple(aspect)
+
+    def scores(self, layout: Layout, largest: Layout, generator: Generator | None) -> Tensor:
+        batch, device = len(layout.count), layout.count.device
+        share, slant, y, x = torch.rand(4, batch, self.num_blocks, 1, 1, generator=generator, device=device).unbind()
+        _, _, grid_rows, grid_cols, _, _, count = (v.view(-1, 1, 1, 1) for v in layout)
+        area = (self.min_share + (1 - self.min_share) * share) * count
+        low, high = (math.log(bound) for bound in self.aspect)
+        aspect = torch.exp(low + (high - low) * slant)
+        height = torch.minimum((area * aspect).sqrt(), grid_rows)
+        width = torch.minimum((area / aspect).sqrt(), grid_cols)
+        # Distance of each cell's centre from the rectangle's: below 1 inside.
+        row = torch.arange(largest.grid_rows, device=device).view(-1, 1) + 0.5
+        col = torch.arange(largest.grid_cols, device=device) + 0.5
+        middle_y = height / 2 + y * (grid_rows - height)
+        middle_x = width / 2 + x * (grid_cols - width)
+        distance = torch.maximum((row - middle_y).abs() / height, (col - middle_x).abs() / width) * 2
+        order = torch.arange(self.num_blocks, device=device).view(-1, 1, 1)
+        inside = torch.where(distance < 1, order + distance, math.inf).amin(1)
+        # Should the rectangles not suffice, the first one grows.
+        return torch.where(inside.isinf(), self.num_blocks + distance[:, 0], inside)
+
+
+class MixturePattern:
+    """Draws one of several patterns for each sample, or none.
+
+    Args:
+        patterns (Sequence[Pattern]): The patterns. They share ``base``, and either one ``scale`` or all have a
+            ``ratio``.
+        probs (Sequence[float]): Probability of each; what they leave to 1 is the share of unmasked samples, which
+            see the whole image.
+
+    Raises:
+        ValueError: If the lengths differ, a probability is negative, they sum to more than 1, or the patterns do not
+            share base and scale.
+    """
+
+    def __init__(self, patterns: Sequence[Pattern], probs: Sequence[float]) -> None:
+        if not patterns or len(patterns) != len(probs):
+            raise ValueError(f'give one probability per pattern, but got {len(patterns)} patterns and probs={probs}')
+        if min(probs) < 0 or sum(probs) > 1 + 1e-6:
+            raise ValueError(f'probabilities must be >= 0 and sum to at most 1, but got {list(probs)}')
+        for name in ('base', 'scale'):
+            values = {getattr(pattern, name) for pattern in patterns}
+            if len(values) > 1:
+                raise ValueError(f'the patterns of a mixture must share one {name}, but got {values}')
+        self.patterns = list(patterns)
+        self.probs = [float(prob) for prob in probs]
+        self.base = patterns[0].base
+        self.scale = patterns[0].scale
+        bounds = torch.tensor(self.probs, dtype=torch.float64).cumsum(0)
+        self._bounds = [bound if bound < 1 - 1e-6 else 1.0 for bound in bounds.tolist()]
+
+    def __repr__(self) -> str:
+        return f'MixturePattern({self.patterns}, probs={self.probs})'
+
+    def canvas(self, height: int, width: int) -> tuple[int, int]:
+        """Return the size of the canvas in base cells for images of ``height x width`` px: the largest."""
+        sizes = [pattern.canvas(height, width) for pattern in self.patterns]
+        return max(rows for rows, _ in sizes), max(cols for _, cols in sizes)
+
+    def pick(self, generator: Generator | None = None) -> Pattern | None:
+        """Draw which pattern masks one sample; None leaves it unmasked."""
+        chance = torch.rand((), generator=generator).item()
+        return next(
+            (p.pick(generator) for p, bound in zip(self.patterns, self._bounds, strict=True) if chance < bound),
+            None,
+        )
+
+    def draw(
+        self,
+        batch: int,
+        height: int,
+        width: int,
+        generator: Generator | None = None,
+        device: torch.device | str | None = None,
+    ) -> Draw:
+        """Draw which cells of a batch are masked; arguments and errors as in :meth:`Pattern.draw`.
+
+        Returns:
+            Draw: Each sample has the mask and source map of its own pattern; a smaller canvas than the largest is
+            padded with empty cells.
+        """
+        if device is None and generator is not None:
+            device = generator.device
+        chance = torch.rand(batch, 1, generator=generator, device=device)
+        # One comparison per pattern, on Python numbers: a tensor of bounds would have to be copied to the device.
+        choice = sum((chance[:, 0] >= bound).long() for bound in self._bounds)
+        draws = [pattern.draw(batch, height, width, generator, device) for pattern in self.patterns]
+        masked = choice < len(draws)
+        mask, source = torch.zeros_like(draws[0].mask), None
+        if self.scale is not None:
+            source = choice.new_full((batch, *self.canvas(height, width)), -1)
+        for index, drawn in enumerate(draws):
+            chosen = (choice == index).view(-1, 1, 1)
+            mask |= drawn.mask & chosen
+            if source is not None:
+                corner = source[:, : drawn.source.shape[1], : drawn.source.shape[2]]
+                corner.copy_(torch.where(chosen, drawn.source, corner))
+        return Draw(mask, masked, self.base, source)
+
+
+def _round(value: float) -> int:
+    """Round half up: Python's round(2.5) is 2."""
+    return math.floor(value + 0.5)
+
+
+def _uniform_index(chance: Tensor, bound: int | Tensor) -> Tensor:
+    """Turn a number in [0, 1) into a whole one in [0, bound): the product may round up to the bound."""
+    index = (chance * bound).long()
+    return torch.minimum(index, bound - 1) if isinstance(bound, Tensor) else index.clamp_(max=bound - 1)
