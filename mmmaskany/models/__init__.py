@@ -1,0 +1,6 @@
+# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+from . import masking
+from .backbones import *  # noqa: F403
+from .stems import *  # noqa: F403
+
+__all__ = ['masking']

@@ -1,0 +1,291 @@
+# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+"""MaskAny: a second stem, and masking, for a backbone of any of the hosts."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import warnings
+from collections.abc import Sequence
+
+from mmengine.logging import print_log
+from torch import Tensor, nn
+
+from mmmaskany.masking import half_size
+from mmmaskany.registry import MODELS
+
+from ..masking import build_masking
+from ..stems import DualStem, build_fusion, find_stem
+
+
+class MaskAnyMixin:
+    """What a host backbone with a dual stem does beyond itself.
+
+    1. It takes a batch, or a ready pair of visible and reused images. Of a batch it makes the pair: in training mode
+       by :attr:`masking` where that is set, else the reused image is the batch at half size. Nothing is random in
+       evaluation mode.
+    2. It lays the reused image into the dual stem and runs the host's forward on the visible one.
+    3. It freezes the reused stem wherever the host froze its own.
+    4. It loads checkpoints completely or not at all. A checkpoint of the plain host is adopted: the reused stem takes
+       the weights of the host's, but contributes exactly nothing, so that the outputs are the plain host's.
+    """
+
+    #: How the two images are fused: 'stem' or 'neck'.
+    fuse_at = 'stem'
+    #: Names of the host's modules that form its stem; the last one is the dual stem.
+    stem_parts: tuple[str, ...] = ()
+    #: The masking of a batch in training mode.
+    masking = None
+
+    @property
+    def dual_stem(self) -> DualStem | None:
+        """The dual stem, None with ``fuse_at='neck'``."""
+        return self.get_submodule(self.stem_parts[-1]) if self.stem_parts else None
+
+    def forward(self, inputs: Tensor | Sequence[Tensor], *args, **kwargs) -> tuple[Tensor, ...]:
+        visible, reused = self.views(inputs)
+        if self.fuse_at == 'neck':
+            return (*super().forward(visible, *args, **kwargs), *super().forward(reused, *args, **kwargs))
+        stem = self.dual_stem
+        stem.reused_image = reused
+        outputs = super().forward(visible, *args, **kwargs)
+        stem.reused_image = None
+        return outputs
+
+    def views(self, inputs: Tensor | Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Return the pair of images that both stems see.
+
+        Args:
+            inputs (Tensor | Sequence[Tensor]): A batch ``(B, C, H, W)``, or the ready pair of it and the reused
+                images ``(B, C, H / 2, W / 2)``, where an odd size may be rounded either way.
+
+        Returns:
+            tuple[Tensor, Tensor]: The visible and the reused images.
+
+        Raises:
+            ValueError: If the pair does not match.
+        """
+        if isinstance(inputs, Tensor):
+            if self.training and self.masking is not None:
+                return self.masking(inputs)[:2]
+            return inputs, half_size(inputs)
+        if len(inputs) != 2:
+            raise ValueError(f'a backbone takes a batch, or a pair of visible and reused images, but got {len(inputs)}')
+        visible, reused = inputs
+        if visible.shape[:2] != reused.shape[:2] or any(
+            abs(2 * small - large) > 1 for large, small in zip(visible.shape[2:], reused.shape[2:], strict=True)
+        ):
+            raise ValueError(
+                f'the reused images of a pair must be the visible ones at half size, but got {tuple(reused.shape)} '
+                f'beside {tuple(visible.shape)}'
+            )
+        return visible, reused
+
+    # ------------------------------------------------------------------ freezing
+
+    def train(self, mode: bool = True) -> MaskAnyMixin:
+        super().train(mode)
+        self.freeze_reused_stem()
+        return self
+
+    def freeze_reused_stem(self) -> bool:
+        """Freeze the reused stem and the fusion, statistics too, where the host's own stem is frozen."""
+        stem = self.dual_stem
+        if stem is None:
+            return False
+        own = [parameter for part in self.stem_parts[:-1] for parameter in self.get_submodule(part).parameters()]
+        own += stem.visible.parameters()
+        frozen = bool(own) and not any(parameter.requires_grad for parameter in own)
+        if frozen:
+            for module in (stem.reused, stem.fusion):
+                module.eval()
+                module.requires_grad_(False)
+        return frozen
+
+    def warn_if_frozen(self) -> None:
+        """Warn of a frozen stem that cannot learn what it is asked to."""
+        if not self.freeze_reused_stem():
+            return
+        if self.masking is not None:
+            warnings.warn(
+                f'{type(self).__name__}: masking is on, but the stem is frozen, so the reused stem cannot learn. '
+                'Set frozen_stages=-1 in the backbone to train it.',
+                stacklevel=3,
+            )
+        elif self.dual_stem.fusion.is_silent():
+            warnings.warn(
+                f'{type(self).__name__}: the reused stem contributes nothing yet and is frozen, so it never will. '
+                'Set frozen_stages=-1 in the backbone to train it.',
+                stacklevel=3,
+            )
+
+    # ------------------------------------------------------------------ checkpoints
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args) -> None:
+        self._complete(state_dict, prefix)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def _complete(self, state_dict: dict, prefix: str) -> None:
+        """Check that the checkpoint fills the backbone, and make a plain one do so.
+
+        ``state_dict`` is the loader's own copy of the checkpoint's dict, made to be changed by this very hook.
+        """
+        own = {
+            key: value
+            for key, value in self.state_dict().items()
+            if not key.startswith('masking.') and not key.endswith('num_batches_tracked')
+        }
+        stem = self.stem_parts[-1] + '.' if self.stem_parts else None
+        extra = [key for key in own if stem and key.startswith((f'{stem}reused.', f'{stem}fusion.'))]
+        plain = bool(extra) and not any(prefix + key in state_dict for key in extra)
+        if plain:
+            # In the plain host the dual stem's place is taken by the module that is now its visible part.
+            inside = prefix + stem
+            for key in [key for key in state_dict if key.startswith(inside)]:
+                state_dict[f'{inside}visible.{key.removeprefix(inside)}'] = state_dict.pop(key)
+        wanted = {key: value for key, value in own.items() if not (plain and key in extra)}
+        missing = [key for key in wanted if prefix + key not in state_dict]
+        other = [
+            f'{key} {tuple(state_dict[prefix + key].shape)} instead of {tuple(value.shape)}'
+            for key, value in wanted.items()
+            if prefix + key in state_dict and state_dict[prefix + key].shape != value.shape
+        ]
+        if missing or other:
+            raise ValueError(
+                f'the checkpoint does not fit the backbone {type(self).__name__}: it must fill all {len(wanted)} '
+                f'tensors, but {len(missing)} are missing ({_some(missing)}) and {len(other)} have another shape '
+                f'({_some(other)}). Is it a checkpoint of another architecture or depth?'
+            )
+        if plain:
+            self._adopt(state_dict, prefix, extra)
+
+    def _adopt(self, state_dict: dict, prefix: str, extra: list[str]) -> None:
+        """Fill the reused stem from the plain host's and silence it."""
+        stem = self.dual_stem
+        stem.fusion.silence()
+        own = self.state_dict()
+        mark = f'{self.stem_parts[-1]}.reused.'
+        for key in extra:
+            # The twin of a stem in several parts repeats their names; of a single part, those within it.
+            name = key.removeprefix(mark)
+            host = name if len(self.stem_parts) > 1 else f'{self.stem_parts[-1]}.visible.{name}'
+            source = state_dict.get(prefix + host) if key.startswith(mark) else None
+            fits = source is not None and source.shape == own[key].shape
+            state_dict[prefix + key] = source if fits else own[key]
+        print_log(
+            f'{type(self).__name__} adopted a plain checkpoint: every tensor of the host was filled; the reused stem '
+            'starts from the weights of its stem and contributes nothing before it is trained.',
+            logger='current',
+            level=logging.INFO,
+        )
+        self.warn_if_frozen()
+
+
+def _some(names: Sequence[str]) -> str:
+    return ', '.join(names[:3]) + (', ...' if len(names) > 3 else '') if names else 'none'
+
+
+def _maskany_class(host: type) -> type:
+    """Return the class of a host backbone with a dual stem; its name contains the host's."""
+    if host not in _CLASSES:
+        namespace = {
+            '__doc__': f'{host.__name__} with a second stem; see :func:`MaskAny`.',
+            # The class is made here and not found by its name, so copies and pickles name the host's instead.
+            '__reduce__': lambda self: (_new, (host,), self.__dict__),
+        }
+        _CLASSES[host] = type(f'MaskAny{host.__name__}', (MaskAnyMixin, host), namespace)
+    return _CLASSES[host]
+
+
+_CLASSES: dict[type, type] = {}
+
+
+def _new(host: type) -> nn.Module:
+    cls = _maskany_class(host)
+    return cls.__new__(cls)
+
+
+@MODELS.register_module()
+def MaskAny(
+    backbone: dict | nn.Module,
+    fusion: str | dict | nn.Module = 'add',
+    masking: dict | nn.Module | None = None,
+    fuse_at: str = 'stem',
+    stem: str | None = None,
+    init_cfg: dict | list | None = None,
+) -> nn.Module:
+    """Build a backbone and give it a second stem for the reused image.
+
+    No wrapper is put around the host: its parameters keep their names, and its class is one that derives from the
+    host's, so that frozen stages, layer-wise learning-rate decay, ``out_indices`` and whatever else the host has keep
+    working. A checkpoint of the plain host loads by itself and gives the plain host's outputs.
+
+    Source: MaskAnyNet, arXiv 2511.12480.
+
+    Args:
+        backbone (dict | nn.Module): The host, as a config whose type bears its prefix
+            (``dict(type='mmpretrain.ResNet', depth=50)``) or built.
+        fusion (str | dict | nn.Module): 'add', 'concat', 'gated' or a config. Defaults to 'add'.
+        masking (dict | nn.Module | None): What masks a batch in training mode: ``dict(pattern=..., fill=...,
+            reuse=True)``, the arguments of :class:`mmmaskany.masking.Masking`. None masks nothing: the reused image
+            is the whole one at half size. Defaults to None.
+        fuse_at (str): 'stem', the paper's, or 'neck': the host runs on both images with shared weights and returns
+            its levels for the visible image, then those for the reused one, for :class:`MaskAnyNeck` (about a
+            quarter more compute). Defaults to 'stem'.
+        stem (str | None): Name of the module that is the host's stem, for a host whose stem is not known.
+            Defaults to None.
+        init_cfg (dict | list | None): Replaces the host's ``init_cfg``. Defaults to None.
+
+    Returns:
+        nn.Module: The host, of the class ``MaskAny<Host>``; see :class:`MaskAnyMixin` for what it takes and does.
+
+    Raises:
+        TypeError: If ``backbone`` or ``masking`` is neither a config nor a module.
+        ValueError: If the stem is not found, or ``fusion`` or ``fuse_at`` is not known.
+
+    Example:
+        >>> import torch
+        >>> model = MaskAny(dict(type='mmpretrain.ResNet', depth=18), masking=dict(
+        ...     pattern=dict(type='mmmaskany.GridPattern', scale=0.5, cell=8)))
+        >>> [tuple(level.shape) for level in model(torch.rand(2, 3, 64, 64))]
+        [(2, 512, 2, 2)]
+    """
+    if fuse_at not in ('stem', 'neck'):
+        raise ValueError(f"fuse_at must be 'stem' or 'neck', but got {fuse_at!r}")
+    if isinstance(backbone, dict):
+        if '.' not in str(backbone.get('type')) and isinstance(backbone.get('type'), str):
+            raise ValueError(
+                f"the inner backbone must be written with its host's prefix, as 'mmpretrain.{backbone['type']}': "
+                f'under another scope a bare {backbone["type"]!r} is another class'
+            )
+        host = MODELS.build(backbone)
+    else:
+        host = backbone
+    if not isinstance(host, nn.Module):
+        raise TypeError(f'backbone must be a config or a module, but got {type(backbone).__name__}')
+    if isinstance(host, MaskAnyMixin):
+        raise ValueError(f'{type(host).__name__} has a second stem already; give MaskAny the plain backbone')
+    if init_cfg is not None:
+        host.init_cfg = copy.deepcopy(init_cfg)
+    if fuse_at == 'stem':
+        found = find_stem(host, stem)
+        owner, _, name = found.parts[-1].rpartition('.')
+        dual = DualStem(
+            host.get_submodule(found.parts[-1]), found.twin, build_fusion(fusion, found.channels), found.stride
+        )
+        setattr(host.get_submodule(owner), name, dual)
+        host.stem_parts = found.parts
+    host.fuse_at = fuse_at
+    host.masking = as_masking(masking)
+    host.__class__ = _maskany_class(type(host))
+    host.warn_if_frozen()
+    return host
+
+
+def as_masking(masking: dict | nn.Module | None) -> nn.Module | None:
+    """Build the masking of a backbone from its config; None and a built one are returned as they are."""
+    if isinstance(masking, dict):
+        return build_masking(**{key: value for key, value in masking.items() if key != 'type'})
+    if masking is not None and not isinstance(masking, nn.Module):
+        raise TypeError(f'masking must be a config dict(pattern=..., fill=...) or None, but got {masking!r}')
+    return masking

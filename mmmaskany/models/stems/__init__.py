@@ -1,0 +1,6 @@
+# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+from .dual_stem import DualStem
+from .find import Stem, find_stem
+from .fusions import AddFusion, ConcatFusion, GatedFusion, build_fusion
+
+__all__ = ['AddFusion', 'ConcatFusion', 'DualStem', 'GatedFusion', 'Stem', 'build_fusion', 'find_stem']

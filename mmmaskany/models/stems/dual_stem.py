@@ -1,0 +1,70 @@
+# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+"""The dual stem: what stands in the host's stem and fuses the reused image in."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor, nn
+
+from mmmaskany.masking.masking import resize
+
+
+class DualStem(nn.Module):
+    r"""Holds the host's own stem, the reused stem and their fusion, and returns what the host's stem returned.
+
+    ::
+
+        x ─────────── visible ──────────────────────┐
+                          │ size                    fusion ── y
+        reused image ─ resize ─ reused ─ (upsample) ┘
+
+    The reused image does not pass through the host: the backbone lays it into :attr:`reused_image` before it calls
+    the host's forward.
+
+    Source: MaskAnyNet, arXiv 2511.12480, Figure 2 ("feature fusion and alignment").
+
+    Args:
+        visible (nn.Module): The host's stem, or the last module of it where it is spread over several (then the
+            others stay where they are in the host).
+        reused (nn.Module): The stem of the reused image, with half the stride of the host's.
+        fusion (nn.Module): Called with the features of both.
+        stride (float): Stride of the reused stem, which tells the size of image that fits. 0.5 means that the
+            host's stem has stride 1, so that the reused features are upsampled twice instead. Defaults to 2.
+
+    Shape:
+        - x: what the host's stem, or its last module, takes.
+        - output: ``(B, C, h, w)``, as ``visible`` returns it. The reused image is resized to
+          ``(ceil(h * stride), ceil(w * stride))`` where it has another size.
+
+    Raises:
+        RuntimeError: If it is called without a reused image.
+        ValueError: If both stems return different sizes.
+    """
+
+    def __init__(self, visible: nn.Module, reused: nn.Module, fusion: nn.Module, stride: float = 2) -> None:
+        super().__init__()
+        self.visible = visible
+        self.reused = reused
+        self.fusion = fusion
+        self.stride = stride
+        self.reused_image: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.reused_image is None:
+            raise RuntimeError('the dual stem was called without a reused image: call the backbone, not its parts')
+        visible = self.visible(x)
+        size = visible.shape[-2:]
+        image = resize(self.reused_image, tuple(math.ceil(length * self.stride) for length in size))
+        reused = self.reused(image)
+        if self.stride < 1:
+            reused = resize(reused, size)
+        if reused.shape != visible.shape:
+            raise ValueError(
+                f'both stems must return features of one shape, but got {tuple(visible.shape)} of the visible image '
+                f'and {tuple(reused.shape)} of the reused one: the reused stem needs half the stride of the other'
+            )
+        return self.fusion(visible, reused)
+
+    def extra_repr(self) -> str:
+        return f'stride={self.stride}'

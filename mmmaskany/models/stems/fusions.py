@@ -1,0 +1,139 @@
+# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+"""Fusions of two feature maps of the same size.
+
+Their learned parts are bare parameters: the hosts' ``init_weights`` re-initialises every convolution below it, which
+would undo a fusion that was silenced, or started as the identity.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mmmaskany.registry import MODELS
+
+
+@MODELS.register_module()
+class AddFusion(nn.Module):
+    r"""Add: :math:`y = v + \gamma \odot r` (MaskAnyNet, arXiv 2511.12480; :math:`\gamma` = 1 in the paper).
+
+    Args:
+        channels (int): Channels of both inputs.
+        scaled (bool): Whether to learn :math:`\gamma`, one scale per channel, started at 1. Without it the fusion
+            has no parameters and cannot be silenced. Defaults to True.
+
+    Shape:
+        - visible, reused: ``(B, C, H, W)``.
+        - output: ``(B, C, H, W)``.
+    """
+
+    def __init__(self, channels: int, scaled: bool = True) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(1, channels, 1, 1)) if scaled else None
+
+    def forward(self, visible: Tensor, reused: Tensor) -> Tensor:
+        return visible + reused if self.scale is None else torch.addcmul(visible, self.scale.to(reused.dtype), reused)
+
+    def silence(self) -> None:
+        """Let the output be the visible input, so that a plain checkpoint keeps its function."""
+        if self.scale is None:
+            raise ValueError('a plain addition cannot be silenced: give AddFusion scaled=True')
+        nn.init.zeros_(self.scale)
+
+    def is_silent(self) -> bool:
+        """Tell whether the output is the visible input."""
+        return self.scale is not None and not self.scale.any()
+
+
+@MODELS.register_module()
+class ConcatFusion(nn.Module):
+    r"""Concatenate, then a 1 x 1 convolution: :math:`y = W [v; r]` (MaskAnyNet, arXiv 2511.12480).
+
+    The weight starts as [identity, identity], which is the addition.
+
+    Args:
+        channels (int): Channels of both inputs.
+
+    Shape:
+        - visible, reused: ``(B, C, H, W)``.
+        - output: ``(B, C, H, W)``.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        identity = torch.eye(channels).view(channels, channels, 1, 1)
+        self.weight = nn.Parameter(torch.cat([identity, identity], dim=1))
+
+    def forward(self, visible: Tensor, reused: Tensor) -> Tensor:
+        return F.conv2d(torch.cat([visible, reused], dim=1), self.weight)
+
+    def silence(self) -> None:
+        """Let the output be the visible input, so that a plain checkpoint keeps its function."""
+        with torch.no_grad():
+            self.weight.zero_()
+            nn.init.eye_(self.weight[:, : len(self.weight), 0, 0])
+
+    def is_silent(self) -> bool:
+        """Tell whether the output is the visible input."""
+        return not self.weight[:, len(self.weight) :].any()
+
+
+@MODELS.register_module()
+class GatedFusion(nn.Module):
+    r"""Add through a gate that both inputs open: :math:`y = v + \gamma \odot \sigma(G [v; r] + b) \odot r`.
+
+    Args:
+        channels (int): Channels of both inputs.
+
+    Shape:
+        - visible, reused: ``(B, C, H, W)``.
+        - output: ``(B, C, H, W)``.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(1, channels, 1, 1))
+        self.weight = nn.Parameter(torch.empty(channels, 2 * channels, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        nn.init.normal_(self.weight, std=0.01)
+
+    def forward(self, visible: Tensor, reused: Tensor) -> Tensor:
+        gate = F.conv2d(torch.cat([visible, reused], dim=1), self.weight, self.bias).sigmoid()
+        return torch.addcmul(visible, self.scale.to(reused.dtype), gate * reused)
+
+    def silence(self) -> None:
+        """Let the output be the visible input, so that a plain checkpoint keeps its function."""
+        nn.init.zeros_(self.scale)
+
+    def is_silent(self) -> bool:
+        """Tell whether the output is the visible input."""
+        return not self.scale.any()
+
+
+_FUSIONS = {'add': AddFusion, 'concat': ConcatFusion, 'gated': GatedFusion}
+
+
+def build_fusion(cfg: str | dict | nn.Module, channels: int) -> nn.Module:
+    """Build a fusion.
+
+    Args:
+        cfg (str | dict | nn.Module): 'add', 'concat', 'gated', a config such as
+            ``dict(type='mmmaskany.AddFusion', scaled=False)``, or a built fusion.
+        channels (int): Channels of both inputs.
+
+    Raises:
+        ValueError: If the fusion is not known.
+    """
+    if isinstance(cfg, nn.Module):
+        return cfg
+    if isinstance(cfg, dict):
+        name = str(cfg.get('type'))
+        if name.removeprefix('mmmaskany.') in {fusion.__name__ for fusion in _FUSIONS.values()}:
+            return MODELS.build({'channels': channels, **cfg})
+    elif cfg in _FUSIONS:
+        return _FUSIONS[cfg](channels)
+    raise ValueError(
+        f'fusion must be one of {list(_FUSIONS)}, or a config of type '
+        f'{[f"mmmaskany.{fusion.__name__}" for fusion in _FUSIONS.values()]}, but got {cfg!r}'
+    )
