@@ -1,0 +1,101 @@
+# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+"""What a wheel and an editable install of this tree contain, built for real (no network needed)."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PARTS = ('mmmaskany', 'configs', 'tools', 'requirements', 'setup.py', 'pyproject.toml', 'MANIFEST.in', 'LICENSE')
+OPTIONAL = ('README.md', 'CITATION.cff', 'model-index.yml')
+IGNORED = shutil.ignore_patterns('__pycache__', '.mim', '*.egg-info')
+
+
+@pytest.fixture(scope='module')
+def tree(tmp_path_factory):
+    """A copy of the sources: setuptools leaves build/ and egg-info beside what it builds."""
+    tree = tmp_path_factory.mktemp('tree')
+    for name in PARTS + tuple(name for name in OPTIONAL if (ROOT / name).exists()):
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, tree / name, ignore=IGNORED)
+        else:
+            shutil.copy2(source, tree / name)
+    return tree
+
+
+def run(*args, cwd):
+    result = subprocess.run([sys.executable, *args], cwd=cwd, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def files(folder):
+    return {p.relative_to(folder).as_posix() for p in folder.rglob('*') if p.is_file() and '__pycache__' not in p.parts}
+
+
+def build_wheel(tree, out):
+    run('-m', 'pip', 'wheel', '.', '--no-deps', '--no-build-isolation', '--no-index', '-w', str(out), cwd=tree)
+    (wheel,) = out.glob('mmmaskany-*.whl')
+    assert wheel.name.endswith('-py3-none-any.whl')
+    return zipfile.ZipFile(wheel)
+
+
+@pytest.fixture(scope='module')
+def wheel(tree, tmp_path_factory):
+    # A leftover of an earlier build must not reach the wheel.
+    stale = tree / 'build' / 'lib' / 'mmmaskany' / '.mim' / 'configs' / 'gone.py'
+    stale.parent.mkdir(parents=True)
+    stale.touch()
+    with build_wheel(tree, tmp_path_factory.mktemp('wheel')) as archive:
+        yield archive
+
+
+def test_wheel_holds_the_package_and_its_mim_folder(tree, wheel):
+    names = {name for name in wheel.namelist() if not name.endswith('/')}
+    packed = {name for name in names if not re.match(r'mmmaskany-[^/]*\.dist-info/', name)}
+    expected = {f'mmmaskany/{name}' for name in files(tree / 'mmmaskany') if not name.startswith('.mim/')}
+    for folder in ('configs', 'tools'):
+        expected |= {f'mmmaskany/.mim/{folder}/{name}' for name in files(tree / folder)}
+    expected.add('mmmaskany/.mim/model-index.yml')
+    assert packed == expected
+    assert wheel.read('mmmaskany/.mim/tools/install.sh') == (ROOT / 'tools' / 'install.sh').read_bytes()
+
+
+def test_wheel_metadata(wheel):
+    (name,) = (name for name in wheel.namelist() if name.endswith('.dist-info/METADATA'))
+    metadata = wheel.read(name).decode()
+    assert re.search(r'^Name: mmmaskany$', metadata, re.M)
+    assert re.search(r'^License(-Expression)?: Apache-2\.0$', metadata, re.M)
+    assert re.search(r'^Requires-Python: >=3\.10$', metadata, re.M)
+    required = re.findall(r'^Requires-Dist: ([\w-]+)[^;\n]*$', metadata, re.M)
+    # The hosts have forks under other distribution names: pip must not put the originals on top of them.
+    assert sorted(required) == ['numpy', 'torch']
+    assert any(re.search(r'\.dist-info/(licenses/)?LICENSE$', name) for name in wheel.namelist())
+
+
+def test_source_distribution_builds_the_same_wheel(tree, wheel, tmp_path):
+    run('-c', "from setuptools import build_meta; build_meta.build_sdist('dist')", cwd=tree)
+    (archive,) = (tree / 'dist').glob('mmmaskany-*.tar.gz')
+    shutil.unpack_archive(archive, tmp_path)
+    (unpacked,) = tmp_path.glob('mmmaskany-*')
+    with build_wheel(unpacked, tmp_path / 'wheel') as again:
+        assert sorted(again.namelist()) == sorted(wheel.namelist())
+
+
+def test_editable_install_links_into_the_tree(tree, tmp_path):
+    # The hook that pip calls for `pip install -e .`.
+    run('-c', f'from setuptools import build_meta; build_meta.build_editable({str(tmp_path)!r})', cwd=tree)
+    mim = tree / 'mmmaskany' / '.mim'
+    assert sorted(os.listdir(mim)) == ['configs', 'model-index.yml', 'tools']
+    for link in mim.iterdir():
+        assert link.is_symlink()
+        assert link.resolve() == tree / link.name
+        assert not os.path.isabs(os.readlink(link))
+    (editable,) = tmp_path.glob('mmmaskany-*.whl')
+    assert not any('.mim' in name for name in zipfile.ZipFile(editable).namelist())
