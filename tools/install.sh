@@ -1,0 +1,375 @@
+#!/usr/bin/env bash
+# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+# Installs mmmaskany with everything it needs. Run it again at any time: it does only what is missing.
+set -euo pipefail
+
+usage() {
+  cat <<'EOF'
+Usage: bash tools/install.sh [--python PYTHON | --current-env] [--check]
+
+Makes or reuses .venv in the repository, puts the verified set of requirements/ there and proves that it works:
+about 3 minutes, and another 9 on two cores for compiling mmcv's operators (once: pip keeps the result).
+
+  --python PYTHON  the interpreter (3.10 to 3.12) that .venv is made with; default: the first one found
+  --current-env    install into the active environment instead, and keep what works there: a torch from 2.6 to
+                   2.13 with its GPU build, an mmcv with operators, the hosts or their onedl-* forks
+  --check          change nothing; say what is missing and exit 1 if anything is
+  -h, --help       print this text
+
+pip's own settings (PIP_INDEX_URL, PIP_CACHE_DIR ...) hold. MAX_JOBS limits how many files are compiled at a time.
+EOF
+}
+
+say() { printf '%s\n' "$*"; }
+
+die() {
+  printf 'install.sh: %s\n' "$*" >&2
+  exit 1
+}
+
+root="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)"
+python='' current_env=false check=false
+while (($#)); do
+  case "$1" in
+    --python) [[ -n "${2:-}" ]] || die '--python needs an interpreter, for example --python python3.11'; python="$2"; shift ;;
+    --python=*) python="${1#*=}" ;;
+    --current-env) current_env=true ;;
+    --check) check=true ;;
+    -h | --help) usage; exit 0 ;;
+    *) usage >&2; die "unknown option $1" ;;
+  esac
+  shift
+done
+$current_env && [[ -n "$python" ]] && die '--python names the interpreter of .venv; --current-env uses the active one'
+
+work="$(mktemp -d "${TMPDIR:-/tmp}/mmmaskany-install.XXXXXX")"
+log="$work/log"
+: >"$log"
+child=''
+finish() {
+  [[ -n "$child" ]] && kill -TERM -- "-$child" 2>/dev/null
+  [[ "$1" == 0 || ! -s "$log" ]] && rm -rf -- "$work"
+  return 0
+}
+trap 'finish $?' EXIT
+trap 'say "install.sh: stopped; run it again to go on"; exit 130' INT TERM
+
+# ---------------------------------------------------------------------------------------------- the environment
+
+# What keeps an interpreter from carrying the verified set; empty if nothing does.
+unfit() {
+  command -v -- "$1" >/dev/null || { say 'not found'; return; }
+  "$1" - 2>/dev/null <<'EOF' || say 'does not run'
+import sys
+
+if not (3, 10) <= sys.version_info[:2] <= (3, 12):
+    print(f'is {sys.version.split()[0]}, but 3.10 to 3.12 is needed (mmcv 2.1.0 does not build on 3.13)')
+else:
+    try:
+        import ensurepip, venv  # noqa: E401
+    except ImportError:
+        print('has no venv module (Debian, Ubuntu: apt-get install python{}.{}-venv)'.format(*sys.version_info))
+EOF
+}
+
+make_venv() {
+  local found='' candidate why
+  for candidate in ${python:-python3.11 python3.12 python3.10 python3 python}; do
+    why="$(unfit "$candidate")"
+    [[ -z "$why" ]] && { found="$candidate"; break; }
+    printf '  %s: %s\n' "$candidate" "$why" >>"$work/unfit"
+  done
+  if [[ -z "$found" ]]; then
+    cat -- "$work/unfit" >&2
+    die 'no Python to make .venv with: install Python 3.10 to 3.12 with its venv module, or name one with --python'
+  fi
+  if [[ -e "$root/.venv" && ! -e "$root/.venv/pyvenv.cfg" && -n "$(ls -A -- "$root/.venv" 2>/dev/null)" ]]; then
+    die "$root/.venv is no virtual environment; move it away, or use --current-env"
+  fi
+  [[ -e "$root/.venv" ]] && say '.venv cannot run pip (an interrupted run, or its Python is gone): making it anew'
+  say "Making .venv with $("$found" -c 'import sys; print(sys.executable, sys.version.split()[0])')"
+  if ! "$found" -m venv --clear -- "$root/.venv" >>"$log" 2>&1; then
+    tail -n 15 -- "$log" >&2
+    die "cannot make $root/.venv (no space or no write permission there? Debian, Ubuntu: is python3-venv installed?)"
+  fi
+}
+
+if $current_env; then
+  py="$(command -v python || command -v python3 || true)"
+  [[ -n "$py" ]] || die 'no python on the PATH: activate an environment first, or leave out --current-env'
+  "$py" -c 'import sys; sys.exit(sys.version_info < (3, 10))' ||
+    die "$py is $("$py" -V 2>&1), but Python >= 3.10 must hold"
+  "$py" -m pip --version >>"$log" 2>&1 || die "$py has no pip: run '$py -m ensurepip' first"
+else
+  py="$root/.venv/bin/python"
+  if ! "$py" -m pip --version >>"$log" 2>&1; then
+    $check && die '.venv is missing or unfinished: run bash tools/install.sh'
+    : >"$log"
+    make_venv
+  elif [[ -n "$python" ]]; then
+    say "--python has no say: .venv exists, with $("$py" -V). Remove it to start over."
+  fi
+fi
+
+# ------------------------------------------------------------------------------------------- what is missing there
+
+# One line "step <tab> distribution <tab> reason" for everything that is missing or broken, found by importing it.
+probe() {
+  local status=0
+  "$py" -W ignore - "$root" "$current_env" 2>>"$log" <<'EOF' || status=$?
+import importlib
+import importlib.metadata
+import importlib.util
+import re
+import sys
+from pathlib import Path
+
+root, lenient = Path(sys.argv[1]), sys.argv[2] == 'true'
+sys.path.remove('')  # the folder this was started from is not installed
+pins = {}
+for name in ('torch', 'hosts'):
+    pins.update(re.findall(r'^([\w-]+)==([\w.]+)', (root / 'requirements' / f'{name}.txt').read_text(), re.M))
+
+
+def need(step, distribution, reason):
+    print(step, distribution, ' '.join(str(reason).split()), sep='\t', flush=True)
+
+
+def release(version):
+    return tuple(int(n) for n in re.findall(r'\d+', version)[:2])
+
+
+def check(step, distribution, module, proof=lambda module: None):
+    try:
+        module = importlib.import_module(module)
+        proof(module)
+    except Exception as error:
+        return need(step, distribution, f'{type(error).__name__}: {error}')
+    version, pin = getattr(module, '__version__', None), pins.get(distribution)
+    if pin and not lenient and version.split('+')[0] != pin:  # forks count by what they say, not by their name
+        need(step, distribution, f'is {version}, but the verified set has {pin}')
+
+
+def torch_range(torch):
+    if not (2, 6) <= release(torch.__version__) < (2, 14):
+        raise RuntimeError(f'is {torch.__version__}, but 2.6 <= torch < 2.14 must hold')
+
+
+def run_nms(mmcv):
+    import torch
+    from mmcv.ops import nms
+
+    device = 'cpu'
+    if torch.cuda.is_available():
+        from torch.utils.cpp_extension import CUDA_HOME
+
+        device = 'cuda' if CUDA_HOME else 'cpu'
+    boxes = torch.tensor([[0.0, 0, 9, 9], [0, 0, 9, 8], [20, 20, 29, 29]], device=device)
+    kept = nms(boxes, torch.tensor([0.9, 0.8, 0.7], device=device), 0.5)[1].tolist()
+    if kept != [0, 2]:
+        raise RuntimeError(f'nms keeps boxes {kept}, but [0, 2] is right')
+
+
+def pkg_resources_range(setuptools):
+    import pkg_resources  # noqa: F401
+
+    if not 64 <= release(setuptools.__version__)[0] < 82:
+        raise RuntimeError(f'is {setuptools.__version__}, but 64 <= setuptools < 82 must hold')
+
+
+check('torch', 'torch', 'torch', torch_range)
+check('torch', 'torchvision', 'torchvision')
+check('build', 'setuptools', 'setuptools', pkg_resources_range)
+try:
+    importlib.import_module('cv2')
+except Exception as error:
+    if 'shared object' in str(error):
+        need('system', 'opencv-python', error)
+check('mmcv', 'mmcv', 'mmcv', run_nms)
+for distribution, module in dict(
+    mmengine='mmengine',
+    mmpretrain='mmpretrain',
+    mmdet='mmdet',
+    mmsegmentation='mmseg',
+    ftfy='ftfy',
+    regex='regex',
+    pycocotools='pycocotools',
+).items():
+    check('hosts', distribution, module)
+tests = {'pytest': 'pytest', 'pytest-xdist': 'xdist', 'hypothesis': 'hypothesis', 'ruff': 'ruff', 'scikit-learn': 'sklearn'}
+for distribution, module in tests.items():
+    if importlib.util.find_spec(module) is None:
+        need('tests', distribution, 'not installed')
+try:
+    importlib.metadata.version('mmmaskany')
+    spec = importlib.util.find_spec('mmmaskany')
+    if not Path(spec.origin).resolve().is_relative_to(root):
+        raise RuntimeError(f'is installed from {spec.origin}')
+    if not (root / 'mmmaskany' / '.mim' / 'configs').is_dir():
+        raise RuntimeError('mmmaskany/.mim is missing')
+except Exception as error:
+    need('self', 'mmmaskany', f'{type(error).__name__}: {error}')
+EOF
+  if ((status > 128)); then
+    printf 'mmcv\tmmcv\tits operators crash\n' # compiled for another torch
+  elif ((status)); then
+    tail -n 15 -- "$log" >&2
+    die "$py could not be looked at"
+  fi
+}
+
+plan=''
+look() { plan="$(probe)"; }
+needs() { grep -q "^$1"$'\t' <<<"$plan"; }
+names() { grep "^$1"$'\t' <<<"$plan" | cut -f 2; }
+reasons() { grep "^$1"$'\t' <<<"$plan" | awk -F '\t' '{print "  " $2 ": " $3}'; }
+
+say "Looking at $py ..."
+look
+if [[ -z "$plan" ]]; then
+  say "Everything is there (${SECONDS} s). $($current_env || say "Activate it with: source $root/.venv/bin/activate")"
+  exit 0
+fi
+say 'Missing or broken:'
+reasons '[a-z]*' | cut -c 1-160
+$check && exit 1
+
+# ------------------------------------------------------------------------------------------- installing, step by step
+
+free_mb() { df -Pm -- "$1" | awk 'NR == 2 {print $4}'; }
+
+# room FOLDER MEGABYTES WHAT
+room() {
+  local free
+  free="$(free_mb "$1")"
+  ((free >= $2)) || die "no disk space: $3 needs $(($2 / 1000)) GB in $1, but $((free / 1000)).$((free % 1000 / 100)) GB are free"
+}
+
+# Says in words what a failed step was missing; the log and the machine tell.
+diagnose() {
+  local step="$1" cxx="${CXX:-g++}"
+  if grep -qiE 'No space left on device|Errno 28' "$log"; then
+    say "no disk space left ($(free_mb "$root") MB in $root, $(free_mb "$work") MB in ${TMPDIR:-/tmp}; TMPDIR moves the second)"
+  elif [[ "$step" == mmcv ]] && ! command -v -- "${cxx%% *}" >/dev/null; then
+    say "no C++ compiler: ${cxx%% *} is not on the PATH, and mmcv's operators have to be compiled (Debian, Ubuntu: apt-get install g++)"
+  elif grep -qE 'Python\.h: No such file' "$log"; then
+    say 'no Python headers: Python.h is missing (Debian, Ubuntu: apt-get install python3-dev, of the version of .venv)'
+  elif grep -qE 'Killed signal|cc1plus.*Killed|cannot allocate memory|out of memory' "$log"; then
+    say 'not enough memory to compile mmcv with so many jobs: run this again with MAX_JOBS=1 set'
+  elif grep -qE 'CUDA version .* mismatches|CUDA_HOME environment variable is not set' "$log"; then
+    say "the CUDA toolkit (nvcc) does not match torch's CUDA build: $(grep -hoE 'The detected CUDA version.*|CUDA_HOME environment.*' "$log" | tail -n 1)"
+  elif grep -qE 'externally-managed-environment' "$log"; then
+    say 'the active Python belongs to the system and refuses installs: activate a virtual environment, or leave out --current-env'
+  elif grep -qiE 'name resolution|NewConnectionError|Failed to establish|Connection refused|Network is unreachable|timed out|ProxyError|SSLError|Max retries|from versions: none' "$log"; then
+    say 'no network: pip cannot reach its package index (proxy? PIP_INDEX_URL? PIP_CERT?)'
+  elif grep -qE 'Permission denied|Errno 13|Read-only file system' "$log"; then
+    say "no write permission: $(grep -hoE 'Permission denied.*|Errno 13.*|Read-only file system.*' "$log" | tail -n 1)"
+  else
+    say "the step '$step' failed"
+  fi
+}
+
+clock() { printf '%d min %02d s' $(($1 / 60)) $(($1 % 60)); }
+
+# run STEP TITLE COMMAND...: the command's output goes to the log; a line every 30 s says that it is still at work.
+run() {
+  local step="$1" title="$2" start=$SECONDS beat=30 status=0 compiled
+  shift 2
+  say "$title ..."
+  printf '\n== %s\n' "$*" >"$log"
+  set -m # a process group of its own, so that stopping this script stops the compilers too
+  "$@" >>"$log" 2>&1 &
+  child=$!
+  set +m
+  while kill -0 "$child" 2>/dev/null; do
+    sleep 0.5
+    if ((SECONDS - start >= beat)); then
+      compiled="$(grep -oE '^ *\[[0-9]+/[0-9]+\]' "$log" | tail -n 1 | tr -d ' []' || true)"
+      say "  ... $(clock $((SECONDS - start)))${compiled:+, $compiled files compiled}"
+      beat=$((beat + 30))
+    fi
+  done
+  wait "$child" || status=$?
+  child=''
+  if ((status)); then
+    tail -n 15 -- "$log" >&2
+    die "$(diagnose "$step"). Full log: $log"
+  fi
+  say "  done in $(clock $((SECONDS - start)))"
+}
+
+export PIP_DISABLE_PIP_VERSION_CHECK=1
+pip=("$py" -m pip install)
+
+# install STEP TITLE ARGUMENTS...: pip installs what the step lacks; if it still does not work, from scratch.
+install() {
+  local step="$1" title="$2" missing
+  shift 2
+  mapfile -t missing < <(names "$step")
+  run "$step" "$title" "${pip[@]}" "$@" "${missing[@]}"
+  look
+  needs "$step" || return 0
+  say 'pip is content, yet this does not work:'
+  reasons "$step"
+  mapfile -t missing < <(names "$step")
+  run "$step" "$title, from scratch, without pip's cache" \
+    "${pip[@]}" --no-cache-dir --force-reinstall --no-deps "$@" "${missing[@]}"
+  look
+  needs "$step" || return 0
+  reasons "$step" >&2
+  die "${missing[*]} still does not work after a fresh install"
+}
+
+missing_library() {
+  needs system || return 0
+  die "$(reasons system): OpenCV lacks a system library (Debian, Ubuntu: apt-get install libgl1 libglib2.0-0)"
+}
+
+cd -- "$root"
+missing_library
+keep_torch() { "$py" -c 'import torch; print("torch==" + torch.__version__)' >"$work/keep.txt"; }
+if needs torch; then
+  if $current_env && grep -q $'^torch\ttorch\t.*must hold' <<<"$plan"; then
+    die "$(reasons torch | head -n 1 | xargs). It is yours, so it stays; without --current-env a fresh .venv gets the verified one"
+  fi
+  pins=requirements/torch.txt
+  if $current_env && ! grep -q $'^torch\ttorch\t' <<<"$plan"; then # only torchvision is missing beside it
+    keep_torch
+    pins="$work/keep.txt"
+  fi
+  room "$("$py" -c 'import sys; print(sys.prefix)')" 3000 'torch with its libraries'
+  install torch "Installing $(names torch | xargs) (about 2 minutes)" -c "$pins"
+fi
+keep_torch # from here on pip must leave it alone
+keep=(-c "$work/keep.txt" -c requirements/hosts.txt)
+
+if needs build || needs mmcv || needs self; then
+  run build 'Installing the build tools (seconds)' "${pip[@]}" -r requirements/build.txt
+  look
+fi
+
+if needs mmcv; then
+  room "$work" 1000 'compiling mmcv'
+  hide_gpu=()
+  if [[ "$("$py" -c 'import torch, torch.utils.cpp_extension as e; print(torch.cuda.is_available() and not e.CUDA_HOME)')" == True ]]; then
+    say 'There is a GPU but no CUDA compiler (nvcc): mmcv gets operators for the CPU only. Classification trains on the GPU'
+    say 'all the same; for detection install the CUDA toolkit of this torch and run this again.'
+    hide_gpu=(env CUDA_VISIBLE_DEVICES=)
+  fi
+  pip=("${hide_gpu[@]}" "${pip[@]}")
+  install mmcv 'Installing mmcv (seconds if pip has kept it; else about 9 minutes of compiling on two cores)' \
+    -v --no-build-isolation "${keep[@]}"
+  pip=("$py" -m pip install)
+fi
+missing_library
+needs hosts && install hosts "Installing $(names hosts | xargs) (about a minute)" "${keep[@]}"
+needs tests && install tests "Installing $(names tests | xargs) (seconds)" "${keep[@]}" -c requirements/tests.txt
+needs self && run self 'Installing mmmaskany itself, editable (seconds)' "${pip[@]}" --no-deps --no-build-isolation -e .
+
+look
+if [[ -n "$plan" ]]; then
+  reasons '[a-z]*' >&2
+  die 'the above still does not work'
+fi
+"$py" tools/misc/check_env.py || die 'the environment cannot train; the page above says why'
+say "Installed in $(clock $SECONDS). $($current_env || say "Activate it with: source $root/.venv/bin/activate")"
