@@ -97,6 +97,16 @@ class Draw:
         """Share of the base grid that is masked in each sample, float ``(B,)``."""
         return self.mask.flatten(1).float().mean(1)
 
+    def check(self, images: Tensor) -> None:
+        """Raise a ValueError unless the draw was made for this many images of this size."""
+        batch, rows, cols = self.mask.shape
+        size = tuple(length // self.base for length in images.shape[-2:])
+        if (len(images), *size) != (batch, rows, cols):
+            raise ValueError(
+                f'the draw was made for {batch} images of {rows} x {cols} cells of {self.base} px, '
+                f'but got images of shape {tuple(images.shape)}'
+            )
+
     def pixel_mask(self, height: int, width: int) -> Tensor:
         """Refine the mask to pixels.
 

@@ -44,7 +44,8 @@ class ConstantFill(Fill):
 
     def forward(self, images: Tensor, mask: Tensor) -> Tensor:
         if not isinstance(self.value, Sequence):
-            return images.masked_fill(mask, self.value)
+            # Out of place, masked_fill would forget the memory format.
+            return images.clone().masked_fill_(mask, self.value)
         if len(self.value) != images.shape[1]:
             raise ValueError(
                 f'the fill has values for {len(self.value)} channels, but got images of {images.shape[1]} channels'
@@ -62,7 +63,8 @@ class MeanFill(Fill):
     """Fill with each image's own mean per channel, as A2MIM does (arXiv 2205.13943)."""
 
     def content(self, images: Tensor) -> Tensor:
-        return images.mean((2, 3), keepdim=True)
+        dtype = None if images.is_floating_point() else torch.float
+        return images.mean((2, 3), keepdim=True, dtype=dtype)
 
 
 class TokenFill(Fill):

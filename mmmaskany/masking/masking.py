@@ -89,6 +89,7 @@ class Masking(nn.Module):
         height, width = images.shape[-2:]
         if draw is None:
             draw = self.pattern.draw(len(images), height, width, generator, images.device)
+        draw.check(images)
         visible = self.fill(images, draw.pixel_mask(height, width))
         if not self.reuse:
             return Views(visible, half_size(visible), draw)

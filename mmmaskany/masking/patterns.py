@@ -55,7 +55,7 @@ class Pattern:
         for name, share in (('scale', scale), ('ratio', ratio)):
             if share is not None and not 0 < share < 1:
                 raise ValueError(f'{name} must be in (0, 1), but got {share}')
-        sizes = (cell,) if isinstance(cell, int) else tuple(cell)
+        sizes = tuple(cell) if isinstance(cell, Sequence) else (cell,)
         for size in (base, *sizes):
             if not isinstance(size, int):
                 raise TypeError(f'cell and base must be whole numbers of pixels, but got {size!r}')
@@ -65,7 +65,7 @@ class Pattern:
         self.ratio = ratio
         self.cell = sizes
         self.base = base
-        self._layouts: dict[tuple, tuple[Layout, Tensor]] = {}
+        self._tables: dict[tuple, Tensor] = {}
 
     def __repr__(self) -> str:
         share = f'ratio={self.ratio}' if self.scale is None else f'scale={self.scale}'
@@ -104,14 +104,15 @@ class Pattern:
             else:
                 count = _round(self.ratio * grid[0] * grid[1])
                 n = max(1, min(grid[0], math.ceil(math.sqrt(self.ratio) * grid[0])))
-                m = math.ceil(count / n)
+                m = max(1, math.ceil(count / n))
+                n = math.ceil(count / m)  # no row of the canvas is empty
             if not 0 < count < grid[0] * grid[1]:
                 share = f'scale={self.scale}' if self.ratio is None else f'ratio={self.ratio}'
                 raise ValueError(
-                    f'{type(self).__name__} with {share} must mask at least one cell and leave one, but an image of '
-                    f'{rows * self.base} x {cols * self.base} px has {grid[0]} x {grid[1]} cells of '
-                    f'{height * self.base} x {width * self.base} px, of which it would mask {count}: take a larger '
-                    f'image or smaller cells'
+                    f'{type(self).__name__} with {share} must mask at least one cell and leave one, but got an image '
+                    f'of {rows} x {cols} base cells of {self.base} px, in which {grid[0]} x {grid[1]} cells of '
+                    f'{height * self.base} x {width * self.base} px fit and it would mask {count}: take a larger '
+                    f'image, smaller cells or another share'
                 )
             layouts.append(Layout(height, width, *grid, n, m, count))
         return layouts
@@ -146,19 +147,25 @@ class Pattern:
         """
         if device is None and generator is not None:
             device = generator.device
-        key = (height, width, device)
-        if key not in self._layouts:
-            layouts = self.layouts(height // self.base, width // self.base)
-            largest = Layout(*map(max, zip(*layouts, strict=True)))
-            self._layouts[key] = largest, torch.tensor(layouts, device=device)
-        largest, table = self._layouts[key]
-        if len(table) == 1:
-            chosen = table.expand(batch, -1)
+        layouts = self.layouts(height // self.base, width // self.base)
+        largest = Layout(*map(max, zip(*layouts, strict=True)))
+        if len(layouts) == 1:
+            choice = torch.zeros(batch, dtype=torch.long, device=device)
         else:
-            chosen = table[torch.randint(len(table), (batch,), generator=generator, device=device)]
-        layout = Layout(*chosen.unbind(1))
+            choice = _uniform_index(_rand(batch, generator=generator, device=device), len(layouts))
+        layout = self._chosen(layouts, choice)
         top, left = self.place(layout, largest, generator)
         return Cells(top, left, layout.height, layout.width, layout.rows, layout.cols, layout.count)
+
+    def _chosen(self, layouts: list[Layout], choice: Tensor) -> Layout:
+        """Pick the layout of each sample, without waiting for the device."""
+        if torch.compiler.is_compiling():  # plain numbers are fused into the graph; the cache would only guard it
+            entries = zip(*layouts, strict=True)
+            return Layout(*(sum((choice == k) * value for k, value in enumerate(values)) for values in entries))
+        key = *layouts, choice.device
+        if key not in self._tables:  # copied to the device once per image size
+            self._tables[key] = torch.tensor(layouts, device=choice.device)
+        return Layout(*self._tables[key][choice].unbind(1))
 
     def draw(
         self,
@@ -212,7 +219,7 @@ class PatchPattern(Pattern):
 
     def place(self, layout: Layout, largest: Layout, generator: Generator | None) -> tuple[Tensor, Tensor]:
         batch, device = len(layout.count), layout.count.device
-        space = torch.rand(2, batch, 1, generator=generator, device=device)
+        space = _rand(2, batch, 1, generator=generator, device=device)
         # Own cells of one base cell lie next to each other; a single larger one is the whole rectangle.
         rows, cols = largest.rows * largest.height, largest.cols * largest.width
         top = _uniform_index(space[0], largest.grid_rows - rows + 1)
@@ -249,7 +256,7 @@ class GridPattern(Pattern):
 
     def place(self, layout: Layout, largest: Layout, generator: Generator | None) -> tuple[Tensor, Tensor]:
         batch, device = len(layout.count), layout.count.device
-        phase = torch.rand(2, batch, 1, generator=generator, device=device)
+        phase = _rand(2, batch, 1, generator=generator, device=device)
         rank = torch.arange(largest.count, device=device)
         height, width, grid_rows, grid_cols, rows, cols, _ = (v.view(-1, 1) for v in layout)
         # floor((i * grid + phase) / n) with a whole phase in [0, grid): n distinct rows, in range, evenly spread.
@@ -303,7 +310,7 @@ class RandomPattern(_RankedPattern):
 
     def scores(self, layout: Layout, largest: Layout, generator: Generator | None) -> Tensor:
         shape = len(layout.count), largest.grid_rows, largest.grid_cols
-        return torch.rand(shape, generator=generator, device=layout.count.device)
+        return _rand(*shape, generator=generator, device=layout.count.device)
 
 
 class BlockPattern(_RankedPattern):
@@ -343,7 +350,7 @@ class BlockPattern(_RankedPattern):
 
     def scores(self, layout: Layout, largest: Layout, generator: Generator | None) -> Tensor:
         batch, device = len(layout.count), layout.count.device
-        share, slant, y, x = torch.rand(4, batch, self.num_blocks, 1, 1, generator=generator, device=device).unbind()
+        share, slant, y, x = _rand(4, batch, self.num_blocks, 1, 1, generator=generator, device=device).unbind()
         _, _, grid_rows, grid_cols, _, _, count = (v.view(-1, 1, 1, 1) for v in layout)
         area = (self.min_share + (1 - self.min_share) * share) * count
         low, high = (math.log(bound) for bound in self.aspect)
@@ -372,6 +379,7 @@ class MixturePattern:
             see the whole image.
 
     Raises:
+        TypeError: If one of the patterns is none, or a mixture itself.
         ValueError: If the lengths differ, a probability is negative, they sum to more than 1, or the patterns do not
             share base and scale.
     """
@@ -379,7 +387,10 @@ class MixturePattern:
     def __init__(self, patterns: Sequence[Pattern], probs: Sequence[float]) -> None:
         if not patterns or len(patterns) != len(probs):
             raise ValueError(f'give one probability per pattern, but got {len(patterns)} patterns and probs={probs}')
-        if min(probs) < 0 or sum(probs) > 1 + 1e-6:
+        for pattern in patterns:
+            if not isinstance(pattern, Pattern):
+                raise TypeError(f'the patterns of a mixture must be Patterns, but got {type(pattern).__name__}')
+        if not (all(prob >= 0 for prob in probs) and sum(probs) <= 1 + 1e-6):
             raise ValueError(f'probabilities must be >= 0 and sum to at most 1, but got {list(probs)}')
         for name in ('base', 'scale'):
             values = {getattr(pattern, name) for pattern in patterns}
@@ -424,7 +435,7 @@ class MixturePattern:
         """
         if device is None and generator is not None:
             device = generator.device
-        chance = torch.rand(batch, 1, generator=generator, device=device)
+        chance = _rand(batch, 1, generator=generator, device=device)
         # One comparison per pattern, on Python numbers: a tensor of bounds would have to be copied to the device.
         choice = sum((chance[:, 0] >= bound).long() for bound in self._bounds)
         draws = [pattern.draw(batch, height, width, generator, device) for pattern in self.patterns]
@@ -444,6 +455,12 @@ class MixturePattern:
 def _round(value: float) -> int:
     """Round half up: Python's round(2.5) is 2."""
     return math.floor(value + 0.5)
+
+
+def _rand(*shape: int, generator: Generator | None, device: torch.device | str | None) -> Tensor:
+    """Draw uniform numbers in [0, 1); a compiled graph takes a shape that varies only where no generator is named."""
+    named = {} if generator is None else {'generator': generator}
+    return torch.rand(shape, device=device, **named)
 
 
 def _uniform_index(chance: Tensor, bound: int | Tensor) -> Tensor:

@@ -53,7 +53,7 @@ def recompose(images: Tensor, draw: Draw) -> Tensor:
     """
     if draw.source is None:
         raise ValueError('the draw has no source map: give the pattern a `scale`, not a `ratio`, to reuse its cells')
-    _check_batch(images, draw)
+    draw.check(images)
     canvas = _gather_pixels(images, draw.source.clamp(min=0), draw.mask.shape[2], draw.base)
     return canvas.masked_fill_(to_pixels(draw.source < 0, draw.base), 0)
 
@@ -74,7 +74,7 @@ def restore(visible: Tensor, reused: Tensor, draw: Draw) -> Tensor:
     """
     if draw.source is None:
         raise ValueError('the draw has no source map: what it masked is lost')
-    _check_batch(visible, draw)
+    draw.check(visible)
     batch, rows, cols = draw.mask.shape
     canvas_rows, canvas_cols = draw.source.shape[1:]
     if reused.shape[-2:] != (canvas_rows * draw.base, canvas_cols * draw.base):
@@ -91,13 +91,3 @@ def restore(visible: Tensor, reused: Tensor, draw: Draw) -> Tensor:
     image = visible.clone()
     image[:, :, :height, :width] = torch.where(to_pixels(draw.mask, draw.base), covered, visible[:, :, :height, :width])
     return image
-
-
-def _check_batch(images: Tensor, draw: Draw) -> None:
-    batch, rows, cols = draw.mask.shape
-    size = tuple(length // draw.base for length in images.shape[-2:])
-    if (len(images), *size) != (batch, rows, cols):
-        raise ValueError(
-            f'the draw was made for {batch} images of {rows} x {cols} cells of {draw.base} px, '
-            f'but got images of shape {tuple(images.shape)}'
-        )
