@@ -34,8 +34,8 @@ class MaskAnyMixin:
     fuse_at = 'stem'
     #: Names of the host's modules that form its stem; the last one is the dual stem.
     stem_parts: tuple[str, ...] = ()
-    #: The masking of a batch in training mode.
-    masking = None
+    #: The masking of a batch in training mode, or None; without a value here, which would hide the module.
+    masking: nn.Module | None
 
     @property
     def dual_stem(self) -> DualStem | None:

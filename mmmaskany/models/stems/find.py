@@ -52,9 +52,9 @@ def find_stem(host: nn.Module, name: str | None = None) -> Stem:
             children = [child for child, _ in host.named_children()]
             raise ValueError(f'{type(host).__name__} has no module named {name!r} to be its stem; it has {children}')
         parts = (name,)
-    elif hasattr(host, 'layer1') and hasattr(host, 'stem'):
+    elif all(hasattr(host, part) for part in ('stem', 'maxpool', 'layer1')):
         parts = ('stem', 'maxpool')
-    elif hasattr(host, 'layer1') and hasattr(host, 'conv1'):
+    elif all(hasattr(host, part) for part in ('conv1', 'norm1_name', 'relu', 'layer1')):
         parts = ('conv1', host.norm1_name, 'relu')
         if hasattr(host, 'maxpool'):
             parts = (*parts, 'maxpool')

@@ -30,10 +30,10 @@ class AddFusion(nn.Module):
 
     def __init__(self, channels: int, scaled: bool = True) -> None:
         super().__init__()
-        self.scale = nn.Parameter(torch.ones(1, channels, 1, 1)) if scaled else None
+        self.scale = nn.Parameter(torch.ones(channels)) if scaled else None
 
     def forward(self, visible: Tensor, reused: Tensor) -> Tensor:
-        return visible + reused if self.scale is None else torch.addcmul(visible, self.scale.to(reused.dtype), reused)
+        return visible + reused if self.scale is None else _scaled_add(visible, self.scale, reused)
 
     def silence(self) -> None:
         """Let the output be the visible input, so that a plain checkpoint keeps its function."""
@@ -93,14 +93,14 @@ class GatedFusion(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.scale = nn.Parameter(torch.ones(1, channels, 1, 1))
+        self.scale = nn.Parameter(torch.ones(channels))
         self.weight = nn.Parameter(torch.empty(channels, 2 * channels, 1, 1))
         self.bias = nn.Parameter(torch.zeros(channels))
         nn.init.normal_(self.weight, std=0.01)
 
     def forward(self, visible: Tensor, reused: Tensor) -> Tensor:
         gate = F.conv2d(torch.cat([visible, reused], dim=1), self.weight, self.bias).sigmoid()
-        return torch.addcmul(visible, self.scale.to(reused.dtype), gate * reused)
+        return _scaled_add(visible, self.scale, gate * reused)
 
     def silence(self) -> None:
         """Let the output be the visible input, so that a plain checkpoint keeps its function."""
@@ -109,6 +109,10 @@ class GatedFusion(nn.Module):
     def is_silent(self) -> bool:
         """Tell whether the output is the visible input."""
         return not self.scale.any()
+
+
+def _scaled_add(visible: Tensor, scale: Tensor, reused: Tensor) -> Tensor:
+    return torch.addcmul(visible, scale.to(reused.dtype).view(-1, 1, 1), reused)
 
 
 _FUSIONS = {'add': AddFusion, 'concat': ConcatFusion, 'gated': GatedFusion}

@@ -1,0 +1,529 @@
+# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+import copy
+import pickle
+import warnings
+
+import pytest
+import torch
+from mmengine.config import ConfigDict
+from mmengine.hooks import Hook
+from mmengine.model import ExponentialMovingAverage
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import MODELS, init_default_scope
+from mmengine.runner import Runner
+from torch import nn
+from torch.utils.data import Dataset
+
+from mmmaskany.masking import Masking, PatchPattern, half_size
+from mmmaskany.models.backbones import MaskAny
+
+GRID = dict(pattern=dict(type='mmmaskany.GridPattern', scale=0.5, cell=4))
+R18 = dict(type='mmpretrain.ResNet', depth=18)
+FAMILY = [
+    R18,
+    dict(type='mmpretrain.ResNet', depth=50),
+    dict(type='mmpretrain.ResNetV1c', depth=50),
+    dict(type='mmpretrain.ResNetV1d', depth=50),
+    dict(type='mmpretrain.ResNeXt', depth=50),
+    dict(type='mmpretrain.ResNet_CIFAR', depth=18),
+]
+
+
+@pytest.fixture(autouse=True)
+def mmpretrain_scope():
+    init_default_scope('mmpretrain')
+    torch.manual_seed(0)
+
+
+def plain_host(cfg):
+    """A plain host with weights as after some training: nothing is at its initial value."""
+    model = MODELS.build(cfg)
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.weight.uniform_(0.5, 1.5)
+                module.bias.uniform_(-0.5, 0.5)
+                module.running_mean.uniform_(-0.5, 0.5)
+                module.running_var.uniform_(0.5, 1.5)
+    model.eval()
+    return model
+
+
+def classifier(backbone, num_classes=5):
+    return dict(
+        type='mmpretrain.ImageClassifier',
+        backbone=backbone,
+        neck=dict(type='mmpretrain.GlobalAveragePooling'),
+        head=dict(
+            type='mmpretrain.LinearClsHead',
+            num_classes=num_classes,
+            in_channels=512 if backbone.get('backbone', backbone)['depth'] == 18 else 2048,
+            loss=dict(type='mmpretrain.CrossEntropyLoss'),
+        ),
+    )
+
+
+class Images(Dataset):
+    """Eight small images with labels, in the form that a classifier takes."""
+
+    metainfo = dict(classes=tuple('abcde'))
+
+    def __len__(self):
+        return 8
+
+    def __getitem__(self, index):
+        from mmpretrain.structures import DataSample
+
+        generator = torch.Generator().manual_seed(index)
+        image = torch.rand(3, 32, 32, generator=generator)
+        return dict(inputs=image, data_samples=DataSample().set_gt_label(index % 5))
+
+
+def make_runner(model, work_dir, **kwargs):
+    return Runner(
+        model=model,
+        work_dir=str(work_dir),
+        train_dataloader=dict(
+            dataset=Images(),
+            batch_size=4,
+            num_workers=0,
+            sampler=dict(type='DefaultSampler', shuffle=False),
+            collate_fn=dict(type='default_collate'),
+        ),
+        train_cfg=dict(by_epoch=True, max_epochs=1),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
+        default_hooks=dict(checkpoint=None, logger=None),
+        log_level='ERROR',
+        default_scope='mmpretrain',
+        experiment_name=work_dir.name,
+        **kwargs,
+    )
+
+
+# ---------------------------------------------------------------------- the walk of a pixel
+
+
+def test_fused_features_are_those_of_both_stems_by_hand():
+    model = MaskAny(R18)
+    model.eval()
+    image = torch.randn(2, 3, 64, 64)
+    stem = model.dual_stem
+    visible = model.relu(model.bn1(model.conv1(image)))
+    visible = nn.functional.max_pool2d(visible, 3, 2, 1)
+    twin = stem.reused
+    reused = twin.relu(twin.bn1(twin.conv1(half_size(image))))
+    reused = nn.functional.max_pool2d(reused, 3, 1, 1)
+    x = visible + reused
+    for name in model.res_layers:
+        x = getattr(model, name)(x)
+    torch.testing.assert_close(model(image)[0], x)
+
+
+def test_masking_masks_in_training_only():
+    model = MaskAny(R18, masking=GRID)
+    image = torch.randn(2, 3, 64, 64)
+    model.eval()
+    visible, reused = model.views(image)
+    assert visible is image and torch.equal(reused, half_size(image))
+    assert torch.equal(model(image)[0], model(image)[0])
+    model.train()
+    visible, reused = model.views(image)
+    assert visible.eq(0).float().mean().item() == 0.25
+    assert not torch.equal(reused, half_size(image))
+    # What left the visible image is what the reused one shows.
+    assert torch.equal(reused.flatten(2).sort(2).values, image[visible == 0].view(2, 3, -1).sort(2).values)
+
+
+def test_masking_follows_the_backbone_not_a_frozen_stem():
+    with pytest.warns(UserWarning, match='frozen_stages=-1'):
+        model = MaskAny(dict(**R18, frozen_stages=0), masking=GRID)
+    model.train()
+    assert not model.dual_stem.reused.training
+    assert (model.views(torch.randn(2, 3, 64, 64))[0] == 0).any()
+
+
+def test_masking_none_is_deterministic_in_training():
+    model = MaskAny(R18)
+    model.train()
+    image = torch.randn(2, 3, 32, 32)
+    assert torch.equal(model(image)[0], model(image)[0])
+
+
+def test_masks_follow_the_seed():
+    model = MaskAny(R18, masking=GRID)
+    model.train()
+    image = torch.randn(8, 3, 64, 64)
+    torch.manual_seed(3)
+    first = model.views(image)[1]
+    torch.manual_seed(3)
+    assert torch.equal(first, model.views(image)[1])
+    assert not torch.equal(first, model.views(image)[1])
+
+
+def test_ready_pair_equals_the_views_that_the_model_makes():
+    model = MaskAny(R18, masking=GRID)
+    model.train()
+    image = torch.randn(2, 3, 64, 64)
+    torch.manual_seed(1)
+    pair = model.views(image)
+    torch.manual_seed(1)
+    assert torch.equal(model(image)[0], model(pair)[0])
+    assert torch.equal(model(list(pair))[0], model(pair)[0])
+
+
+@pytest.mark.parametrize('size', [(64, 64), (48, 80), (33, 47), (1, 96, 61)])
+def test_any_size_and_batch_of_one(size):
+    batch, height, width = size if len(size) == 3 else (2, *size)
+    image = torch.randn(batch, 3, height, width)
+    for host in (R18, dict(type='mmpretrain.ResNet_CIFAR', depth=18), dict(type='mmpretrain.ResNetV1d', depth=50)):
+        host = dict(**host, out_indices=(0, 1, 2, 3))
+        plain, model = MODELS.build(host), MaskAny(host, masking=GRID)
+        model.train()
+        model.zero_grad()
+        if batch > 1:
+            sum(level.sum() for level in model(image)).backward()
+            assert model.dual_stem.reused.conv1.weight.grad.any() if hasattr(model, 'conv1') else True
+        plain.eval(), model.eval()
+        assert [level.shape for level in model(image)] == [level.shape for level in plain(image)]
+
+
+@pytest.mark.parametrize(
+    'pair',
+    [
+        [torch.zeros(2, 3, 64, 64), torch.zeros(2, 3, 64, 64)],
+        [torch.zeros(2, 3, 64, 64), torch.zeros(2, 3, 32, 30)],
+        [torch.zeros(2, 3, 64, 64), torch.zeros(1, 3, 32, 32)],
+        [torch.zeros(2, 3, 64, 64)] * 3,
+    ],
+)
+def test_pair_that_does_not_match(pair):
+    with pytest.raises(ValueError, match=r'half size, but got|a pair of visible and reused images, but got 3'):
+        MaskAny(R18)(pair)
+
+
+def test_fuse_at_neck_returns_the_levels_of_both_images():
+    plain = plain_host(dict(**R18, out_indices=(2, 3)))
+    model = MaskAny(dict(**R18, out_indices=(2, 3)), fuse_at='neck')
+    model.load_state_dict(plain.state_dict())
+    model.eval()
+    image = torch.randn(2, 3, 64, 64)
+    levels = model(image)
+    expected = (*plain(image), *plain(half_size(image)))
+    assert len(levels) == 4
+    for level, other in zip(levels, expected, strict=True):
+        torch.testing.assert_close(level, other)
+    assert sum(p.numel() for p in model.parameters()) == sum(p.numel() for p in plain.parameters())
+
+
+def test_channels_last_stays_channels_last():
+    model = MaskAny(R18, masking=GRID).to(memory_format=torch.channels_last)
+    seen = []
+    for name in ('reused', 'fusion'):
+        getattr(model.dual_stem, name).register_forward_hook(lambda _, args, out: seen.extend([*args, out]))
+    for mode in (True, False):
+        model.train(mode)
+        model(torch.randn(2, 3, 64, 64).to(memory_format=torch.channels_last))
+    assert len(seen) == 10
+    assert all(tensor.is_contiguous(memory_format=torch.channels_last) for tensor in seen)
+
+
+@pytest.mark.parametrize('fusion', ['add', 'concat', 'gated'])
+def test_autocast(fusion):
+    model = MaskAny(R18, fusion=fusion, masking=GRID)
+    model.train()
+    with torch.autocast('cpu', torch.bfloat16):
+        (out,) = model(torch.randn(2, 3, 64, 64))
+    out.float().sum().backward()
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters())
+
+
+@pytest.mark.parametrize(
+    'cfg', [dict(type='mmmaskany.MaskAny', backbone=R18), dict(type='mmmaskany.MaskResNet', depth=18)]
+)
+def test_compiles_without_a_graph_break_and_exports(cfg):
+    model = MODELS.build(dict(**cfg, masking=GRID))
+    image = torch.randn(2, 3, 32, 32)
+    compiled = torch.compile(model, backend='eager', fullgraph=True)
+    model.train()
+    compiled(image)[0].sum().backward()
+    assert model.dual_stem.reused_image is None
+    model.eval()
+    torch.testing.assert_close(compiled(image)[0], model(image)[0])
+    exported = torch.export.export(model, (image,)).module()
+    torch.testing.assert_close(exported(image)[0], model(image)[0])
+
+
+# ---------------------------------------------------------------------- adoption and checkpoints
+
+
+@pytest.mark.parametrize('host', FAMILY, ids=lambda host: f'{host["type"]}-{host["depth"]}')
+@pytest.mark.parametrize('fusion', ['add', 'concat', 'gated'])
+def test_plain_checkpoint_keeps_its_outputs(host, fusion):
+    host = dict(**host, out_indices=(0, 3))
+    plain, model = plain_host(host), MaskAny(host, fusion=fusion)
+    result = model.load_state_dict(plain.state_dict(), strict=True)
+    assert not result.missing_keys and not result.unexpected_keys
+    model.eval()
+    for size in ((64, 64), (47, 33)):
+        image = torch.randn(2, 3, *size)
+        for level, other in zip(model(image), plain(image), strict=True):
+            assert torch.equal(level, other)
+    # The reused stem starts from the weights of the host's stem, and training moves it.
+    state = model.state_dict()
+    stem = model.stem_parts[-1]
+    for key, value in model.dual_stem.reused.state_dict().items():
+        assert torch.equal(value, state[f'{key}' if key.partition('.')[0] != stem else f'{stem}.visible.{key}']), key
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    before = copy.deepcopy(model.dual_stem.reused.state_dict())
+    for _ in range(2):
+        optimizer.zero_grad()
+        model(torch.randn(2, 3, 64, 64))[1].square().sum().backward()
+        optimizer.step()
+    assert any(not torch.equal(before[key], value) for key, value in model.dual_stem.reused.state_dict().items())
+
+
+def test_no_host_parameter_changes_its_name():
+    plain, model = MODELS.build(R18), MaskAny(R18)
+    assert set(plain.state_dict()) < set(model.state_dict())
+    added = set(model.state_dict()) - set(plain.state_dict())
+    assert all(name.startswith(('maxpool.reused.', 'maxpool.fusion.')) for name in added)
+    assert type(model).__name__ == 'MaskAnyResNet' and isinstance(model, type(plain))
+
+
+def test_plain_checkpoint_of_a_host_with_a_named_stem():
+    host = dict(type='mmpretrain.MobileNetV2')
+    plain, model = plain_host(host), MaskAny(host, stem='conv1')
+    model.load_state_dict(plain.state_dict())
+    model.eval()
+    image = torch.randn(2, 3, 64, 48)
+    assert torch.equal(model(image)[0], plain(image)[0])
+    other = MaskAny(host, stem='conv1')
+    other.load_state_dict(model.state_dict())
+    assert torch.equal(other.conv1.visible.conv.weight, plain.conv1.conv.weight)
+
+
+@pytest.mark.parametrize('how', ['load_from', 'init_cfg'])
+def test_adoption_through_a_runner_with_init_weights(tmp_path, how):
+    plain = MODELS.build(classifier(R18))
+    plain.backbone.load_state_dict(plain_host(R18).state_dict())
+    plain.eval()
+    path = str(tmp_path / 'plain.pth')
+    torch.save(dict(state_dict=plain.state_dict()), path)
+    backbone = dict(type='mmmaskany.MaskAny', backbone=R18)
+    load_from = path
+    if how == 'init_cfg':
+        backbone['init_cfg'] = dict(type='Pretrained', checkpoint=path, prefix='backbone.')
+        load_from = None
+    runner = make_runner(classifier(backbone), tmp_path / how, load_from=load_from)
+    image = torch.randn(2, 3, 64, 64)
+    logits = []
+
+    class Look(Hook):
+        def before_train(self, runner):
+            if how == 'init_cfg':  # the head is not part of the backbone's checkpoint
+                runner.model.head.load_state_dict(plain.head.state_dict())
+            logits.append(runner.model.eval()(image, mode='tensor'))
+
+    runner.register_hook(Look())
+    runner.train()
+    assert torch.equal(logits[0], plain(image, mode='tensor'))
+    assert runner.model.backbone.dual_stem.fusion.scale.abs().sum() > 0  # training has moved it
+
+
+def test_own_checkpoint_loads_completely():
+    model, other = MaskAny(R18), MaskAny(R18)
+    other.load_state_dict(model.state_dict())
+    model.eval(), other.eval()
+    image = torch.randn(2, 3, 32, 32)
+    assert torch.equal(model(image)[0], other(image)[0])
+    assert not other.dual_stem.fusion.is_silent()
+
+
+@pytest.mark.parametrize(
+    ('checkpoint', 'message'),
+    [
+        (lambda: MODELS.build(dict(type='mmpretrain.ResNet', depth=34)).state_dict(), None),
+        (lambda: MODELS.build(dict(type='mmpretrain.ResNet', depth=50)).state_dict(), 'another architecture or depth'),
+        (lambda: MODELS.build(dict(type='mmmaskany.MaskResNet', depth=18)).state_dict(), 'are missing'),
+        (lambda: {}, r'must fill all 100 tensors, but 100 are missing \(conv1.weight, bn1.weight'),
+        (lambda: {'epoch': torch.zeros(1)}, '100 are missing'),
+        (
+            lambda: {k: v for k, v in MaskAny(R18).state_dict().items() if k != 'maxpool.reused.conv1.weight'},
+            r'1 are missing \(maxpool.reused.conv1.weight\)',
+        ),
+    ],
+)
+def test_checkpoint_with_gaps_is_refused(checkpoint, message):
+    model = MaskAny(R18)
+    before = copy.deepcopy(model.state_dict())
+    if message is None:  # a deeper network holds every tensor of the shallower one: torch reports what is left over
+        with pytest.raises(RuntimeError, match='Unexpected key'):
+            model.load_state_dict(checkpoint())
+        return
+    with pytest.raises(ValueError, match=message):
+        model.load_state_dict(checkpoint(), strict=False)
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+def test_loading_leaves_the_given_dict_alone():
+    state = plain_host(R18).state_dict()
+    keys = list(state)
+    MaskAny(R18).load_state_dict(state)
+    assert list(state) == keys
+
+
+def test_from_scratch_the_reused_stem_starts_like_the_hosts():
+    model = MaskAny(dict(type='mmpretrain.ResNet', depth=50))
+    model.init_weights()
+    host, twin = model.conv1.weight, model.dual_stem.reused.conv1.weight
+    assert not torch.equal(host, twin)
+    torch.testing.assert_close(host.std(), twin.std(), rtol=0.05, atol=0)
+    assert model.dual_stem.fusion.scale.eq(1).all()
+
+
+# ---------------------------------------------------------------------- what the hosts do with it
+
+
+@pytest.mark.parametrize('host', [R18, dict(type='mmpretrain.ResNetV1d', depth=50)])
+@pytest.mark.parametrize('frozen_stages', [0, 1])
+def test_frozen_stages_freeze_the_reused_stem_and_its_statistics(host, frozen_stages):
+    model = MaskAny(dict(**host, frozen_stages=frozen_stages))
+    model.train()
+    before = copy.deepcopy(model.dual_stem.state_dict())
+    model(torch.randn(4, 3, 32, 32))[0].sum().backward()
+    assert all(not p.requires_grad and p.grad is None for p in model.dual_stem.parameters())
+    assert all(torch.equal(before[key], value) for key, value in model.dual_stem.state_dict().items())
+    assert model.layer4[0].conv1.weight.grad.any()
+
+
+def test_unfrozen_reused_stem_updates_its_statistics():
+    model = MaskAny(R18)
+    model.train()
+    before = model.dual_stem.reused.bn1.running_mean.clone()
+    model(torch.randn(4, 3, 32, 32))
+    assert not torch.equal(before, model.dual_stem.reused.bn1.running_mean)
+    model.eval()
+    before = model.dual_stem.reused.bn1.running_mean.clone()
+    model(torch.randn(4, 3, 32, 32))
+    assert torch.equal(before, model.dual_stem.reused.bn1.running_mean)
+
+
+def test_norm_eval_covers_the_reused_stem():
+    model = MaskAny(dict(**R18, norm_eval=True))
+    model.train()
+    assert model.training and not model.dual_stem.reused.bn1.training
+
+
+def test_silent_reused_stem_on_a_frozen_stem_is_a_warning():
+    host = dict(**R18, frozen_stages=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        model = MaskAny(host)
+    with pytest.warns(UserWarning, match='never will.*frozen_stages=-1'):
+        model.load_state_dict(plain_host(R18).state_dict())
+
+
+def test_layer_decay_gives_the_reused_stem_the_rate_of_the_stem():
+    model = MODELS.build(classifier(dict(type='mmmaskany.MaskAny', backbone=dict(type='mmpretrain.ResNet', depth=50))))
+    wrapper = build_optim_wrapper(
+        model,
+        ConfigDict(
+            constructor='mmpretrain.LearningRateDecayOptimWrapperConstructor',
+            optimizer=dict(type='SGD', lr=1.0, weight_decay=0.01),
+            paramwise_cfg=dict(layer_decay_rate=0.5),
+        ),
+    )
+    rates = {id(p): group['lr'] for group in wrapper.optimizer.param_groups for p in group['params']}
+    names = dict(model.named_parameters())
+    stem = rates[id(names['backbone.conv1.weight'])]
+    for name in ('reused.conv1.weight', 'reused.bn1.bias', 'fusion.scale'):
+        assert rates[id(names[f'backbone.maxpool.{name}'])] == stem
+    assert stem < rates[id(names['backbone.layer4.0.conv1.weight'])] < rates[id(names['head.fc.weight'])] == 1.0
+
+
+def test_copies_and_pickles_are_independent():
+    model = MaskAny(R18, masking=GRID)
+    for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert type(other) is type(model)
+        with torch.no_grad():
+            other.dual_stem.reused.conv1.weight.zero_()
+        assert model.dual_stem.reused.conv1.weight.any()
+        other.train()
+        other(torch.randn(2, 3, 32, 32))
+
+
+def test_moving_average_covers_the_reused_stem():
+    model = MaskAny(R18)
+    average = ExponentialMovingAverage(model, momentum=0.5)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.fill_(2.0)
+    average.update_parameters(model)  # the first update copies
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.fill_(4.0)
+    average.update_parameters(model)
+    assert average.module.dual_stem.fusion.scale.unique().tolist() == [3.0]
+    assert average.module.dual_stem.reused.conv1.weight.unique().tolist() == [3.0]
+
+
+def test_masking_after_batch_augmentation():
+    cfg = classifier(dict(type='mmmaskany.MaskAny', backbone=R18, masking=GRID))
+    for augment in ('Mixup', 'CutMix', 'ResizeMix'):
+        model = MODELS.build(
+            dict(
+                **cfg,
+                data_preprocessor=dict(mean=[0.5] * 3, std=[0.5] * 3, num_classes=5),
+                train_cfg=dict(augments=dict(type=augment, alpha=1.0)),
+            )
+        )
+        optim = build_optim_wrapper(model, ConfigDict(optimizer=dict(type='SGD', lr=0.1)))
+        batch = [Images()[index] for index in range(4)]
+        data = dict(
+            inputs=torch.stack([item['inputs'] for item in batch]),
+            data_samples=[item['data_samples'] for item in batch],
+        )
+        model.train()
+        losses = model.train_step(data, optim)
+        assert torch.isfinite(losses['loss'])
+
+
+# ---------------------------------------------------------------------- bad input
+
+
+def test_bad_arguments():
+    with pytest.raises(ValueError, match="fuse_at must be 'stem' or 'neck', but got 'head'"):
+        MaskAny(R18, fuse_at='head')
+    with pytest.raises(ValueError, match=r"host's prefix, as 'mmpretrain\.ResNet'"):
+        MaskAny(dict(type='ResNet', depth=18))
+    with pytest.raises(TypeError, match='backbone must be a config or a module'):
+        MaskAny('resnet')
+    with pytest.raises(ValueError, match='second stem already'):
+        MaskAny(MaskAny(R18))
+    with pytest.raises(TypeError, match='masking must be a config'):
+        MaskAny(R18, masking='grid')
+    with pytest.raises(KeyError, match=r"must be one of \['mmmaskany.PatchPattern'.*but got.*Spiral"):
+        MaskAny(R18, masking=dict(pattern=dict(type='mmmaskany.SpiralPattern')))
+    with pytest.raises(ValueError, match='sum to at most 1'):
+        MaskAny(
+            R18, masking=dict(pattern=dict(type='mmmaskany.MixturePattern', patterns=[GRID['pattern']], probs=[1.2]))
+        )
+
+
+def test_image_too_small_for_the_cells():
+    model = MaskAny(R18, masking=dict(pattern=dict(type='mmmaskany.RandomPattern', scale=0.5, cell=16)))
+    model.train()
+    with pytest.raises(ValueError, match='8 x 8 px.*take a larger image or smaller cells'):
+        model(torch.zeros(2, 3, 8, 8))
+
+
+def test_built_parts_are_taken_as_they_are():
+    host, masking = MODELS.build(R18), Masking(PatchPattern(scale=0.5))
+    model = MaskAny(host, masking=masking)
+    assert model is host and model.masking is masking
+
+
+def test_given_configs_are_not_changed():
+    host, masking = copy.deepcopy(R18), copy.deepcopy(GRID)
+    MaskAny(host, masking=masking, init_cfg=dict(type='Kaiming', layer='Conv2d'))
+    assert host == R18 and masking == GRID

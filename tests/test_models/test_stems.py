@@ -1,0 +1,188 @@
+# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+import pytest
+import torch
+from mmengine.registry import MODELS
+from torch import nn
+
+from mmmaskany.models.stems import AddFusion, ConcatFusion, DualStem, GatedFusion, build_fusion, find_stem
+
+
+def build(cfg):
+    import mmpretrain.models  # noqa: F401
+
+    return MODELS.build(cfg)
+
+
+def conv(stride):
+    return nn.Conv2d(1, 1, kernel_size=1, stride=stride, bias=False)
+
+
+# ---------------------------------------------------------------------- fusions
+
+
+@pytest.mark.parametrize('fusion', [AddFusion(2), AddFusion(2, scaled=False), ConcatFusion(2)])
+def test_fusions_start_as_the_addition(fusion):
+    visible, reused = torch.randn(2, 3, 2, 4, 5)
+    torch.testing.assert_close(fusion(visible, reused), visible + reused)
+
+
+def test_gated_fusion_is_its_formula():
+    torch.manual_seed(0)
+    fusion = GatedFusion(2)
+    nn.init.normal_(fusion.weight)
+    nn.init.normal_(fusion.bias)
+    nn.init.normal_(fusion.scale)
+    visible, reused = torch.randn(2, 3, 2, 4, 5)
+    weight = fusion.weight[:, :, 0, 0]
+    logits = torch.einsum('oc,bchw->bohw', weight, torch.cat([visible, reused], 1)) + fusion.bias.view(1, -1, 1, 1)
+    expected = visible + fusion.scale.view(-1, 1, 1) * torch.sigmoid(logits) * reused
+    torch.testing.assert_close(fusion(visible, reused), expected)
+
+
+def test_concat_fusion_is_a_matrix_of_both():
+    fusion = ConcatFusion(1)
+    with torch.no_grad():
+        fusion.weight.copy_(torch.tensor([2.0, -3.0]).view(1, 2, 1, 1))
+    out = fusion(torch.full((1, 1, 2, 2), 5.0), torch.full((1, 1, 2, 2), 7.0))
+    assert out.unique().tolist() == [2 * 5 - 3 * 7]
+
+
+@pytest.mark.parametrize('name', ['add', 'concat', 'gated'])
+def test_silent_fusions_return_the_visible_input_and_learn(name):
+    fusion = build_fusion(name, 3)
+    assert not fusion.is_silent()
+    fusion.silence()
+    assert fusion.is_silent()
+    visible, reused = torch.randn(2, 2, 3, 4, 4)
+    assert torch.equal(fusion(visible, reused), visible)
+    fusion(visible, reused).square().sum().backward()
+    assert any(parameter.grad is not None and parameter.grad.any() for parameter in fusion.parameters())
+
+
+def test_plain_addition_cannot_be_silenced():
+    with pytest.raises(ValueError, match='scaled=True'):
+        AddFusion(3, scaled=False).silence()
+
+
+def test_build_fusion_from_configs():
+    assert build_fusion(dict(type='mmmaskany.AddFusion', scaled=False), 4).scale is None
+    assert isinstance(build_fusion(dict(type='mmmaskany.GatedFusion'), 4), GatedFusion)
+    built = ConcatFusion(4)
+    assert build_fusion(built, 4) is built
+
+
+@pytest.mark.parametrize('wrong', ['sum', dict(type='mmmaskany.SumFusion'), 3, None])
+def test_unknown_fusion(wrong):
+    with pytest.raises(ValueError, match=r"must be one of \['add', 'concat', 'gated'\].*but got"):
+        build_fusion(wrong, 4)
+
+
+# ---------------------------------------------------------------------- dual stem
+
+
+def test_dual_stem_fuses_at_the_size_of_the_visible_features():
+    stem = DualStem(conv(4), conv(2), AddFusion(1), stride=2)
+    nn.init.constant_(stem.visible.weight, 2.0)
+    nn.init.constant_(stem.reused.weight, 3.0)
+    stem.reused_image = torch.full((1, 1, 8, 4), 10.0)
+    out = stem(torch.ones(1, 1, 16, 8))
+    assert out.shape == (1, 1, 4, 2)
+    assert out.unique().tolist() == [2 * 1 + 3 * 10]
+
+
+def test_dual_stem_resizes_the_reused_image_never_crops_it():
+    stem = DualStem(conv(4), conv(2), AddFusion(1), stride=2)
+    nn.init.zeros_(stem.visible.weight)
+    nn.init.ones_(stem.reused.weight)
+    image = torch.zeros(1, 1, 16, 16)
+    image[..., 8:] = 1.0  # the right half survives in the right half
+    stem.reused_image = image
+    out = stem(torch.ones(1, 1, 16, 16))
+    assert out.shape == (1, 1, 4, 4)
+    assert out[0, 0, :, 0].eq(0).all() and out[0, 0, :, -1].eq(1).all()
+
+
+def test_dual_stem_of_stride_one_upsamples_the_features():
+    stem = DualStem(conv(1), conv(1), AddFusion(1), stride=0.5)
+    nn.init.ones_(stem.visible.weight)
+    nn.init.ones_(stem.reused.weight)
+    for side in (8, 9):
+        stem.reused_image = torch.ones(1, 1, 4, 4)
+        out = stem(torch.ones(1, 1, side, side))
+        assert out.shape == (1, 1, side, side)
+        assert out.unique().tolist() == [2]
+
+
+def test_dual_stem_without_reused_image():
+    with pytest.raises(RuntimeError, match='without a reused image'):
+        DualStem(conv(4), conv(2), AddFusion(1))(torch.ones(1, 1, 8, 8))
+
+
+def test_dual_stem_whose_stems_do_not_match():
+    stem = DualStem(conv(4), conv(4), AddFusion(1), stride=2)
+    stem.reused_image = torch.ones(1, 1, 8, 8)
+    with pytest.raises(ValueError, match=r'\(1, 1, 4, 4\).*\(1, 1, 2, 2\).*half the stride'):
+        stem(torch.ones(1, 1, 16, 16))
+
+
+# ---------------------------------------------------------------------- finding the stem
+
+
+@pytest.mark.parametrize(
+    ('host', 'parts', 'stride', 'channels'),
+    [
+        (dict(type='mmpretrain.ResNet', depth=18), ('conv1', 'bn1', 'relu', 'maxpool'), 2, 64),
+        (dict(type='mmpretrain.ResNet', depth=50, stem_channels=32), ('conv1', 'bn1', 'relu', 'maxpool'), 2, 32),
+        (dict(type='mmpretrain.ResNetV1c', depth=50), ('stem', 'maxpool'), 2, 64),
+        (dict(type='mmpretrain.ResNetV1d', depth=50), ('stem', 'maxpool'), 2, 64),
+        (dict(type='mmpretrain.ResNeXt', depth=50), ('conv1', 'bn1', 'relu', 'maxpool'), 2, 64),
+        (dict(type='mmpretrain.ResNet_CIFAR', depth=18), ('conv1', 'bn1', 'relu'), 0.5, 64),
+    ],
+)
+def test_find_stem_of_the_resnet_family(host, parts, stride, channels):
+    model = build(host)
+    stem = find_stem(model)
+    assert (stem.parts, stem.stride, stem.channels) == (parts, stride, channels)
+    assert [name for name, _ in stem.twin.named_children()] == list(parts)
+    image = torch.randn(2, 3, 64, 48)
+    visible = image
+    for part in parts:
+        visible = getattr(model, part)(visible)
+    reused = stem.twin(image[..., ::2, ::2])
+    expected = visible.shape[-2:] if stride == 2 else [side // 2 for side in visible.shape[-2:]]
+    assert list(reused.shape) == [2, channels, *expected]
+    # The twin is a copy of its own: the host's stem keeps its stride and its tensors.
+    assert not {id(p) for p in stem.twin.parameters()} & {id(p) for p in model.parameters()}
+    if hasattr(model, 'maxpool'):
+        assert model.maxpool.stride == 2 and stem.twin.maxpool.stride == 1
+
+
+def test_find_named_stem_halves_its_last_strided_layer():
+    host = nn.Module()
+    host.features = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2), nn.BatchNorm2d(8), nn.Conv2d(8, 16, 3, stride=(2, 2)))
+    stem = find_stem(host, 'features')
+    assert (stem.parts, stem.stride, stem.channels) == (('features',), 2, 16)
+    assert stem.twin[0].stride == (2, 2) and stem.twin[2].stride == (1, 1)
+
+
+def test_find_stem_of_another_family():
+    with pytest.raises(ValueError, match=r"stem of MobileNetV2 is not known.*ResNetV1d.*stem='conv1'.*\['conv1'"):
+        find_stem(build(dict(type='mmpretrain.MobileNetV2')))
+
+
+@pytest.mark.parametrize('name', ['', 'conv9'])
+def test_find_stem_that_does_not_exist(name):
+    with pytest.raises(ValueError, match=rf"no module named '{name}'.*it has \['conv1'"):
+        find_stem(build(dict(type='mmpretrain.MobileNetV2')), name)
+
+
+def test_find_stem_without_a_convolution():
+    with pytest.raises(ValueError, match='needs a convolution'):
+        find_stem(build(dict(type='mmpretrain.ResNet', depth=18)), 'bn1')
+
+
+def test_find_stem_of_odd_stride():
+    host = nn.Module()
+    host.conv = nn.Conv2d(3, 8, 3, stride=3)
+    with pytest.raises(ValueError, match='must be even'):
+        find_stem(host, 'conv')
