@@ -9,7 +9,7 @@ base grid, n, m = rows and columns of a pattern's own cells on the canvas of the
 
 from .draw import Cells, Draw
 from .fills import ConstantFill, Fill, ImageFill, MeanFill, TokenFill
-from .masking import Masking, Views, half_size
+from .masking import Masking, Views, half_size, reused_size
 from .patterns import BlockPattern, GridPattern, MixturePattern, PatchPattern, Pattern, RandomPattern
 from .recompose import recompose, restore
 
@@ -32,4 +32,5 @@ __all__ = [
     'half_size',
     'recompose',
     'restore',
+    'reused_size',
 ]

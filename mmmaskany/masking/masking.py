@@ -29,6 +29,11 @@ class Views(NamedTuple):
     draw: Draw
 
 
+def reused_size(height: int, width: int) -> tuple[int, int]:
+    """Return the size of the reused view for images of ``height x width`` px: half, each side rounded up."""
+    return (height + 1) // 2, (width + 1) // 2
+
+
 def half_size(images: Tensor) -> Tensor:
     """Resize images to half their size, rounded up: what the reused stem sees of an unmasked image.
 
@@ -38,8 +43,7 @@ def half_size(images: Tensor) -> Tensor:
     Returns:
         Tensor: ``(B, C, ceil(H / 2), ceil(W / 2))``; for even sizes the mean of each 2 x 2 pixels.
     """
-    height, width = images.shape[-2:]
-    return resize(images, ((height + 1) // 2, (width + 1) // 2))
+    return resize(images, reused_size(*images.shape[-2:]))
 
 
 def resize(images: Tensor, size: tuple[int, int]) -> Tensor:

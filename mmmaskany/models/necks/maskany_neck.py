@@ -1,0 +1,107 @@
+# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+"""Late fusion of the feature levels of the visible and the reused image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from mmmaskany.registry import MODELS
+
+from ..stems.fusions import build_fusion
+
+
+@MODELS.register_module()
+class MaskAnyNeck(BaseModule):
+    """Align and fuse, level by level, two feature pyramids that one shared backbone made, then run an inner neck.
+
+    It stands behind a :class:`MaskAny` backbone with ``fuse_at='neck'``, in any of the hosts::
+
+        visible image ─┐           ┌─ v1 .. vL ───────────┐
+                       ├ backbone ─┤                      ├ fuse ─ f1 .. fL ─ inner neck
+        reused image ──┘           └─ r1 .. rL ─ resize ──┘
+
+    Source: the second way of fusion ("feature fusion and alignment", MaskAnyNet, arXiv 2511.12480, Figure 2).
+
+    Args:
+        in_channels (int | Sequence[int]): Channels of each level of the backbone; an int means one level.
+        fusion (str | dict): The fusion of each level: 'add', 'concat', 'gated' or a config. Defaults to 'add'.
+        neck (dict | nn.Module | None): The neck that takes the L fused levels as a tuple, such as
+            ``dict(type='mmpretrain.GlobalAveragePooling')`` or ``dict(type='mmdet.FPN', ...)``. None returns the
+            fused levels themselves. Defaults to None.
+        with_branches (bool): Whether to run the inner neck, with shared weights, on the levels of each branch as
+            well and return ``(*visible, *reused, *fused)``, for :class:`MaskAnyClsHead`. A head that takes the
+            last feature sees the fused one in either case. Defaults to False.
+        init_cfg (dict | list | None): Initialisation config. Defaults to None.
+
+    Shape:
+        - inputs: 2L levels, ``(B, C_i, H_i, W_i)`` of the visible image, then ``(B, C_i, h_i, w_i)`` of the reused
+          one. A level of the reused image is resized bilinearly to the visible one's size.
+        - output: what the inner neck returns, as a tuple.
+
+    Raises:
+        ValueError: If the number of levels or their channels are not the ones announced.
+
+    Example:
+        >>> import torch
+        >>> neck = MaskAnyNeck([8, 16])
+        >>> visible = (torch.ones(1, 8, 8, 8), torch.ones(1, 16, 4, 4))
+        >>> reused = (torch.ones(1, 8, 4, 4), torch.ones(1, 16, 2, 2))
+        >>> [tuple(level.shape) for level in neck((*visible, *reused))]
+        [(1, 8, 8, 8), (1, 16, 4, 4)]
+    """
+
+    def __init__(
+        self,
+        in_channels: int | Sequence[int],
+        fusion: str | dict = 'add',
+        neck: dict | nn.Module | None = None,
+        with_branches: bool = False,
+        init_cfg: dict | list | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        self.in_channels = (in_channels,) if isinstance(in_channels, int) else tuple(in_channels)
+        if not self.in_channels:
+            raise ValueError('in_channels must name the channels of at least one level, but got none')
+        self.fusions = nn.ModuleList(build_fusion(fusion, channels) for channels in self.in_channels)
+        self.neck = MODELS.build(neck) if isinstance(neck, dict) else neck
+        self.with_branches = with_branches
+
+    def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        visible, reused = self._split(inputs)
+        fused = []
+        for fusion, v, r in zip(self.fusions, visible, reused, strict=True):
+            if v.shape[2:] != r.shape[2:]:
+                r = F.interpolate(r, size=v.shape[2:], mode='bilinear', align_corners=False)
+            fused.append(fusion(v, r))
+        branches = (visible, reused, fused) if self.with_branches else (fused,)
+        return tuple(level for branch in branches for level in self._inner(tuple(branch)))
+
+    def _inner(self, levels: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        outs = levels if self.neck is None else self.neck(levels)
+        return (outs,) if isinstance(outs, Tensor) else tuple(outs)
+
+    def _split(self, inputs: Sequence[Tensor]) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+        levels = len(self.in_channels)
+        if len(inputs) % 2:
+            raise ValueError(
+                'the levels must come in pairs, those of the visible image and then those of the reused one, as a '
+                f"MaskAny backbone with fuse_at='neck' returns them, but got an odd number of levels: {len(inputs)}"
+            )
+        if len(inputs) != 2 * levels:
+            raise ValueError(
+                f'in_channels names {levels} level(s), so the backbone must return {2 * levels}, but got {len(inputs)}'
+            )
+        for name, branch in (('visible', inputs[:levels]), ('reused', inputs[levels:])):
+            if any(level.ndim != 4 for level in branch):
+                raise ValueError(
+                    f'the levels of the {name} image must be feature maps (B, C, H, W), but got shapes '
+                    f'{[tuple(level.shape) for level in branch]}'
+                )
+            got = tuple(level.shape[1] for level in branch)
+            if got != self.in_channels:
+                raise ValueError(f'the levels of the {name} image must have {self.in_channels} channels, but got {got}')
+        return inputs[:levels], inputs[levels:]
