@@ -1,0 +1,5 @@
+# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+# Twin: the plain ResNet-50, same recipe.
+_base_ = './maskany_resnet50_in21k-pre_8xb8-coslr-100e_cub-448px.py'
+
+model = dict(backbone=dict(_delete_=True, **_base_.model.backbone.backbone))
