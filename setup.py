@@ -37,6 +37,8 @@ class BuildMim(Command):
         mim.mkdir(parents=True)
         for name in MIM_RESOURCES:
             source, target = ROOT / name, mim / name
+            if not source.exists():
+                raise FileNotFoundError(f'{source} must be there, mim looks for it')
             if self.editable_mode:
                 target.symlink_to(os.path.relpath(source, mim), target_is_directory=source.is_dir())
             elif source.is_dir():

@@ -45,13 +45,12 @@ $current_env && [[ -n "$python" ]] && die '--python names the interpreter of .ve
 work="$(mktemp -d "${TMPDIR:-/tmp}/mmmaskany-install.XXXXXX")"
 log="$work/log"
 : >"$log"
-child=''
+child='' keep_log=false
 finish() {
-  [[ -n "$child" ]] && kill -TERM -- "-$child" 2>/dev/null
-  [[ "$1" == 0 || ! -s "$log" ]] && rm -rf -- "$work"
-  return 0
+  [[ -z "$child" ]] || kill -TERM -- "-$child" 2>/dev/null || true
+  $keep_log || rm -rf -- "$work"
 }
-trap 'finish $?' EXIT
+trap finish EXIT
 trap 'say "install.sh: stopped; run it again to go on"; exit 130' INT TERM
 
 # ---------------------------------------------------------------------------------------------- the environment
@@ -63,7 +62,8 @@ unfit() {
 import sys
 
 if not (3, 10) <= sys.version_info[:2] <= (3, 12):
-    print(f'is {sys.version.split()[0]}, but 3.10 to 3.12 is needed (mmcv 2.1.0 does not build on 3.13)')
+    version = '.'.join(map(str, sys.version_info[:3]))
+    print(f'is Python {version}, but 3.10 to 3.12 is needed (mmcv 2.1.0 does not build on 3.13)')
 else:
     try:
         import ensurepip, venv  # noqa: E401
@@ -113,103 +113,10 @@ fi
 
 # ------------------------------------------------------------------------------------------- what is missing there
 
-# One line "step <tab> distribution <tab> reason" for everything that is missing or broken, found by importing it.
+# One line "step <tab> distribution <tab> reason" for everything that is missing or broken.
 probe() {
   local status=0
-  "$py" -W ignore - "$root" "$current_env" 2>>"$log" <<'EOF' || status=$?
-import importlib
-import importlib.metadata
-import importlib.util
-import re
-import sys
-from pathlib import Path
-
-root, lenient = Path(sys.argv[1]), sys.argv[2] == 'true'
-sys.path.remove('')  # the folder this was started from is not installed
-pins = {}
-for name in ('torch', 'hosts'):
-    pins.update(re.findall(r'^([\w-]+)==([\w.]+)', (root / 'requirements' / f'{name}.txt').read_text(), re.M))
-
-
-def need(step, distribution, reason):
-    print(step, distribution, ' '.join(str(reason).split()), sep='\t', flush=True)
-
-
-def release(version):
-    return tuple(int(n) for n in re.findall(r'\d+', version)[:2])
-
-
-def check(step, distribution, module, proof=lambda module: None):
-    try:
-        module = importlib.import_module(module)
-        proof(module)
-    except Exception as error:
-        return need(step, distribution, f'{type(error).__name__}: {error}')
-    version, pin = getattr(module, '__version__', None), pins.get(distribution)
-    if pin and not lenient and version.split('+')[0] != pin:  # forks count by what they say, not by their name
-        need(step, distribution, f'is {version}, but the verified set has {pin}')
-
-
-def torch_range(torch):
-    if not (2, 6) <= release(torch.__version__) < (2, 14):
-        raise RuntimeError(f'is {torch.__version__}, but 2.6 <= torch < 2.14 must hold')
-
-
-def run_nms(mmcv):
-    import torch
-    from mmcv.ops import nms
-
-    device = 'cpu'
-    if torch.cuda.is_available():
-        from torch.utils.cpp_extension import CUDA_HOME
-
-        device = 'cuda' if CUDA_HOME else 'cpu'
-    boxes = torch.tensor([[0.0, 0, 9, 9], [0, 0, 9, 8], [20, 20, 29, 29]], device=device)
-    kept = nms(boxes, torch.tensor([0.9, 0.8, 0.7], device=device), 0.5)[1].tolist()
-    if kept != [0, 2]:
-        raise RuntimeError(f'nms keeps boxes {kept}, but [0, 2] is right')
-
-
-def pkg_resources_range(setuptools):
-    import pkg_resources  # noqa: F401
-
-    if not 64 <= release(setuptools.__version__)[0] < 82:
-        raise RuntimeError(f'is {setuptools.__version__}, but 64 <= setuptools < 82 must hold')
-
-
-check('torch', 'torch', 'torch', torch_range)
-check('torch', 'torchvision', 'torchvision')
-check('build', 'setuptools', 'setuptools', pkg_resources_range)
-try:
-    importlib.import_module('cv2')
-except Exception as error:
-    if 'shared object' in str(error):
-        need('system', 'opencv-python', error)
-check('mmcv', 'mmcv', 'mmcv', run_nms)
-for distribution, module in dict(
-    mmengine='mmengine',
-    mmpretrain='mmpretrain',
-    mmdet='mmdet',
-    mmsegmentation='mmseg',
-    ftfy='ftfy',
-    regex='regex',
-    pycocotools='pycocotools',
-).items():
-    check('hosts', distribution, module)
-tests = {'pytest': 'pytest', 'pytest-xdist': 'xdist', 'hypothesis': 'hypothesis', 'ruff': 'ruff', 'scikit-learn': 'sklearn'}
-for distribution, module in tests.items():
-    if importlib.util.find_spec(module) is None:
-        need('tests', distribution, 'not installed')
-try:
-    importlib.metadata.version('mmmaskany')
-    spec = importlib.util.find_spec('mmmaskany')
-    if not Path(spec.origin).resolve().is_relative_to(root):
-        raise RuntimeError(f'is installed from {spec.origin}')
-    if not (root / 'mmmaskany' / '.mim' / 'configs').is_dir():
-        raise RuntimeError('mmmaskany/.mim is missing')
-except Exception as error:
-    need('self', 'mmmaskany', f'{type(error).__name__}: {error}')
-EOF
+  "$py" -W ignore tools/misc/missing_packages.py "$($current_env && say any || say verified)" 2>>"$log" || status=$?
   if ((status > 128)); then
     printf 'mmcv\tmmcv\tits operators crash\n' # compiled for another torch
   elif ((status)); then
@@ -224,14 +131,16 @@ needs() { grep -q "^$1"$'\t' <<<"$plan"; }
 names() { grep "^$1"$'\t' <<<"$plan" | cut -f 2; }
 reasons() { grep "^$1"$'\t' <<<"$plan" | awk -F '\t' '{print "  " $2 ": " $3}'; }
 
+cd -- "$root"
 say "Looking at $py ..."
 look
 if [[ -z "$plan" ]]; then
   say "Everything is there (${SECONDS} s). $($current_env || say "Activate it with: source $root/.venv/bin/activate")"
   exit 0
 fi
-say 'Missing or broken:'
-reasons '[a-z]*' | cut -c 1-160
+absent="$(awk -F '\t' '$3 == "not installed" {print $2}' <<<"$plan" | xargs)"
+[[ -n "$absent" ]] && say "Not installed: $absent"
+reasons '[a-z]*' | { grep -v ': not installed$' || true; } | cut -c 1-200
 $check && exit 1
 
 # ------------------------------------------------------------------------------------------- installing, step by step
@@ -292,7 +201,8 @@ run() {
   wait "$child" || status=$?
   child=''
   if ((status)); then
-    tail -n 15 -- "$log" >&2
+    keep_log=true
+    { grep -E '[Ee]rror|ERROR|fatal|FAILED' "$log" || cat -- "$log"; } | tail -n 10 >&2
     die "$(diagnose "$step"). Full log: $log"
   fi
   say "  done in $(clock $((SECONDS - start)))"
@@ -301,17 +211,25 @@ run() {
 export PIP_DISABLE_PIP_VERSION_CHECK=1
 pip=("$py" -m pip install)
 
+# The lines of requirements/ for what a step lacks.
+wanted() {
+  local name
+  for name in $(names "$1"); do
+    grep -hoE "^$name[<>=][^ ]*" requirements/*.txt || say "$name"
+  done
+}
+
 # install STEP TITLE ARGUMENTS...: pip installs what the step lacks; if it still does not work, from scratch.
 install() {
   local step="$1" title="$2" missing
   shift 2
-  mapfile -t missing < <(names "$step")
+  mapfile -t missing < <(wanted "$step")
   run "$step" "$title" "${pip[@]}" "$@" "${missing[@]}"
   look
   needs "$step" || return 0
   say 'pip is content, yet this does not work:'
   reasons "$step"
-  mapfile -t missing < <(names "$step")
+  mapfile -t missing < <(wanted "$step")
   run "$step" "$title, from scratch, without pip's cache" \
     "${pip[@]}" --no-cache-dir --force-reinstall --no-deps "$@" "${missing[@]}"
   look
@@ -325,20 +243,20 @@ missing_library() {
   die "$(reasons system): OpenCV lacks a system library (Debian, Ubuntu: apt-get install libgl1 libglib2.0-0)"
 }
 
-cd -- "$root"
 missing_library
 keep_torch() { "$py" -c 'import torch; print("torch==" + torch.__version__)' >"$work/keep.txt"; }
 if needs torch; then
   if $current_env && grep -q $'^torch\ttorch\t.*must hold' <<<"$plan"; then
     die "$(reasons torch | head -n 1 | xargs). It is yours, so it stays; without --current-env a fresh .venv gets the verified one"
   fi
-  pins=requirements/torch.txt
-  if $current_env && ! grep -q $'^torch\ttorch\t' <<<"$plan"; then # only torchvision is missing beside it
-    keep_torch
-    pins="$work/keep.txt"
-  fi
   room "$("$py" -c 'import sys; print(sys.prefix)')" 3000 'torch with its libraries'
-  install torch "Installing $(names torch | xargs) (about 2 minutes)" -c "$pins"
+  if $current_env && [[ "$(names torch)" == torchvision ]]; then # the one that was made for the torch that is there
+    keep_torch
+    run torch 'Installing torchvision (seconds)' "${pip[@]}" -c "$work/keep.txt" torchvision
+    look
+  else
+    install torch "Installing $(wanted torch | xargs) (about 2 minutes)"
+  fi
 fi
 keep_torch # from here on pip must leave it alone
 keep=(-c "$work/keep.txt" -c requirements/hosts.txt)
@@ -351,7 +269,7 @@ fi
 if needs mmcv; then
   room "$work" 1000 'compiling mmcv'
   hide_gpu=()
-  if [[ "$("$py" -c 'import torch, torch.utils.cpp_extension as e; print(torch.cuda.is_available() and not e.CUDA_HOME)')" == True ]]; then
+  if "$py" -c 'import torch, torch.utils.cpp_extension as e; exit(not torch.cuda.is_available() or bool(e.CUDA_HOME))' 2>>"$log"; then
     say 'There is a GPU but no CUDA compiler (nvcc): mmcv gets operators for the CPU only. Classification trains on the GPU'
     say 'all the same; for detection install the CUDA toolkit of this torch and run this again.'
     hide_gpu=(env CUDA_VISIBLE_DEVICES=)
@@ -362,8 +280,8 @@ if needs mmcv; then
   pip=("$py" -m pip install)
 fi
 missing_library
-needs hosts && install hosts "Installing $(names hosts | xargs) (about a minute)" "${keep[@]}"
-needs tests && install tests "Installing $(names tests | xargs) (seconds)" "${keep[@]}" -c requirements/tests.txt
+needs hosts && install hosts "Installing $(wanted hosts | xargs) (about a minute)" "${keep[@]}"
+needs tests && install tests "Installing $(wanted tests | xargs) (seconds)" "${keep[@]}"
 needs self && run self 'Installing mmmaskany itself, editable (seconds)' "${pip[@]}" --no-deps --no-build-isolation -e .
 
 look

@@ -64,12 +64,18 @@ def release(version):
     return tuple(int(number) for number in re.findall(r'\d+', version)[:2])
 
 
+def one_line(error):
+    """The error on one line, without colours and not endlessly long."""
+    text = ' '.join(f'{type(error).__name__}: {error}'.split())
+    return re.sub(r'\x1b\[[0-9;]*m', '', text)[:160]
+
+
 def load(name):
     """The module, or the one-line reason why it cannot be imported."""
     try:
         return importlib.import_module(name), ''
     except Exception as error:  # hosts raise AssertionError, broken extensions OSError
-        return None, ' '.join(f'{type(error).__name__}: {error}'.split())[:180]
+        return None, one_line(error)
 
 
 def distributions():
@@ -175,7 +181,7 @@ def check_mmcv(page, torch, installed):
         if kept != [0, 2]:
             raise RuntimeError(f'nms keeps boxes {kept}, but [0, 2] is right')
     except Exception as error:
-        text = f'{mmcv.__version__}, operators broken: {type(error).__name__}: {error}'[:180]
+        text = f'{mmcv.__version__}, operators broken: {one_line(error)}'
         if 'mmcv-lite' in installed and not is_there('mmdet') and not is_there('mmseg'):
             page.row(NOTE, 'mmcv', f'{mmcv.__version__} (mmcv-lite, no operators): classification only', INSTALL)
         else:
@@ -185,7 +191,7 @@ def check_mmcv(page, torch, installed):
         try:
             nms(boxes.cuda(), scores.cuda(), 0.5)
         except Exception as error:
-            text = f'{mmcv.__version__}, operators for the CPU only, no detection on the GPU: {error}'[:180]
+            text = f'{mmcv.__version__}, operators for the CPU only, no detection on the GPU: {one_line(error)}'
             page.row(NOTE, 'mmcv', text, f"install nvcc of torch's CUDA version, then {INSTALL_HERE}")
             return
     page.row(OK, 'mmcv', f'{mmcv.__version__}, operators work')
@@ -255,7 +261,7 @@ def check_mmmaskany(page, torch):
             found = registry.MODELS.get('mmmaskany.MaskAny')
             reason = 'mmmaskany.MaskAny is not registered'
         except Exception as error:
-            found, reason = None, f'{type(error).__name__}: {error}'
+            found, reason = None, one_line(error)
         if found is None:
             page.row(FAIL, 'registry', reason, 'an intact copy of this repository (git status)')
         else:
@@ -275,7 +281,7 @@ def check_mmmaskany(page, torch):
             raise RuntimeError(f'the last value is {loaded.current()}, but 0.25 was saved')
         page.row(OK, 'torch.load', 'training checkpoints load with weights_only=True')
     except Exception as error:
-        text = ' '.join(f'no training checkpoint can be resumed: {type(error).__name__}: {error}'.split())[:180]
+        text = f'no training checkpoint can be resumed: {one_line(error)}'
         page.row(FAIL, 'torch.load', text, 'import mmmaskany before loading; its import makes these types safe to load')
 
 

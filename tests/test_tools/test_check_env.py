@@ -1,0 +1,98 @@
+# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+"""The page of tools/misc/check_env.py, on this environment and on ones that lack a part or have a broken one."""
+
+import os
+import platform
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import mmcv
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[2]
+RUN = 'import runpy, sys; script, *gone = sys.argv[1:]; sys.modules.update(dict.fromkeys(gone)); '
+RUN += "runpy.run_path(script, run_name='__main__')"
+
+
+def page(folder, *gone, **broken):
+    """Exit code and page where the modules ``gone`` cannot be found and the modules ``broken`` run that code."""
+    for name, code in broken.items():
+        (folder / name).mkdir()
+        (folder / name / '__init__.py').write_text(code)
+    env = {**os.environ, 'PYTHONPATH': str(folder), 'PYTHONDONTWRITEBYTECODE': '1'}
+    script = ROOT / 'tools' / 'misc' / 'check_env.py'
+    result = subprocess.run(
+        [sys.executable, '-c', RUN, script, *gone], cwd=folder, env=env, capture_output=True, text=True
+    )
+    assert result.stderr == ''
+    verdict = 'FAIL: training cannot work here\n' if result.returncode else 'ok: training can work here\n'
+    assert result.stdout.endswith(verdict)
+    return result.returncode, result.stdout
+
+
+def row(text, name):
+    """Status, text and fix of one row."""
+    ((status, found, fix),) = re.findall(rf'^(\S+) +{re.escape(name)} +(.*)\n(?: +fix: (.*)\n)?', text, re.M)
+    return status, found, fix
+
+
+def test_this_environment_can_train(tmp_path):
+    code, text = page(tmp_path)
+    assert code == 0, text
+    assert 'FAIL' not in text
+    assert row(text, 'python')[1].startswith(platform.python_version())
+    assert row(text, 'torch')[1].startswith(torch.__version__)
+    assert row(text, 'mmcv')[1].startswith(f'{mmcv.__version__}, operators')
+    assert row(text, 'torch.load')[0] == 'ok'
+    assert row(text, 'registry')[0] == 'ok'
+    assert len(text.splitlines()) < 50  # one page
+
+
+@pytest.mark.parametrize('gone', [('torch',), ('mmcv',), ('mmengine', 'pkg_resources'), ('mmpretrain',)])
+def test_training_needs(gone, tmp_path):
+    code, text = page(tmp_path, *gone)
+    assert code == 1
+    for name in gone:
+        status, found, fix = row(text, 'setuptools' if name == 'pkg_resources' else name)
+        assert status == 'FAIL'
+        assert name in found
+        assert 'install' in fix
+
+
+def test_detection_and_segmentation_are_optional(tmp_path):
+    code, text = page(tmp_path, 'mmdet', 'mmseg')
+    assert code == 0
+    assert row(text, 'mmdet')[:2] == ('note', 'not installed: no detection')
+    assert row(text, 'mmseg')[:2] == ('note', 'not installed: no segmentation')
+
+
+def test_hosts_that_refuse(tmp_path):
+    refusal = 'MMCV==2.3.0 is used but incompatible. Please install mmcv>=2.0.0rc4, <2.2.0.'
+    code, text = page(tmp_path, 'ftfy', mmdet=f'raise AssertionError({refusal!r})')
+    assert code == 1
+    assert row(text, 'mmdet')[:2] == ('FAIL', f'AssertionError: {refusal}')
+    status, found, _ = row(text, 'mmseg')
+    assert status == 'FAIL'
+    assert found.endswith('needs ftfy and does not say so to pip')
+
+
+def test_mmcv_that_was_built_without_torch(tmp_path):
+    code, text = page(tmp_path, 'mmcv._ext')
+    assert code == 1
+    status, found, fix = row(text, 'mmcv')
+    assert status == 'FAIL'
+    assert found.startswith(f'{mmcv.__version__}, operators broken: ModuleNotFoundError')
+    assert 'mmcv._ext' in found
+    assert fix == 'bash tools/install.sh --current-env'
+
+
+def test_opencv_without_its_system_library(tmp_path):
+    message = 'libGL.so.1: cannot open shared object file: No such file or directory'
+    code, text = page(tmp_path, cv2=f'raise ImportError({message!r})')
+    assert code == 1
+    status, found, fix = row(text, 'cv2')
+    assert (status, found) == ('FAIL', f'ImportError: {message}')
+    assert 'libgl1' in fix

@@ -1,0 +1,273 @@
+# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+"""tools/install.sh: its options, what it finds missing, and the name it gives to a failure.
+
+Nothing is downloaded. Where pip would have to compile or download first, a stand-in interpreter answers with the
+words of a real log.
+"""
+
+import importlib.metadata
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+NOWHERE = dict(PIP_INDEX_URL='http://127.0.0.1:9/simple', PIP_RETRIES='0', PIP_CONFIG_FILE=os.devnull)
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """A copy of what install.sh reads, without an environment."""
+    tree = tmp_path / 'a tree'  # paths with spaces must work
+    shutil.copytree(ROOT / 'requirements', tree / 'requirements')
+    (tree / 'tools' / 'misc').mkdir(parents=True)
+    for name in ('install.sh', 'misc/missing_packages.py', 'misc/check_env.py'):
+        shutil.copy(ROOT / 'tools' / name, tree / 'tools' / name)
+    return tree
+
+
+def environment(tree, extra):
+    env = {k: v for k, v in os.environ.items() if not k.startswith('PIP_') and k != 'PYTHONPATH'}
+    return {**env, 'TMPDIR': str(tree.parent), **extra}
+
+
+def install(tree, *args, **env):
+    result = subprocess.run(
+        ['bash', tree / 'tools' / 'install.sh', *args],
+        cwd='/',  # from wherever it is started
+        env=environment(tree, env),
+        capture_output=True,
+        text=True,
+    )
+    return result.returncode, result.stdout + result.stderr
+
+
+def test_help(tree):
+    code, text = install(tree, '--help')
+    assert code == 0
+    assert text.startswith('Usage: bash tools/install.sh')
+    assert '--current-env' in text
+
+
+@pytest.mark.parametrize(
+    ('args', 'message'),
+    [
+        (['--nonsense'], 'unknown option --nonsense'),
+        (['--python'], '--python needs an interpreter'),
+        (['--python', 'python3', '--current-env'], '--current-env uses the active one'),
+        (['--check'], '.venv is missing or unfinished'),
+        (['--python', 'python-of-nowhere'], 'python-of-nowhere: not found'),
+        (['--python=false'], 'false: does not run'),
+    ],
+)
+def test_arguments(args, message, tree):
+    code, text = install(tree, *args)
+    assert code == 1
+    assert message in text
+    assert not (tree / '.venv').exists()
+    assert not list(tree.parent.glob('mmmaskany-install.*'))  # no litter
+
+
+@pytest.mark.parametrize(
+    ('name', 'code', 'message'),
+    [
+        (
+            'sitecustomize',
+            'import sys; sys.version_info = (3, 13, 0, "final", 0)',
+            'is Python 3.13.0, but 3.10 to 3.12',
+        ),
+        ('sitecustomize', 'import sys; sys.version_info = (3, 9, 2, "final", 0)', 'is Python 3.9.2, but 3.10 to 3.12'),
+        ('ensurepip', 'raise ImportError', 'has no venv module (Debian, Ubuntu: apt-get install python3'),
+    ],
+)
+def test_interpreters_that_do_not_fit(name, code, message, tree):
+    (tree.parent / f'{name}.py').write_text(code)
+    status, text = install(tree, '--python', sys.executable, PYTHONPATH=str(tree.parent))
+    assert status == 1
+    assert f'{sys.executable}: {message}' in text
+    assert 'install Python 3.10 to 3.12 with its venv module, or name one with --python' in text
+
+
+def test_a_folder_of_the_user_is_left_alone(tree):
+    (tree / '.venv').mkdir()
+    (tree / '.venv' / 'precious').touch()
+    code, text = install(tree, '--python', sys.executable)
+    assert code == 1
+    assert 'is no virtual environment; move it away' in text
+    assert (tree / '.venv' / 'precious').exists()
+
+
+def test_no_network_and_a_half_made_environment(tree):
+    # What a run that was killed while it made .venv leaves behind.
+    (tree / '.venv' / 'bin').mkdir(parents=True)
+    (tree / '.venv' / 'pyvenv.cfg').touch()
+    code, text = install(tree, '--python', sys.executable, **NOWHERE)
+    assert code == 1
+    assert 'making it anew' in text
+    assert 'Not installed: torch torchvision ' in text
+    assert 'install.sh: no network: pip cannot reach its package index' in text
+    log = text.rpartition('Full log: ')[2].strip()
+    assert 'No matching distribution found for torch' in Path(log).read_text()
+
+    # The second run keeps the environment; no space is named before anything is downloaded.
+    full = tree.parent / 'df'
+    full.write_text('#!/bin/sh\necho Filesystem; echo /dev/sda 100000 97500 2500 98% /\n')
+    full.chmod(0o755)
+    code, text = install(tree, **NOWHERE, PATH=f'{tree.parent}{os.pathsep}{os.environ["PATH"]}')
+    assert code == 1
+    assert 'Making .venv' not in text
+    assert 'no disk space: torch with its libraries needs 3 GB in ' in text
+    assert 'but 2.5 GB are free' in text
+
+
+def active():
+    """The environment of the tests as the active one."""
+    return {'PATH': f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}'}
+
+
+def test_everything_is_there():
+    try:
+        importlib.metadata.version('mmmaskany')
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip('mmmaskany is not installed, it only lies on the path')
+    start = time.monotonic()
+    code, text = install(ROOT, '--current-env', '--check', TMPDIR='/tmp', **active())
+    assert code == 0, text
+    assert 'Everything is there' in text
+    assert time.monotonic() - start < 60
+
+
+@pytest.mark.parametrize(
+    ('name', 'code', 'message'),
+    [
+        ('torch', '__version__ = "2.14.0"', 'torch: RuntimeError: is 2.14.0, but 2.6 <= torch < 2.14 must hold'),
+        ('cv2', 'raise ImportError("libGL.so.1: cannot open shared object file")', 'opencv-python: libGL.so.1: cannot'),
+        ('mmcv', '__path__ = []', "mmcv: ModuleNotFoundError: No module named 'mmcv.ops'"),
+        (
+            'mmdet',
+            'raise AssertionError("MMCV==2.3.0 is used but incompatible.")',
+            'mmdet: AssertionError: MMCV==2.3.0',
+        ),
+        ('mmcv', 'import os, signal; os.kill(os.getpid(), signal.SIGSEGV)', 'mmcv: its operators crash'),
+    ],
+)
+def test_what_is_broken(name, code, message, tree):
+    (tree.parent / f'{name}.py').write_text(code)
+    status, text = install(tree, '--current-env', '--check', PYTHONPATH=str(tree.parent), **active())
+    assert status == 1
+    assert f'  {message}' in text
+
+
+# ------------------------------------------------------------------------------------------ a stand-in interpreter
+
+STAND_IN = r"""#!/bin/bash
+# Answers install.sh from the files beside it and notes how pip is called.
+here="$(dirname "$0")"
+case "$*" in
+  *missing_packages*)  # plan.1 at the first look, then plan.2 ...
+    n=$(($(cat "$here/looks" 2>/dev/null || echo 0) + 1)); echo "$n" >"$here/looks"
+    if [[ -e "$here/plan.$n" ]]; then cat "$here/plan.$n"; fi ;;
+  '-m pip install -r '*) ;;
+  '-m pip install '*) echo "$*" >>"$here/calls"; . "$here/pip" ;;
+  *'import torch; print'*) echo torch==2.11.0 ;;
+  *cpp_extension*) exit 1 ;;
+esac
+"""
+MMCV = 'mmcv\tmmcv\tnot installed\n'
+
+
+@pytest.fixture
+def stand_in(tree):
+    """``stand_in(pip, plan, plan ...)`` puts the interpreter in place: what its pip does, what is missing when."""
+
+    def make(pip, *plans):
+        bin_ = tree / '.venv' / 'bin'
+        bin_.mkdir(parents=True)
+        (bin_ / 'python').write_text(STAND_IN)
+        (bin_ / 'python').chmod(0o755)
+        (bin_ / 'pip').write_text(pip)
+        for n, plan in enumerate(plans, 1):
+            (bin_ / f'plan.{n}').write_text(plan)
+        return bin_
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ('log', 'message'),
+    [
+        ('./mmcv/ops/x.cpp:1:10: fatal error: Python.h: No such file or directory', 'no Python headers: Python.h'),
+        ("OSError: [Errno 28] No space left on device: 'x'", 'no disk space left ('),
+        ('g++: fatal error: Killed signal terminated program cc1plus', 'not enough memory to compile mmcv'),
+        (
+            'The detected CUDA version (12.4) mismatches the version that was used to compile PyTorch (13.0).',
+            "nvcc) does not match torch's CUDA build: The detected CUDA version (12.4)",
+        ),
+        ('error: externally-managed-environment', 'the active Python belongs to the system'),
+        ("Max retries exceeded (Caused by NameResolutionError: Temporary failure in name resolution)')", 'no network'),
+        (
+            "PermissionError: [Errno 13] Permission denied: '/x'",
+            "no write permission: Errno 13] Permission denied: '/x'",
+        ),
+        ('something else', "the step 'mmcv' failed"),
+    ],
+)
+def test_the_name_of_a_failure(log, message, tree, stand_in):
+    stand_in(f'cat <<"END"\n{log}\nEND\nexit 1\n', *[MMCV] * 3)
+    code, text = install(tree)
+    assert code == 1
+    assert f'{log}\n' in text  # the end of the log is shown
+    assert 'install.sh: ' + message in text or message in text
+
+
+def test_no_compiler(tree, stand_in):
+    stand_in('echo "error: command g++ failed: No such file or directory"; exit 1', *[MMCV] * 3)
+    code, text = install(tree, CXX='g++-of-nowhere')
+    assert code == 1
+    assert 'install.sh: no C++ compiler: g++-of-nowhere is not on the PATH' in text
+
+
+def test_a_stale_wheel_is_built_anew(tree, stand_in):
+    broken = "mmcv\tmmcv\tModuleNotFoundError: No module named 'mmcv._ext'\n"
+    bin_ = stand_in('', MMCV, MMCV, broken)
+    code, text = install(tree)
+    assert code == 0, text
+    assert "pip is content, yet this does not work:\n  mmcv: ModuleNotFoundError: No module named 'mmcv._ext'" in text
+    first, second = (bin_ / 'calls').read_text().splitlines()
+    assert '--no-build-isolation' in first
+    assert '--no-cache-dir' not in first
+    assert '--no-build-isolation' in second
+    assert '--no-cache-dir --force-reinstall --no-deps' in second
+
+
+def test_what_stays_broken_is_no_success(tree, stand_in):
+    broken = "mmcv\tmmcv\tModuleNotFoundError: No module named 'mmcv._ext'\n"
+    stand_in('', *[broken] * 9)
+    code, text = install(tree)
+    assert code == 1
+    assert 'install.sh: mmcv==2.1.0 still does not work after a fresh install' in text
+
+
+def test_stopping_it_stops_the_compilers(tree, stand_in):
+    bin_ = stand_in('sleep 300 & echo $! >"$here/compiler"; wait', *[MMCV] * 3)
+    script = tree / 'tools' / 'install.sh'
+    process = subprocess.Popen(['bash', script], env=environment(tree, {}), stdout=subprocess.PIPE, text=True)
+    compiler = bin_ / 'compiler'
+    deadline = time.monotonic() + 30
+    while not (compiler.exists() and compiler.read_text().endswith('\n')):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    text, _ = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert 'stopped; run it again to go on' in text
+    pid = int(compiler.read_text())
+    deadline = time.monotonic() + 30
+    while Path(f'/proc/{pid}').exists() and 'State:\tZ' not in Path(f'/proc/{pid}/status').read_text():
+        assert time.monotonic() < deadline, 'the compiler runs on'
+        time.sleep(0.05)

@@ -1,0 +1,111 @@
+# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+"""Says what tools/install.sh has to install, found by importing it.
+
+Prints one line ``step <tab> distribution <tab> reason`` for everything that is missing or broken, nothing if all is
+there. The argument ``verified`` wants the versions that requirements/ pins; ``any`` takes whatever works, the onedl-*
+forks included.
+"""
+
+import importlib
+import importlib.metadata
+import importlib.util
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+HOSTS = dict(mmengine='mmengine', mmpretrain='mmpretrain', mmdet='mmdet', mmsegmentation='mmseg')
+HOSTS.update(ftfy='ftfy', regex='regex', pycocotools='pycocotools')
+TESTS = {'pytest': 'pytest', 'pytest-xdist': 'xdist', 'hypothesis': 'hypothesis', 'ruff': 'ruff'}
+TESTS['scikit-learn'] = 'sklearn'
+
+
+def report(step, distribution, reason):
+    print(step, distribution, ' '.join(str(reason).split()), sep='\t', flush=True)  # a crash may follow
+
+
+def release(version):
+    """``'2.11.0+cu130'`` -> ``(2, 11)``."""
+    return tuple(int(number) for number in re.findall(r'\d+', version)[:2])
+
+
+def prove_torch(torch):
+    if not (2, 6) <= release(torch.__version__) < (2, 14):
+        raise RuntimeError(f'is {torch.__version__}, but 2.6 <= torch < 2.14 must hold')
+
+
+def prove_setuptools(setuptools):
+    if not (64, 0) <= release(setuptools.__version__) < (82, 0):
+        raise RuntimeError(f'is {setuptools.__version__}, but 64 <= setuptools < 82 must hold')
+    importlib.import_module('pkg_resources')
+
+
+def prove_mmcv(mmcv):
+    """Runs NMS on three boxes; on the GPU where there is one and a compiler for it."""
+    import torch
+    from mmcv.ops import nms
+
+    device = 'cpu'
+    if torch.cuda.is_available():
+        from torch.utils.cpp_extension import CUDA_HOME
+
+        device = 'cuda' if CUDA_HOME else 'cpu'
+    boxes = torch.tensor([[0.0, 0, 9, 9], [0, 0, 9, 8], [20, 20, 29, 29]], device=device)
+    kept = nms(boxes, torch.tensor([0.9, 0.8, 0.7], device=device), 0.5)[1].tolist()
+    if kept != [0, 2]:
+        raise RuntimeError(f'nms keeps boxes {kept}, but [0, 2] is right')
+
+
+def prove_mmmaskany():
+    try:
+        importlib.metadata.version('mmmaskany')
+    except importlib.metadata.PackageNotFoundError:
+        raise RuntimeError('not installed') from None
+    origin = importlib.util.find_spec('mmmaskany').origin
+    if not Path(origin).resolve().is_relative_to(ROOT):
+        raise RuntimeError(f'is installed from {origin}')
+    if not (ROOT / 'mmmaskany' / '.mim' / 'configs').is_dir():
+        raise RuntimeError('mmmaskany/.mim is missing')
+
+
+def main():
+    wanted = sys.argv[1]
+    pins = {}
+    for name in ('torch', 'hosts'):
+        text = (ROOT / 'requirements' / f'{name}.txt').read_text(encoding='utf-8')
+        pins.update(re.findall(r'^([\w-]+)==([\w.]+)', text, re.MULTILINE))
+
+    def check(step, distribution, module, prove=lambda found: None):
+        try:
+            found = importlib.import_module(module)
+            prove(found)
+        except Exception as error:  # hosts raise AssertionError, broken extensions OSError
+            absent = isinstance(error, ModuleNotFoundError) and error.name == module
+            report(step, distribution, 'not installed' if absent else f'{type(error).__name__}: {error}')
+            return
+        version, pin = getattr(found, '__version__', ''), pins.get(distribution)
+        if wanted == 'verified' and pin and version.split('+')[0] != pin:
+            report(step, distribution, f'is {version}, but the verified set has {pin}')
+
+    check('torch', 'torch', 'torch', prove_torch)
+    check('torch', 'torchvision', 'torchvision')
+    check('build', 'setuptools', 'setuptools', prove_setuptools)
+    try:
+        importlib.import_module('cv2')
+    except Exception as error:
+        if 'shared object' in str(error):
+            report('system', 'opencv-python', error)
+    check('mmcv', 'mmcv', 'mmcv', prove_mmcv)
+    for distribution, module in HOSTS.items():
+        check('hosts', distribution, module)
+    for distribution, module in TESTS.items():
+        if importlib.util.find_spec(module) is None:
+            report('tests', distribution, 'not installed')
+    try:
+        prove_mmmaskany()
+    except RuntimeError as error:
+        report('self', 'mmmaskany', error)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,146 @@
+# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+"""Write the tables of models in the READMEs from the metafiles.
+
+    python tools/misc/model_tables.py            # rewrite what stands between the markers
+    python tools/misc/model_tables.py --check    # only say whether anything would change
+
+A README says where a table stands and which models it shows, those trained on one data set ::
+
+    <!-- models: ImageNet-1k -->
+    <!-- /models -->
+
+What is not measured yet has no value in the metafile and an empty cell in the table.
+"""
+
+import argparse
+import os
+import re
+import sys
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+MARKERS = re.compile(r'(<!-- models: (?P<data>[^>]+?) -->\n)(?P<table>.*?)(<!-- /models -->)', re.DOTALL)
+COLUMNS = ('Model', 'Arm', 'Parameters (M)', 'Epochs', 'Top-1 (%)', 'Top-5 (%)', 'Measured on', 'Files')
+
+
+def load_models(root: Path = ROOT) -> list[dict]:
+    """Read the models of all metafiles that ``model-index.yml`` imports.
+
+    Args:
+        root (Path): The repository.
+
+    Returns:
+        list[dict]: Their entries, in the order of the files.
+    """
+    index = yaml.safe_load((root / 'model-index.yml').read_text())
+    metafiles = [yaml.safe_load((root / path).read_text()) for path in index['Import']]
+    return [model for metafile in metafiles for model in metafile['Models']]
+
+
+def accuracy(model: dict, metric: str) -> str:
+    """Format a measured accuracy with its spread over seeds, or nothing."""
+    result = model['Results'][0]
+    value = (result.get('Metrics') or {}).get(metric)
+    if value is None:
+        return ''
+    spread = (result.get('Standard Deviation') or {}).get(metric)
+    return f'{value:.2f}' if spread is None else f'{value:.2f} ± {spread:.2f}'
+
+
+def measured_on(model: dict) -> str:
+    """Say on what, and with how many seeds, a model was measured, or nothing."""
+    seeds = model['Results'][0].get('Seeds')
+    parts = [model['Metadata'].get('Training Resources'), f'{seeds} seeds' if seeds else None]
+    return ', '.join(part for part in parts if part)
+
+
+def link(name: str, target: str | None, folder: Path, root: Path) -> str | None:
+    """Link a file of the repository relative to the folder of the README, or an address as it is."""
+    if not target:
+        return None
+    path = target if '://' in target else os.path.relpath(root / target, folder)
+    return f'[{name}]({path})'
+
+
+def render(models: list[dict], folder: Path, root: Path = ROOT) -> str:
+    """Render models as a Markdown table.
+
+    Args:
+        models (list[dict]): Entries of the metafiles.
+        folder (Path): The folder of the README, to which links are relative.
+        root (Path): The repository.
+
+    Returns:
+        str: The lines of the table.
+    """
+    rows = [COLUMNS, ('---', '---', '---:', '---:', '---:', '---:', '---', '---')]
+    for model in models:
+        metadata = model['Metadata']
+        files = [('config', model['Config']), ('model', model.get('Weights')), ('log', metadata.get('Training Log'))]
+        rows.append(
+            (
+                metadata['Architecture'],
+                metadata['Arm'],
+                f'{metadata["Parameters"] / 1e6:.2f}',
+                str(metadata['Epochs']),
+                accuracy(model, 'Top 1 Accuracy'),
+                accuracy(model, 'Top 5 Accuracy'),
+                measured_on(model),
+                ' '.join(filter(None, (link(name, target, folder, root) for name, target in files))),
+            )
+        )
+    return ''.join(f'| {" | ".join(row)} |\n' for row in rows)
+
+
+def update(text: str, models: list[dict], folder: Path, root: Path = ROOT) -> str:
+    """Replace the tables in the text of a README.
+
+    Args:
+        text (str): The README.
+        models (list[dict]): Entries of the metafiles.
+        folder (Path): The folder of the README.
+        root (Path): The repository.
+
+    Returns:
+        str: The README with current tables.
+
+    Raises:
+        ValueError: If a marker names a data set that no model was trained on.
+    """
+
+    def table(match: re.Match) -> str:
+        chosen = [model for model in models if model['Metadata']['Training Data'] == match['data']]
+        if not chosen:
+            known = sorted({model['Metadata']['Training Data'] for model in models})
+            raise ValueError(f'a marker must name one of the data sets {known}, but got {match["data"]!r}')
+        return match[1] + render(chosen, folder, root) + match[4]
+
+    return MARKERS.sub(table, text)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Rewrite or check the tables and return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--check', action='store_true', help='write nothing; exit 1 where a table is out of date')
+    parser.add_argument('--root', type=Path, default=ROOT, help='the repository (default: that of this file)')
+    args = parser.parse_args(argv)
+    models = load_models(args.root)
+    outdated = []
+    for readme in [args.root / 'README.md', *sorted((args.root / 'configs').rglob('README.md'))]:
+        if not readme.exists():
+            continue
+        text = readme.read_text()
+        current = update(text, models, readme.parent, args.root)
+        if current != text:
+            outdated.append(readme)
+            if not args.check:
+                readme.write_text(current)
+    for readme in outdated:
+        print(f'{"out of date" if args.check else "wrote"}: {readme.relative_to(args.root)}')
+    return 1 if args.check and outdated else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+# Lint, format and tests, as CI runs them. Installs what is missing first.
+# Usage: bash tools/run_tests.sh [--current-env] [pytest arguments]    (tests/test_masking, -k recompose, -x ...)
+set -euo pipefail
+cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
+
+if [[ "${1:-}" == --current-env ]]; then
+  shift
+  bash tools/install.sh --current-env
+  py="$(command -v python || command -v python3)"
+else
+  bash tools/install.sh
+  py=.venv/bin/python
+fi
+
+# One thread per process: the tests are small, and their processes share the cores.
+export OMP_NUM_THREADS=1
+(($#)) || set -- -n logical --maxprocesses 8 --dist loadfile
+
+status=0
+echo 'ruff check ...' && "$py" -m ruff check . || status=1
+echo 'ruff format --check ...' && "$py" -m ruff format --check . || status=1
+echo 'pytest ...' && "$py" -m pytest "$@" || status=1
+exit "$status"
