@@ -1,0 +1,183 @@
+# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+"""Masking in the data pipeline: each sample becomes a visible and a reused image, as in MaskAnyNet's own code.
+
+The order of that code (arXiv 2511.12480) is masks first, on the image as it was loaded, then each view's own resizing::
+
+    dict(type='LoadImageFromFile'),
+    dict(type='mmmaskany.MaskRegions', pattern=dict(...)),       # img -> img (visible), reused_img, masked
+    dict(type='RandomResizedCrop', scale=224),                   # the visible view alone
+    dict(type='RandomFlip', prob=0.5, direction='horizontal'),   # the visible view alone
+    dict(type='mmmaskany.AugmentReused', policy='imagenet'),     # the reused view alone, at last half the visible size
+    dict(type='mmmaskany.PackMaskAnyInputs'),
+
+A transform of a host works on ``img``: before ``MaskRegions`` on what both views are made of, after it on the visible
+view only. So where both views are to show the same crop, flipped alike, as they do at test time, the geometric
+transforms go in front; the sizes of the cells are then pixels of the crop::
+
+    dict(type='LoadImageFromFile'),
+    dict(type='RandomResizedCrop', scale=224),
+    dict(type='RandomFlip', prob=0.5, direction='horizontal'),
+    dict(type='mmmaskany.MaskRegions', pattern=dict(...)),
+    dict(type='mmmaskany.AugmentReused', policy='imagenet'),
+    dict(type='mmmaskany.PackMaskAnyInputs'),
+
+``AugmentReused`` comes last because it halves the size that the visible view then has. Normalisation follows in
+:class:`MaskAnyDataPreprocessor`, so masked pixels are filled in units of the image: 0 is black. At test time the
+pipeline is the host's, with plain images: the backbone makes the reused view itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import mmcv
+import numpy as np
+from mmcv.transforms import BaseTransform, Compose
+from mmcv.transforms.utils import avoid_cache_randomness
+from PIL import Image
+from torchvision.transforms import AutoAugment, AutoAugmentPolicy
+
+from mmmaskany.masking import MixturePattern, Pattern, reused_size
+from mmmaskany.registry import MODELS, TRANSFORMS
+
+from .rectangles import draw_rectangles, split_image
+
+
+@TRANSFORMS.register_module()
+@avoid_cache_randomness
+class MaskRegions(BaseTransform):
+    """Mask regions of an image and recompose them into a second one.
+
+    All random numbers come from torch's global generator.
+
+    **Required Keys:**
+
+    - img
+
+    **Modified Keys:**
+
+    - img: the visible image; the array that was given is never modified.
+
+    **Added Keys:**
+
+    - reused_img: the recomposed regions, not resized; of an unmasked sample the whole image.
+    - masked (bool): Whether the sample is masked.
+
+    Args:
+        pattern (dict | Pattern | MixturePattern): Where to mask.
+        fill (float | Sequence[float]): What stays in masked pixels, a number or one per channel, in the order and
+            units of the image. Defaults to 0, black.
+        reuse (bool): Whether the reused view shows the masked regions. False is the ablation of it: the same
+            masks, but what they hide is lost, and the reused view is the visible image. Defaults to True.
+
+    Raises:
+        TypeError: If ``pattern`` is no pattern, or the image no array.
+        ValueError: If ``reuse`` is asked of a pattern without ``scale``, or the image is too small for the cells.
+    """
+
+    def __init__(
+        self,
+        pattern: dict | Pattern | MixturePattern,
+        fill: float | Sequence[float] = 0,
+        reuse: bool = True,
+    ) -> None:
+        self.pattern = MODELS.build(pattern) if isinstance(pattern, dict) else pattern
+        if not isinstance(self.pattern, (Pattern, MixturePattern)):
+            raise TypeError(f'pattern must be a Pattern or MixturePattern, but got {type(self.pattern).__name__}')
+        if reuse and self.pattern.scale is None:
+            raise ValueError(
+                f'the reused view needs a pattern with a `scale`, but got {self.pattern}; give a scale, or reuse=False'
+            )
+        self.fill = fill
+        self.reuse = reuse
+
+    def transform(self, results: dict) -> dict:
+        """Mask ``results['img']``."""
+        image = results['img']
+        if not isinstance(image, np.ndarray):
+            raise TypeError(f'MaskRegions needs an image as a numpy array, but got {type(image).__name__}')
+        pattern = self.pattern.pick()
+        results['masked'] = pattern is not None
+        if pattern is None:
+            results['reused_img'] = image.copy()  # a later transform may write into either view
+            return results
+        rectangles = draw_rectangles(pattern, *image.shape[:2])
+        visible, canvas = split_image(image, rectangles, self.fill, self.reuse)
+        results['img'] = visible
+        results['reused_img'] = canvas if self.reuse else visible.copy()
+        return results
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(pattern={self.pattern}, fill={self.fill}, reuse={self.reuse})'
+
+
+@TRANSFORMS.register_module()
+@avoid_cache_randomness
+class AugmentReused(BaseTransform):
+    """Augment the reused view of unmasked samples, and resize that of all samples to half the visible size.
+
+    What a mask shows of an image is augmentation enough; an unmasked sample's reused view would be nothing but the
+    visible one, smaller (MaskAnyNet, arXiv 2511.12480).
+
+    **Required Keys:**
+
+    - img
+    - reused_img
+    - masked
+
+    **Modified Keys:**
+
+    - reused_img
+
+    Args:
+        policy (str | Sequence[dict | Callable] | None): The augmentation of unmasked samples: 'cifar10', 'imagenet'
+            or 'svhn' for that policy of torchvision's AutoAugment, or a list of transforms, which find the reused
+            view as ``img``. None does not augment. Defaults to None.
+        bgr (bool): Whether the channels of the image are in the order of OpenCV, for AutoAugment. Defaults to True.
+        interpolation (str): How to resize, as in mmcv's ``imresize``. Defaults to 'bilinear'.
+
+    Raises:
+        ValueError: If the policy is unknown.
+        KeyError: If there is no reused view.
+    """
+
+    def __init__(
+        self,
+        policy: str | Sequence[dict | Callable] | None = None,
+        bgr: bool = True,
+        interpolation: str = 'bilinear',
+    ) -> None:
+        policies = [known.value for known in AutoAugmentPolicy]
+        if isinstance(policy, str) and policy not in policies:
+            raise ValueError(f'policy must be one of {policies} or a list of transforms, but got {policy!r}')
+        self.policy = policy
+        self.bgr = bgr
+        self.interpolation = interpolation
+        if isinstance(policy, str):
+            self._auto_augment = AutoAugment(AutoAugmentPolicy(policy))
+            self._transforms = self._apply_auto_augment
+        else:
+            self._transforms = Compose([TRANSFORMS.build(t) if isinstance(t, dict) else t for t in policy or ()])
+
+    def transform(self, results: dict) -> dict:
+        """Augment and resize ``results['reused_img']``."""
+        if 'reused_img' not in results:
+            raise KeyError(f'AugmentReused needs reused_img, which MaskRegions adds, but got {sorted(results)}')
+        image = results['reused_img']
+        if not results['masked']:
+            image = self._transforms(dict(img=image, img_shape=image.shape[:2]))['img']
+        height, width = reused_size(*results['img'].shape[:2])
+        if image.shape[:2] != (height, width):
+            image = mmcv.imresize(image, (width, height), interpolation=self.interpolation)
+        results['reused_img'] = image
+        return results
+
+    def _apply_auto_augment(self, results: dict) -> dict:
+        image = results['img']
+        # AutoAugment's colours are those of RGB.
+        augmented = np.asarray(self._auto_augment(Image.fromarray(image[..., ::-1] if self.bgr else image)))
+        results['img'] = np.ascontiguousarray(augmented[..., ::-1] if self.bgr else augmented)
+        return results
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(policy={self.policy!r}, bgr={self.bgr}, interpolation={self.interpolation!r})'
