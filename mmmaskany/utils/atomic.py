@@ -1,0 +1,83 @@
+# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+"""Files that are there as a whole or not at all, whatever happens while they are written."""
+
+import contextlib
+import os
+from pathlib import Path
+
+from mmengine.fileio import LocalBackend, register_backend
+
+#: Ends the name of a file that is still being written: ``.epoch_3.pth.partial``.
+PARTIAL = '.partial'
+
+
+def atomic_write(path: str | os.PathLike, data: bytes) -> None:
+    """Write a file so that its name shows either the old or the new content, after a crash too.
+
+    Args:
+        path (str | os.PathLike): The file to write. Its folder is made when missing.
+        data (bytes): The new content.
+
+    Raises:
+        OSError: If it cannot be written; the old file is untouched then, and nothing else is left behind.
+    """
+    path = Path(path)
+    partial = path.with_name(f'.{path.name}{PARTIAL}')
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(partial, 'wb') as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        if isinstance(error, OSError):
+            message = f'cannot write {len(data) / 2**20:.1f} MB ({error.strerror}); what was there is untouched'
+            raise OSError(error.errno, message, str(path)) from error
+        raise
+    with contextlib.suppress(OSError):  # makes the new name durable where folders can be synchronised
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def reserve(folder: str | os.PathLike, size: int = 0) -> None:
+    """Find out whether a file of some size can be written into a folder, without keeping it.
+
+    Args:
+        folder (str | os.PathLike): The folder; made when missing.
+        size (int): Size of the file in bytes. Defaults to 0.
+
+    Raises:
+        OSError: If it cannot: no permission, no space, a quota. The message names the folder and the size.
+    """
+    probe = Path(folder, f'.probe-{os.getpid()}{PARTIAL}')
+    try:
+        probe.parent.mkdir(parents=True, exist_ok=True)
+        with open(probe, 'wb') as file:
+            if size and hasattr(os, 'posix_fallocate'):
+                os.posix_fallocate(file.fileno(), 0, size)
+    except OSError as error:
+        message = f'must be a folder where {size / 2**20:.1f} MB can be written, but got: {error.strerror}'
+        raise OSError(error.errno, message, str(folder)) from error
+    finally:
+        with contextlib.suppress(OSError):
+            probe.unlink()
+
+
+@register_backend('mmmaskany_atomic', force=True)
+class AtomicBackend(LocalBackend):
+    """MMEngine's local file backend, whose ``put`` never leaves a half-written file behind."""
+
+    def put(self, obj: bytes, filepath: str | os.PathLike) -> None:
+        """Write a file as a whole, see :func:`atomic_write`.
+
+        Args:
+            obj (bytes): The new content.
+            filepath (str | os.PathLike): The file to write.
+        """
+        atomic_write(filepath, obj)
