@@ -1,0 +1,6 @@
+# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+from .samplers import SeededIndex, SeededSampler
+from .transforms import AugmentReused, MaskRegions, PackMaskAnyInputs
+from .wrappers import SeededDataset
+
+__all__ = ['AugmentReused', 'MaskRegions', 'PackMaskAnyInputs', 'SeededDataset', 'SeededIndex', 'SeededSampler']

@@ -1,0 +1,14 @@
+# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+from .hooks import AtomicCheckpointHook, LaunchCheckHook, SeedHook
+from .optim_wrapper import CpuAmpOptimWrapper
+from .replay import make_replayable
+from .resume import find_resume_point
+
+__all__ = [
+    'AtomicCheckpointHook',
+    'CpuAmpOptimWrapper',
+    'LaunchCheckHook',
+    'SeedHook',
+    'find_resume_point',
+    'make_replayable',
+]

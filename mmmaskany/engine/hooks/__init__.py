@@ -1,0 +1,6 @@
+# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+from .atomic_checkpoint_hook import AtomicCheckpointHook
+from .launch_check_hook import LaunchCheckHook
+from .seed_hook import SeedHook
+
+__all__ = ['AtomicCheckpointHook', 'LaunchCheckHook', 'SeedHook']

@@ -1,0 +1,105 @@
+# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+import contextlib
+import logging
+import re
+from collections.abc import Iterator
+
+from mmengine.hooks import Hook
+from mmengine.model import BaseTTAModel, is_model_wrapper
+from mmengine.runner import BaseLoop, Runner
+from torch import nn
+
+from mmmaskany.registry import HOOKS
+
+# Heads that predict the dataset's classes: not a region proposal head, nor a semantic branch with its own ones.
+_HEAD = re.compile(r'(^|\.)(?!rpn_|semantic_)\w*head(\.\d+)?$')
+
+
+@HOOKS.register_module()
+class LaunchCheckHook(Hook):
+    """Refuse, before anything is trained or tested, what could only give a meaningless result.
+
+    Heads must have as many classes as the data, and a checkpoint must belong to the model: to test or to resume it
+    must fill the model, to start from it at least a part.
+    """
+
+    def before_run(self, runner: Runner) -> None:
+        """Compare the class counts of model and data.
+
+        Args:
+            runner (Runner): The runner of the training or test process.
+        """
+        for name in ('train', 'val', 'test'):
+            loop = getattr(runner, f'_{name}_loop')
+            if isinstance(loop, BaseLoop):
+                classes = (getattr(loop.dataloader.dataset, 'metainfo', None) or {}).get('classes')
+                if classes is not None:
+                    check_class_count(runner.model, len(classes), f'the {name} data')
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Compare the tensors of model and checkpoint.
+
+        Args:
+            runner (Runner): The runner of the training or test process.
+            checkpoint (dict): What was loaded.
+        """
+        complete = runner._resume or not isinstance(runner._train_loop, BaseLoop)
+        check_checkpoint(runner.model, checkpoint, runner._load_from, complete)
+
+
+def check_class_count(model: nn.Module, count: int, source: str) -> None:
+    """Make sure that all classification, box, mask and segmentation heads of a model predict ``count`` classes.
+
+    Args:
+        model (nn.Module): The model.
+        count (int): Number of classes in the data.
+        source (str): What to call the data in the error.
+
+    Raises:
+        ValueError: If a head predicts another number. The message names the head and both numbers.
+    """
+    for name, module in model.named_modules():
+        classes = getattr(module, 'num_classes', None)
+        if _HEAD.search(name) and isinstance(classes, int) and classes != count:
+            raise ValueError(
+                f'{name}.num_classes must be {count}, the number of classes in {source}, but got {classes}'
+            )
+
+
+def check_checkpoint(model: nn.Module, checkpoint: dict, path: str, complete: bool) -> None:
+    """Make sure that a checkpoint belongs to a model, by loading it.
+
+    Args:
+        model (nn.Module): The model.
+        checkpoint (dict): A state dict, or a dict with ``'state_dict'``.
+        path (str): What to call the checkpoint in the error.
+        complete (bool): Whether it must fill the whole model; else one tensor is enough.
+
+    Raises:
+        ValueError: If it does not. The message names the checkpoint and what does not fit.
+    """
+    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+        model = model.module
+    tensors = checkpoint.get('state_dict', checkpoint)
+    tensors = {re.sub(r'^module\.', '', str(name)): tensor for name, tensor in tensors.items()}
+    wanted = {name for name in model.state_dict() if not name.endswith('num_batches_tracked')}
+    try:
+        with _silence():  # the Runner loads it once more
+            missing = sorted(wanted.intersection(model.load_state_dict(tensors, strict=False).missing_keys))
+        fits = not missing if complete else len(missing) < len(wanted)
+        problem = f'{len(missing)} of {len(wanted)} are missing: {", ".join(missing[:3])}'
+    except RuntimeError as error:  # some tensors have another shape, as those of a new head may have
+        fits, problem = not complete, str(error)
+    except ValueError as error:
+        fits, problem = False, str(error)
+    if not fits:
+        raise ValueError(f'checkpoint {path} must hold the tensors of this {type(model).__name__}, but {problem}')
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    logging.disable(logging.INFO)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)

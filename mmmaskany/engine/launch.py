@@ -1,0 +1,271 @@
+# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+"""What ``tools/train.py`` and ``tools/test.py`` do between a config and a Runner, for all three hosts."""
+
+import inspect
+import os
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+from mmengine.config import Config, ConfigDict
+from mmengine.device import get_device
+from mmengine.registry import DATASETS, RUNNERS, init_default_scope
+from mmengine.runner import Runner
+
+from mmmaskany.utils.atomic import reserve
+
+from .hooks import LaunchCheckHook
+from .replay import make_replayable
+from .resume import find_resume_point, read_training_state
+
+_SYNC_BN = ('SyncBN', 'MMSyncBN')
+
+
+def build_runner(cfg: Config, notes: Sequence[str] = ()) -> Runner:
+    """Build the Runner of a config that was prepared, make it replayable and let it check what it is given.
+
+    Args:
+        cfg (Config): The config.
+        notes (Sequence[str]): What the log should say about how it was prepared. Defaults to ().
+
+    Returns:
+        Runner: Ready for ``train()`` or ``test()``.
+    """
+    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    runner.register_hook(LaunchCheckHook())
+    for note in notes:
+        runner.logger.warning(note)
+    return make_replayable(runner)
+
+
+# ---------------------------------------------------------------------- processes and devices
+
+
+def start_processes(cfg: Config) -> list[str]:
+    """Prepare a distributed run; on a machine without GPU start it with gloo, which MMEngine cannot do.
+
+    MMEngine's own start asks for a GPU, its model wrapper names one, and SyncBN needs one.
+
+    Args:
+        cfg (Config): The config; its model wrapper and SyncBN are replaced where that is needed.
+
+    Returns:
+        list[str]: What the log should say about it.
+
+    Raises:
+        ValueError: If more processes are asked for than there are GPUs.
+    """
+    if cfg.launcher == 'none':
+        return []
+    if get_device() != 'cpu':
+        wanted, found = int(os.environ.get('LOCAL_WORLD_SIZE', 1)), torch.cuda.device_count()
+        if get_device() == 'cuda' and wanted > found:
+            raise ValueError(
+                f'processes on a machine must be at most its GPUs, {found}, but got {wanted}; '
+                'CUDA_VISIBLE_DEVICES=-1 trains on the CPU'
+            )
+        return []
+
+    _name_process(cfg.launcher)
+    torch.distributed.init_process_group('gloo')
+    wrapper = cfg.get('model_wrapper_cfg') or dict(
+        type='MMDistributedDataParallel',
+        broadcast_buffers=False,
+        find_unused_parameters=cfg.get('find_unused_parameters', False),
+    )
+    cfg.model_wrapper_cfg = dict(wrapper, device_ids=None)
+    notes = ['No GPU: the processes talk through gloo.']
+    cfg.sync_bn = None
+    if _replace_sync_bn(cfg.model):
+        notes.append('No GPU: SyncBN is BN, with statistics of each process alone.')
+    return notes
+
+
+def _name_process(launcher: str) -> None:
+    """Set what ``torch.distributed`` reads from the environment, as MMEngine does for a GPU."""
+    env = os.environ
+    if launcher == 'slurm':
+        nodes = subprocess.run(
+            ['scontrol', 'show', 'hostname', env['SLURM_NODELIST']], capture_output=True, text=True, check=True
+        )
+        env.setdefault('MASTER_ADDR', nodes.stdout.split()[0])
+        env.update(RANK=env['SLURM_PROCID'], WORLD_SIZE=env['SLURM_NTASKS'], LOCAL_RANK=env['SLURM_LOCALID'])
+    elif launcher == 'mpi':
+        env.update(
+            RANK=env['OMPI_COMM_WORLD_RANK'],
+            WORLD_SIZE=env['OMPI_COMM_WORLD_SIZE'],
+            LOCAL_RANK=env['OMPI_COMM_WORLD_LOCAL_RANK'],
+        )
+    env.setdefault('MASTER_PORT', '29500')
+
+
+def _replace_sync_bn(node) -> int:
+    """Turn every SyncBN of a config into BN and count them."""
+    if isinstance(node, list | tuple):
+        return sum(map(_replace_sync_bn, node))
+    if not isinstance(node, dict):
+        return 0
+    found = isinstance(node.get('type'), str) and node['type'].split('.')[-1] in _SYNC_BN
+    if found:
+        node['type'] = 'BN'
+    return found + sum(map(_replace_sync_bn, node.values()))
+
+
+def use_amp(cfg: Config) -> list[str]:
+    """Train in mixed precision: float16 with loss scaling on a GPU, bfloat16 on a CPU.
+
+    Args:
+        cfg (Config): The config; its optimizer wrapper is replaced.
+
+    Returns:
+        list[str]: What the log should say about it.
+
+    Raises:
+        ValueError: If the config has an optimizer wrapper of another kind.
+    """
+    wrapper = cfg.optim_wrapper
+    if wrapper.get('type', 'OptimWrapper') not in ('OptimWrapper', 'AmpOptimWrapper'):
+        raise ValueError(f'mixed precision needs optim_wrapper.type to be OptimWrapper, but got {wrapper.type}')
+    if get_device() != 'cpu':
+        wrapper.type = 'AmpOptimWrapper'
+        wrapper.setdefault('loss_scale', 'dynamic')
+        return []
+    for gpu_only in ('loss_scale', 'dtype', 'use_fsdp'):
+        wrapper.pop(gpu_only, None)
+    wrapper.type = 'mmmaskany.CpuAmpOptimWrapper'
+    return ['No GPU: mixed precision is bfloat16 autocast on the CPU, without loss scaling.']
+
+
+# ---------------------------------------------------------------------- training
+
+
+def prepare_training(cfg: Config) -> list[str]:
+    """Bring a config into the form in which every host trains safely.
+
+    Checkpoints are written by :class:`~mmmaskany.engine.AtomicCheckpointHook`, automatic resuming finds the newest
+    good one and takes over its seed, mixed precision fits the device, accumulated iterations count in
+    ``auto_scale_lr``, and classification batches are tensors.
+
+    Args:
+        cfg (Config): The config; changed in place.
+
+    Returns:
+        list[str]: What the log should say about it.
+    """
+    notes = []
+    hooks = cfg.setdefault('default_hooks', ConfigDict())
+    if 'checkpoint' not in hooks:
+        hooks.checkpoint = dict(type='CheckpointHook', interval=1)
+    if hooks.checkpoint and hooks.checkpoint.type == 'CheckpointHook':
+        hooks.checkpoint.type = 'mmmaskany.AtomicCheckpointHook'
+
+    if cfg.optim_wrapper.get('type') == 'AmpOptimWrapper':
+        notes += use_amp(cfg)
+
+    scale = cfg.get('auto_scale_lr') or {}
+    accumulated = cfg.optim_wrapper.get('accumulative_counts', 1)
+    if scale.get('enable') and accumulated > 1:
+        notes.append(f'auto_scale_lr: {accumulated} accumulated iterations count as one batch.')
+        scale.base_batch_size /= accumulated
+
+    collate_tensors(cfg)
+    randomness = cfg.setdefault('randomness', ConfigDict(seed=None))
+    if randomness.pop('diff_rank_seed', False):
+        notes.append('diff_rank_seed is left out: every rank draws its own numbers anyway.')
+    return notes + _find_resume_point(cfg)
+
+
+def _find_resume_point(cfg: Config) -> list[str]:
+    if not cfg.get('resume') or '://' in (cfg.get('load_from') or ''):
+        return []
+    if cfg.get('load_from'):
+        seed, notes = read_training_state(cfg.load_from)['meta'].get('seed'), []
+    else:
+        point = find_resume_point(cfg.work_dir)
+        if point is None:
+            cfg.resume = False
+            return [f'There is no checkpoint in {cfg.work_dir} to resume from: the training starts afresh.']
+        cfg.load_from, seed = point.path, point.seed
+        notes = [point.note] if point.note else []
+    if seed is not None:
+        # Before anything is built: samplers draw from the seed that they are built with.
+        if cfg.randomness.get('seed') not in (None, seed):
+            notes.append(f'Resuming with the seed of {cfg.load_from}, {seed}, instead of {cfg.randomness.seed}.')
+        cfg.randomness.seed = seed
+    return notes
+
+
+def collate_tensors(cfg: Config) -> None:
+    """Stack the batches of mmpretrain configs that do not say how, as mmpretrain's own tools do.
+
+    Args:
+        cfg (Config): The config; changed in place.
+    """
+    if cfg.get('default_scope') == 'mmpretrain':
+        for name in ('train', 'val', 'test'):
+            if cfg.get(f'{name}_dataloader'):
+                cfg[f'{name}_dataloader'].setdefault('collate_fn', dict(type='default_collate'))
+
+
+# ---------------------------------------------------------------------- checks
+
+
+def check_files(cfg: Config, splits: Sequence[str], converters: Path | None = None) -> None:
+    """Make sure that the data is there and the work dir can be written.
+
+    Args:
+        cfg (Config): The config.
+        splits (Sequence[str]): Which data is going to be used: 'train', 'val', 'test'.
+        converters (Path, optional): Folder of the scripts that make data sets, for the advice. Defaults to None.
+
+    Raises:
+        FileNotFoundError: If data is missing. The message names the path, the config key and a way to get it.
+        OSError: If nothing can be written into the work dir. The message names it.
+    """
+    init_default_scope(cfg.get('default_scope', 'mmengine'))
+    for split in splits:
+        loader = cfg.get(f'{split}_dataloader')
+        for key, dataset in _datasets(loader, f'{split}_dataloader') if loader else ():
+            for path in _local_paths(dataset):
+                if not path.exists():
+                    advice = _advice(key, dataset, converters)
+                    raise FileNotFoundError(f'{path.resolve()} must exist for {key}, but is missing. {advice}')
+    reserve(cfg.work_dir)
+
+
+def _datasets(node: ConfigDict, key: str) -> Iterator[tuple[str, ConfigDict]]:
+    """Yield the datasets below a data loader's or a wrapper's config, with their keys."""
+    if 'dataset' in node:
+        yield from _datasets(node['dataset'], f'{key}.dataset')
+    elif 'datasets' in node:
+        for index, child in enumerate(node['datasets']):
+            yield from _datasets(child, f'{key}.datasets.{index}')
+    else:
+        yield key, node
+
+
+def _local_paths(dataset: ConfigDict) -> list[Path]:
+    """List the files and folders that a dataset is going to read, as MMEngine joins them."""
+    maker = dataset['type']
+    if isinstance(maker, str):
+        with DATASETS.switch_scope_and_registry(dataset.get('_scope_')) as registry:
+            maker = registry.get(maker)
+    if maker and 'download' in inspect.signature(maker).parameters and dataset.get('download', True):
+        return []
+    root = dataset.get('data_root') or ''
+    prefixes = dataset.get('data_prefix') or {}
+    names = [*(prefixes.values() if isinstance(prefixes, dict) else [prefixes]), dataset.get('ann_file')]
+    paths = [root, *(os.path.join(root, name) for name in names if isinstance(name, str) and name)]
+    return [Path(path).expanduser() for path in paths if path and '://' not in path]
+
+
+def _advice(key: str, dataset: ConfigDict, converters: Path | None) -> str:
+    """Say how a missing data set is made, and how to name another place."""
+    root = dataset.get('data_root') or ''
+    elsewhere = f'--cfg-options {key}.data_root=FOLDER names another place.'
+    name = Path(root).name.replace('-', '_')
+    for script in sorted(converters.glob('[!_]*.py')) if converters else ():
+        if name.startswith(script.stem):
+            return f'`python {os.path.relpath(script)}` makes {root}; {elsewhere}'
+    return f'Put the data there, as README.md lays it out; {elsewhere}'

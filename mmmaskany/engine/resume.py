@@ -1,0 +1,93 @@
+# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+"""Find what a killed run can go on from."""
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from mmmaskany.utils.safe_load import read_checkpoint
+
+
+class ResumePoint(NamedTuple):
+    """A checkpoint that a run can go on from.
+
+    Args:
+        path (str): The file.
+        seed (int | None): The seed of the run that wrote it.
+        note (str | None): What is wrong with the checkpoint that should have been the latest, naming both.
+    """
+
+    path: str
+    seed: int | None
+    note: str | None
+
+
+def read_training_state(path: str | os.PathLike) -> dict:
+    """Read a checkpoint and make sure that training can go on from it.
+
+    Args:
+        path (str | os.PathLike): A local file.
+
+    Returns:
+        dict: What the file holds.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it cannot be read, or holds weights only. The message names the file.
+    """
+    checkpoint = read_checkpoint(path)
+    missing = [key for key in ('state_dict', 'meta', 'message_hub') if key not in checkpoint]
+    if missing:
+        raise WeightsOnlyError(
+            f'checkpoint {path} must hold a training state to resume from, but lacks {", ".join(missing)}: '
+            'give it as `load_from` to start from its weights'
+        )
+    return checkpoint
+
+
+class WeightsOnlyError(ValueError):
+    """A good checkpoint, but not one to resume from."""
+
+
+def find_resume_point(work_dir: str | os.PathLike) -> ResumePoint | None:
+    """Find the latest checkpoint of a run that training can go on from.
+
+    That is the one that ``last_checkpoint`` names. Where this pointer is empty or names a file that is gone or
+    truncated, it is the newest file that loads.
+
+    Args:
+        work_dir (str | os.PathLike): The work dir of the run.
+
+    Returns:
+        ResumePoint | None: None where nothing was saved yet.
+
+    Raises:
+        ValueError: If there are checkpoints, but none can be read. The message names them all.
+    """
+    work_dir = Path(work_dir)
+    pointer = work_dir / 'last_checkpoint'
+    name = pointer.read_text(encoding='utf-8').strip() if pointer.is_file() else ''
+    wanted = [Path(name), work_dir / Path(name).name] if name else []
+    folders = dict.fromkeys([work_dir, *(path.parent for path in wanted)])
+    files = [path for folder in folders for path in folder.glob('*.pth') if not path.name.startswith('best_')]
+    newest_first = sorted(files, key=lambda path: (path.stat().st_mtime_ns, len(path.name), path.name), reverse=True)
+
+    problems, unreadable = [], False
+    if pointer.is_file() and not name:
+        problems.append(f'{pointer} must name a checkpoint, but is empty')
+    for path in dict.fromkeys([*wanted, *newest_first]):
+        try:
+            checkpoint = read_training_state(path)
+        except FileNotFoundError as error:
+            problems.append(str(error))
+        except WeightsOnlyError as error:
+            problems.extend([str(error)] if path in wanted else [])
+        except ValueError as error:
+            problems.append(str(error))
+            unreadable = True
+        else:
+            note = f'{"; ".join(problems)}. Resuming from {path}, the newest that loads' if problems else None
+            return ResumePoint(str(path), checkpoint['meta'].get('seed'), note)
+    if unreadable:
+        raise ValueError(f'a run to resume must have a checkpoint that loads, but {"; ".join(problems)}')
+    return None
