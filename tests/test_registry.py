@@ -1,0 +1,129 @@
+# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+"""The public names in fresh processes, as a config meets them: nothing of mmmaskany is imported before."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+NAMES = {
+    'MODELS': [
+        *('PatchPattern', 'GridPattern', 'RandomPattern', 'BlockPattern', 'MixturePattern'),
+        *('ConstantFill', 'MeanFill', 'TokenFill', 'ImageFill', 'Masking', 'MaskAny', 'MaskResNet'),
+        *('AddFusion', 'ConcatFusion', 'GatedFusion'),
+        *('MaskAnyNeck', 'MaskAnyClsHead', 'MaskAnyDataPreprocessor'),
+    ],
+    'TRANSFORMS': ['MaskRegions', 'AugmentReused', 'PackMaskAnyInputs'],
+    'DATASETS': ['SeededDataset'],
+    'DATA_SAMPLERS': ['SeededSampler'],
+    'HOOKS': ['SeedHook', 'AtomicCheckpointHook', 'LaunchCheckHook'],
+}
+
+BLOCK = """
+import sys
+
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.split('.')[0] in ('mmdet', 'mmseg'):
+            raise ModuleNotFoundError(f'No module named {name!r}', name=name)
+
+sys.meta_path.insert(0, Block())
+"""
+
+CLASSIFY = """
+import torch
+from mmengine.registry import init_default_scope
+
+init_default_scope('mmpretrain')
+from mmpretrain.registry import MODELS
+from mmpretrain.structures import DataSample
+
+model = MODELS.build(dict(
+    type='ImageClassifier',
+    data_preprocessor=dict(type='mmmaskany.MaskAnyDataPreprocessor', num_classes=3),
+    backbone=dict(
+        type='mmmaskany.MaskAny', backbone=dict(type='mmpretrain.ResNet', depth=18), fuse_at='neck',
+        masking=dict(pattern=dict(type='mmmaskany.GridPattern', scale=0.5, cell=8))),
+    neck=dict(
+        type='mmmaskany.MaskAnyNeck', in_channels=512, neck=dict(type='GlobalAveragePooling'), with_branches=True),
+    head=dict(
+        type='mmmaskany.MaskAnyClsHead', num_classes=3, in_channels=512, visible_weight=1.0, reused_weight=1.0,
+        loss=dict(type='CrossEntropyLoss')),
+))
+data = dict(inputs=torch.zeros(2, 3, 64, 64), data_samples=[DataSample().set_gt_label(i) for i in range(2)])
+data = model.data_preprocessor(data, training=True)
+losses = model(**data, mode='loss')
+print(*losses)
+sum(losses.values()).backward()
+"""
+
+
+def run(code, **environment):
+    env = {**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1', **environment}
+    return subprocess.run([sys.executable, '-c', code], env=env, cwd='/', capture_output=True, text=True, timeout=300)
+
+
+@pytest.mark.parametrize('scope', ['mmpretrain', 'mmdet', 'mmseg'])
+def test_names_resolve_from_each_host(scope):
+    pytest.importorskip(scope)
+    result = run(f"""
+import sys
+from mmengine.registry import init_default_scope
+init_default_scope({scope!r})
+import {scope}.registry as registry
+assert not any(name.startswith('mmmaskany') for name in sys.modules)
+for node, names in {NAMES!r}.items():
+    for name in names:
+        found = getattr(registry, node).get('mmmaskany.' + name)
+        assert found is not None and found.__module__.startswith('mmmaskany.'), (node, name, found)
+neck = registry.MODELS.build(dict(type='mmmaskany.MaskAnyNeck', in_channels=4, fusion='gated'))
+assert type(neck.fusions[0]).__name__ == 'GatedFusion'
+from mmengine.registry import MODELS
+patch = dict(type='mmmaskany.PatchPattern', scale=0.5)
+MODELS.build(dict(type='mmmaskany.MixturePattern', patterns=[patch], probs=[1]))
+print('all found')
+""")
+    assert result.stdout.endswith('all found\n'), result.stderr
+
+
+def test_classification_works_where_the_other_hosts_are_missing():
+    result = run(BLOCK + CLASSIFY)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.split()[-3:] == ['loss', 'loss_visible', 'loss_reused']
+
+
+def test_nothing_imports_the_other_hosts():
+    # mmpretrain imports mmdet by itself where it is installed, so they are blocked and everything is imported.
+    result = run(
+        BLOCK
+        + """
+import importlib, pkgutil, mmmaskany
+for module in pkgutil.walk_packages(mmmaskany.__path__, 'mmmaskany.'):
+    importlib.import_module(module.name)
+assert 'mmdet' not in sys.modules and 'mmseg' not in sys.modules
+print('done')
+"""
+    )
+    assert result.stdout.endswith('done\n'), result.stderr
+
+
+@pytest.mark.parametrize(
+    ('broken', 'node', 'name'),
+    [
+        ('mmmaskany.models.heads.maskany_cls_head', 'MODELS', 'MaskAnyNeck'),
+        ('mmmaskany.datasets.transforms.formatting', 'TRANSFORMS', 'MaskRegions'),
+    ],
+)
+def test_a_broken_import_is_loud(broken, node, name):
+    result = run(f"""
+import sys
+sys.modules[{broken!r}] = None
+import mmpretrain.registry as registry
+registry.{node}.get('mmmaskany.{name}')
+""")
+    assert result.returncode != 0
+    assert f'import of {broken} halted' in result.stderr
