@@ -107,15 +107,17 @@ class Draw:
                 f'but got images of shape {tuple(images.shape)}'
             )
 
-    def pixel_mask(self, height: int, width: int) -> Tensor:
+    def pixel_mask(self, height: int, width: int, channels: int = 1) -> Tensor:
         """Refine the mask to pixels.
 
         Args:
             height (int): Image height in pixels.
             width (int): Image width in pixels.
+            channels (int): Channels of the mask, all alike. Images in channels_last are masked quicker by a mask
+                with all of their channels. Defaults to 1.
 
         Returns:
-            Tensor: bool ``(B, 1, H, W)``, True = masked.
+            Tensor: bool ``(B, channels, H, W)`` in channels_last, True = masked.
 
         Raises:
             ValueError: If the base grid is not the one that covers ``height x width``.
@@ -126,12 +128,21 @@ class Draw:
                 f'the draw was made for images of {rows} x {cols} cells of {self.base} px, '
                 f'but got images of {height} x {width} px'
             )
-        mask = to_pixels(self.mask, self.base)
-        return F.pad(mask, (0, width - cols * self.base, 0, height - rows * self.base))
+        mask = to_pixels(self.mask, self.base, channels)
+        right, below = width - cols * self.base, height - rows * self.base
+        return F.pad(mask, (0, right, 0, below)) if right or below else mask
 
 
-def to_pixels(cells: Tensor, base: int) -> Tensor:
-    """Repeat each cell over its pixels: ``(B, rows, cols)`` to ``(B, 1, rows * base, cols * base)``."""
+def to_pixels(cells: Tensor, base: int, channels: int = 1) -> Tensor:
+    """Repeat each cell over its pixels: ``(B, rows, cols)`` to ``(B, channels, rows * base, cols * base)``."""
     batch, rows, cols = cells.shape
-    cells = cells[:, :, None, :, None].expand(-1, -1, base, -1, base)
-    return cells.reshape(batch, 1, rows * base, cols * base)
+    # First along the row, then whole rows: the second and larger copy is of long stretches.
+    line = cells[..., None].expand(-1, -1, -1, base * channels).reshape(batch, rows, 1, cols * base * channels)
+    pixels = line.expand(-1, -1, base, -1).reshape(batch, rows * base, cols * base, channels)
+    return pixels.permute(0, 3, 1, 2)
+
+
+def packed_channels(images: Tensor) -> int:
+    """Return how many channels lie side by side in memory: all in channels_last, else 1."""
+    last = images.is_contiguous(memory_format=torch.channels_last) and not images.is_contiguous()
+    return images.shape[1] if last else 1

@@ -14,7 +14,7 @@ class Fill(nn.Module):
 
     Shape:
         - images: ``(B, C, H, W)``, never modified.
-        - mask: bool ``(B, 1, H, W)``, True = masked.
+        - mask: bool ``(B, 1, H, W)`` or ``(B, C, H, W)``, True = masked.
         - output: ``(B, C, H, W)``, with dtype, device and memory format of the images.
     """
 
@@ -39,20 +39,15 @@ class ConstantFill(Fill):
         super().__init__()
         self.value = value
         if isinstance(value, Sequence):
-            # torch.where keeps the images' dtype only beside a tensor of that dtype, so this one is cast in use.
             self.register_buffer('values', torch.tensor(list(value)).view(1, -1, 1, 1), persistent=False)
 
-    def forward(self, images: Tensor, mask: Tensor) -> Tensor:
+    def content(self, images: Tensor) -> Tensor:
         if not isinstance(self.value, Sequence):
-            # Out of place, masked_fill would forget the memory format.
-            return images.clone().masked_fill_(mask, self.value)
+            return images.new_full((), self.value)
         if len(self.value) != images.shape[1]:
             raise ValueError(
                 f'the fill has values for {len(self.value)} channels, but got images of {images.shape[1]} channels'
             )
-        return super().forward(images, mask)
-
-    def content(self, images: Tensor) -> Tensor:
         return self.values.to(images.device)
 
     def extra_repr(self) -> str:

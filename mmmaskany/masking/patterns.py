@@ -109,10 +109,10 @@ class Pattern:
             if not 0 < count < grid[0] * grid[1]:
                 share = f'scale={self.scale}' if self.ratio is None else f'ratio={self.ratio}'
                 raise ValueError(
-                    f'{type(self).__name__} with {share} must mask at least one cell and leave one, but got an image '
-                    f'of {rows} x {cols} base cells of {self.base} px, in which {grid[0]} x {grid[1]} cells of '
-                    f'{height * self.base} x {width * self.base} px fit and it would mask {count}: take a larger '
-                    f'image, smaller cells or another share'
+                    f'{type(self).__name__} with {share} must mask at least one cell and leave one, but the '
+                    f'{rows * self.base} x {cols * self.base} px that base cells of {self.base} px cover hold '
+                    f'{grid[0]} x {grid[1]} cells of {height * self.base} x {width * self.base} px, of which it would '
+                    f'mask {count}: take a larger image or smaller cells'
                 )
             layouts.append(Layout(height, width, *grid, n, m, count))
         return layouts
@@ -276,12 +276,13 @@ class _RankedPattern(Pattern):
         device = layout.count.device
         scores = self.scores(layout, largest, generator)
         height, width, grid_rows, grid_cols, *_, count = (v.view(-1, 1, 1) for v in layout)
-        if len(self.cell) > 1:
+        several = len(self.cell) > 1
+        if several:
             row = torch.arange(largest.grid_rows, device=device).view(-1, 1)
             col = torch.arange(largest.grid_cols, device=device)
             scores = scores.masked_fill((row >= grid_rows) | (col >= grid_cols), math.inf)
-        chosen = scores.flatten(1).argsort(1)[:, : largest.count]
-        if len(self.cell) > 1:  # what a smaller count leaves over goes to the end
+        chosen = scores.flatten(1).topk(largest.count, largest=False, sorted=several).indices
+        if several:  # what a smaller count leaves over goes to the end
             rank = torch.arange(largest.count, device=device)
             chosen = torch.where(rank < count[:, 0], chosen, largest.grid_rows * largest.grid_cols)
         chosen = chosen.sort(1).values

@@ -6,7 +6,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .draw import Draw, to_pixels
+from .draw import Draw, packed_channels, to_pixels
 
 
 def _gather_pixels(images: Tensor, cells: Tensor, cell_cols: int, base: int) -> Tensor:
@@ -21,17 +21,20 @@ def _gather_pixels(images: Tensor, cells: Tensor, cell_cols: int, base: int) -> 
     Returns:
         Tensor: ``(B, C, rows * base, cols * base)``.
     """
-    batch, channels, _, width = images.shape
+    batch, channels, height, _ = images.shape
     rows, cols = cells.shape[1:]
-    step = torch.arange(base, device=images.device)
-    corner = (cells // cell_cols * width + cells % cell_cols) * base
-    pixels = corner[:, :, None, :, None] + (step * width).view(-1, 1, 1) + step
-    pixels = pixels.reshape(batch, 1, -1)
-    if images.is_contiguous(memory_format=torch.channels_last) and not images.is_contiguous():
-        out = images.permute(0, 2, 3, 1).flatten(1, 2).gather(1, pixels.mT.expand(-1, -1, channels)).mT
-    else:
-        out = images.flatten(2).gather(2, pixels.expand(-1, channels, -1))
-    return out.unflatten(2, (rows * base, cols * base))
+    # The images as one list of strips, each one pixel row of one cell: contiguous in memory, so quick to copy.
+    packed = packed_channels(images)
+    images = images[..., : cell_cols * base]
+    strips = (images.permute(0, 2, 3, 1) if packed > 1 else images).reshape(-1, base * packed)
+    row = (cells // cell_cols * base)[:, :, None] + torch.arange(base, device=images.device).view(-1, 1)
+    strip = (row * cell_cols + (cells % cell_cols)[:, :, None]).flatten(1)
+    planes = channels // packed
+    first = torch.arange(batch * planes, device=images.device).view(batch, planes, 1) * (height * cell_cols)
+    out = strips.index_select(0, (first + strip[:, None]).flatten())
+    if packed > 1:
+        return out.view(batch, rows * base, cols * base, channels).permute(0, 3, 1, 2)
+    return out.view(batch, channels, rows * base, cols * base)
 
 
 def recompose(images: Tensor, draw: Draw) -> Tensor:
@@ -55,7 +58,7 @@ def recompose(images: Tensor, draw: Draw) -> Tensor:
         raise ValueError('the draw has no source map: give the pattern a `scale`, not a `ratio`, to reuse its cells')
     draw.check(images)
     canvas = _gather_pixels(images, draw.source.clamp(min=0), draw.mask.shape[2], draw.base)
-    return canvas.masked_fill_(to_pixels(draw.source < 0, draw.base), 0)
+    return canvas.masked_fill_(to_pixels(draw.source < 0, draw.base, packed_channels(images)), 0)
 
 
 def restore(visible: Tensor, reused: Tensor, draw: Draw) -> Tensor:
@@ -89,5 +92,6 @@ def restore(visible: Tensor, reused: Tensor, draw: Draw) -> Tensor:
     covered = _gather_pixels(reused, inverse, canvas_cols, draw.base)
     height, width = rows * draw.base, cols * draw.base
     image = visible.clone()
-    image[:, :, :height, :width] = torch.where(to_pixels(draw.mask, draw.base), covered, visible[:, :, :height, :width])
+    corner = image[:, :, :height, :width]
+    corner.copy_(torch.where(to_pixels(draw.mask, draw.base), covered, corner))
     return image
