@@ -169,8 +169,8 @@ diagnose() {
     say "the CUDA toolkit (nvcc) does not match torch's CUDA build: $(grep -hoE 'The detected CUDA version.*|CUDA_HOME environment.*' "$log" | tail -n 1)"
   elif grep -qE 'externally-managed-environment' "$log"; then
     say 'the active Python belongs to the system and refuses installs: activate a virtual environment, or leave out --current-env'
-  elif grep -qiE 'name resolution|NewConnectionError|Failed to establish|Connection refused|Network is unreachable|timed out|ProxyError|SSLError|Max retries|from versions: none' "$log"; then
-    say 'no network: pip cannot reach its package index (proxy? PIP_INDEX_URL? PIP_CERT?)'
+  elif grep -qiE 'name resolution|NewConnectionError|Failed to establish|Connection refused|Network is unreachable|timed out|ProxyError|SSLError|Max retries|from versions: none|No matching distribution|not a trusted or secure host' "$log"; then
+    say 'no network: pip cannot reach its package index, or it lacks this version (proxy? PIP_INDEX_URL? PIP_CERT?)'
   elif grep -qE 'Permission denied|Errno 13|Read-only file system' "$log"; then
     say "no write permission: $(grep -hoE 'Permission denied.*|Errno 13.*|Read-only file system.*' "$log" | tail -n 1)"
   else
@@ -215,8 +215,14 @@ pip=("$py" -m pip install)
 wanted() {
   local name
   for name in $(names "$1"); do
-    grep -hoE "^$name[<>=][^ ]*" requirements/*.txt || say "$name"
+    grep -hoE "^$name[<>=][^ ]*" requirements/{torch,hosts,tests}.txt || say "$name"
   done
+}
+
+missing_library() {
+  needs system || return 0
+  reasons system >&2
+  die 'OpenCV cannot be imported, most likely for want of a system library (Debian, Ubuntu: apt-get install libgl1 libglib2.0-0)'
 }
 
 # install STEP TITLE ARGUMENTS...: pip installs what the step lacks; if it still does not work, from scratch.
@@ -226,6 +232,7 @@ install() {
   mapfile -t missing < <(wanted "$step")
   run "$step" "$title" "${pip[@]}" "$@" "${missing[@]}"
   look
+  missing_library
   needs "$step" || return 0
   say 'pip is content, yet this does not work:'
   reasons "$step"
@@ -236,11 +243,6 @@ install() {
   needs "$step" || return 0
   reasons "$step" >&2
   die "${missing[*]} still does not work after a fresh install"
-}
-
-missing_library() {
-  needs system || return 0
-  die "$(reasons system): OpenCV lacks a system library (Debian, Ubuntu: apt-get install libgl1 libglib2.0-0)"
 }
 
 missing_library
@@ -262,8 +264,10 @@ keep_torch # from here on pip must leave it alone
 keep=(-c "$work/keep.txt" -c requirements/hosts.txt)
 
 if needs build || needs mmcv || needs self; then
-  run build 'Installing the build tools (seconds)' "${pip[@]}" -r requirements/build.txt
+  mapfile -t missing < <(wanted build)
+  run build 'Installing the build tools (seconds)' "${pip[@]}" "${keep[@]}" -r requirements/build.txt "${missing[@]}"
   look
+  missing_library
 fi
 
 if needs mmcv; then
@@ -279,7 +283,6 @@ if needs mmcv; then
     -v --no-build-isolation "${keep[@]}"
   pip=("$py" -m pip install)
 fi
-missing_library
 needs hosts && install hosts "Installing $(wanted hosts | xargs) (about a minute)" "${keep[@]}"
 needs tests && install tests "Installing $(wanted tests | xargs) (seconds)" "${keep[@]}"
 needs self && run self 'Installing mmmaskany itself, editable (seconds)' "${pip[@]}" --no-deps --no-build-isolation -e .

@@ -172,7 +172,7 @@ case "$*" in
   *missing_packages*)  # plan.1 at the first look, then plan.2 ...
     n=$(($(cat "$here/looks" 2>/dev/null || echo 0) + 1)); echo "$n" >"$here/looks"
     if [[ -e "$here/plan.$n" ]]; then cat "$here/plan.$n"; fi ;;
-  '-m pip install -r '*) ;;
+  *requirements/build.txt*) ;;
   '-m pip install '*) echo "$*" >>"$here/calls"; . "$here/pip" ;;
   *'import torch; print'*) echo torch==2.11.0 ;;
   *cpp_extension*) exit 1 ;;

@@ -147,8 +147,8 @@ def check_setuptools(page):
 def check_libraries(page):
     for name in ('numpy', 'cv2', 'scipy', 'pycocotools'):
         module, reason = load(name)
-        if module is None and name == 'cv2' and 'shared object' in reason:
-            page.row(FAIL, name, reason, 'apt-get install libgl1 libglib2.0-0, or pip install opencv-python-headless')
+        if module is None and name == 'cv2' and not reason.startswith('ModuleNotFoundError'):
+            page.row(FAIL, name, reason, 'apt-get install libgl1 libglib2.0-0')
         elif module is None:
             optional = name in ('scipy', 'pycocotools')  # detection and segmentation
             page.row(NOTE if optional else FAIL, name, reason, INSTALL_HERE)

@@ -92,9 +92,10 @@ def main():
     check('build', 'setuptools', 'setuptools', prove_setuptools)
     try:
         importlib.import_module('cv2')
-    except Exception as error:
-        if 'shared object' in str(error):
-            report('system', 'opencv-python', error)
+    except ModuleNotFoundError:
+        report('build', 'opencv-python', 'not installed')  # before mmcv is compiled, so that a failure comes early
+    except Exception as error:  # nothing that pip could put right
+        report('system', 'opencv-python', error)
     check('mmcv', 'mmcv', 'mmcv', prove_mmcv)
     for distribution, module in HOSTS.items():
         check('hosts', distribution, module)
