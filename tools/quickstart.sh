@@ -9,7 +9,7 @@ usage() {
 Usage: bash tools/quickstart.sh [--current-env | --no-install]
 
 Installs, writes scikit-learn's handwritten digits, trains MaskAny and its plain twin, tests both on the held-out
-digits, prints one table and draws what the masks do. After the install about 90 seconds on two CPU cores.
+digits, prints one table and draws what the masks do. After the install about 80 seconds on two CPU cores.
 
   --current-env  install into the active environment and use it, as tools/install.sh does
   --no-install   use .venv as it is, or the active environment where there is none
@@ -94,7 +94,7 @@ fi
 head_line 'Writing the digits'
 logged digits all_lines "$python" tools/dataset_converters/digits.py
 
-digits=1xb32-coslr-10e_digits.py
+digits=1xb32-coslr-8e_digits.py
 train_and_test plain "configs/maskany/resnet18-narrow_$digits"
 train_and_test MaskAny "configs/maskany/maskany_resnet18-narrow_$digits"
 

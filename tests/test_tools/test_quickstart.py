@@ -11,7 +11,7 @@ import pytest
 from mmengine.config import Config
 
 ROOT = Path(__file__).parents[2]
-CONFIG = ROOT / 'configs/maskany/maskany_resnet18-narrow_1xb32-coslr-10e_digits.py'
+CONFIG = ROOT / 'configs/maskany/maskany_resnet18-narrow_1xb32-coslr-8e_digits.py'
 
 
 @pytest.fixture(scope='module')

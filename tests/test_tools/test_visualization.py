@@ -9,7 +9,7 @@ import torch
 from mmengine.config import Config
 
 ROOT = Path(__file__).parents[2]
-DIGITS = ROOT / 'configs/maskany/maskany_resnet18-narrow_1xb32-coslr-10e_digits.py'
+DIGITS = ROOT / 'configs/maskany/maskany_resnet18-narrow_1xb32-coslr-8e_digits.py'
 
 
 @pytest.fixture(scope='module')

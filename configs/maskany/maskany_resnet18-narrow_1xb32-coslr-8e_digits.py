@@ -2,11 +2,11 @@
 # The embedded default: real digits, a narrow ResNet-18, half a minute on two CPU cores.
 #
 #     python tools/dataset_converters/digits.py
-#     python tools/train.py configs/maskany/maskany_resnet18-narrow_1xb32-coslr-10e_digits.py
+#     python tools/train.py configs/maskany/maskany_resnet18-narrow_1xb32-coslr-8e_digits.py
 _base_ = [
     '../_base_/models/maskany_resnet18_cifar.py',
     '../_base_/datasets/digits_bs32.py',
-    '../_base_/schedules/digits_bs32_coslr-10e.py',
+    '../_base_/schedules/digits_bs32_coslr-8e.py',
     '../_base_/default_runtime.py',
 ]
 

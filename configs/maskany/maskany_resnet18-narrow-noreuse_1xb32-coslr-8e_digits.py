@@ -1,6 +1,6 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
 # Twin: the same masks, but what they hide is lost (GridMask, Cutout): the reused view is the visible image at half
 # size.
-_base_ = './maskany_resnet18-narrow_1xb32-coslr-10e_digits.py'
+_base_ = './maskany_resnet18-narrow_1xb32-coslr-8e_digits.py'
 
 model = dict(backbone=dict(masking=dict(reuse=False)))

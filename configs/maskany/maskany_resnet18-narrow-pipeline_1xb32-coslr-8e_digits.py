@@ -1,7 +1,7 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
 # The same masks made in the data pipeline, in the reference's order: on the image as loaded, before the visible view is
 # cropped; the reused view of unmasked samples gets AutoAugment.
-_base_ = './maskany_resnet18-narrow_1xb32-coslr-10e_digits.py'
+_base_ = './maskany_resnet18-narrow_1xb32-coslr-8e_digits.py'
 
 train_pipeline = [
     dict(type='LoadImageFromFile'),
