@@ -98,13 +98,17 @@ class Masking(nn.Module):
         if draw is None:
             draw = self.pattern.draw(len(images), height, width, generator, images.device)
         draw.check(images)
+        # The reused view first, and put together in place: so its buffers leave no holes, and memory is used again.
+        reused = self._recompose(images, draw) if self.reuse else None
         visible = self.fill(images, draw.pixel_mask(height, width, packed_channels(images)))
-        if not self.reuse:
-            return Views(visible, half_size(visible), draw)
+        return Views(visible, half_size(visible) if reused is None else reused, draw)
+
+    def _recompose(self, images: Tensor, draw: Draw) -> Tensor:
+        """Return the reused view: the canvas of masked samples, the whole image of others, both at half size."""
         whole = half_size(images)
         canvas = resize(recompose(images, draw), whole.shape[-2:])
-        # In place, to save memory: the canvas of a sample that is not masked is 0.
-        return Views(visible, whole.masked_fill_(draw.masked.view(-1, 1, 1, 1), 0).add_(canvas), draw)
+        # The canvas of a sample that is not masked is 0.
+        return whole.masked_fill_(draw.masked.view(-1, 1, 1, 1), 0).add_(canvas)
 
     def extra_repr(self) -> str:
         return f'pattern={self.pattern}, reuse={self.reuse}'

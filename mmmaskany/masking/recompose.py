@@ -27,8 +27,9 @@ def _gather_pixels(images: Tensor, cells: Tensor, cell_cols: int, base: int) -> 
     packed = packed_channels(images)
     images = images[..., : cell_cols * base]
     strips = (images.permute(0, 2, 3, 1) if packed > 1 else images).reshape(-1, base * packed)
-    row = (cells // cell_cols * base)[:, :, None] + torch.arange(base, device=images.device).view(-1, 1)
-    strip = (row * cell_cols + (cells % cell_cols)[:, :, None]).flatten(1)
+    corner = cells // cell_cols * (base * cell_cols) + cells % cell_cols
+    below = cell_cols * torch.arange(base, device=images.device).view(-1, 1)
+    strip = (corner[:, :, None] + below).flatten(1)
     planes = channels // packed
     first = torch.arange(batch * planes, device=images.device).view(batch, planes, 1) * (height * cell_cols)
     out = strips.index_select(0, (first + strip[:, None]).flatten())
