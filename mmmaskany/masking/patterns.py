@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 import torch
@@ -40,7 +41,7 @@ class Pattern:
         ratio (float | None): Share of the own cells that is masked, in (0, 1), for use without the reused view;
             exactly ``round(ratio * cells)`` of them. Give either ``scale`` or ``ratio``. Defaults to None.
         cell (int | Sequence[int]): Side of an own cell in pixels, a multiple of ``base``; of several, one is drawn
-            per sample.
+            per sample. Defaults to 16.
         base (int): Side of a cell of the base grid in pixels; 4 suits 224 px, 1 suits 32 px. Defaults to 4.
 
     Raises:
@@ -49,7 +50,13 @@ class Pattern:
             a positive multiple of ``base``.
     """
 
-    def __init__(self, scale: float | None, ratio: float | None, cell: int | Sequence[int], base: int = 4) -> None:
+    def __init__(
+        self,
+        scale: float | None = None,
+        ratio: float | None = None,
+        cell: int | Sequence[int] = 16,
+        base: int = 4,
+    ) -> None:
         if (scale is None) == (ratio is None):
             raise ValueError(f'give either `scale` or `ratio`, but got scale={scale} and ratio={ratio}')
         for name, share in (('scale', scale), ('ratio', ratio)):
@@ -300,15 +307,6 @@ class RandomPattern(_RankedPattern):
         base (int): Side of a base cell in pixels. Defaults to 4.
     """
 
-    def __init__(
-        self,
-        scale: float | None = None,
-        ratio: float | None = None,
-        cell: int | Sequence[int] = 16,
-        base: int = 4,
-    ) -> None:
-        super().__init__(scale, ratio, cell, base)
-
     def scores(self, layout: Layout, largest: Layout, generator: Generator | None) -> Tensor:
         shape = len(layout.count), largest.grid_rows, largest.grid_cols
         return _rand(*shape, generator=generator, device=layout.count.device)
@@ -401,8 +399,7 @@ class MixturePattern:
         self.probs = [float(prob) for prob in probs]
         self.base = patterns[0].base
         self.scale = patterns[0].scale
-        bounds = torch.tensor(self.probs, dtype=torch.float64).cumsum(0)
-        self._bounds = [bound if bound < 1 - 1e-6 else 1.0 for bound in bounds.tolist()]
+        self._bounds = [bound if bound < 1 - 1e-6 else 1.0 for bound in accumulate(self.probs)]
 
     def __repr__(self) -> str:
         return f'MixturePattern({self.patterns}, probs={self.probs})'
