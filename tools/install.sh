@@ -154,7 +154,7 @@ room() {
   ((free >= $2)) || die "no disk space: $3 needs $(($2 / 1000)) GB in $1, but $((free / 1000)).$((free % 1000 / 100)) GB are free"
 }
 
-# Says in words what a failed step was missing; the log and the machine tell.
+# diagnose STEP STATUS: says in words what a failed step was missing; the log and the machine tell.
 diagnose() {
   local step="$1" cxx="${CXX:-g++}"
   if grep -qiE 'No space left on device|Errno 28' "$log"; then
@@ -173,6 +173,8 @@ diagnose() {
     say 'no network: pip cannot reach its package index, or it lacks this version (proxy? PIP_INDEX_URL? PIP_CERT?)'
   elif grep -qE 'Permission denied|Errno 13|Read-only file system' "$log"; then
     say "no write permission: $(grep -hoE 'Permission denied.*|Errno 13.*|Read-only file system.*' "$log" | tail -n 1)"
+  elif (($2 > 128)); then
+    say "the step '$step' was ended by signal $(($2 - 128)) (out of memory? MAX_JOBS=1 compiles one file at a time)"
   else
     say "the step '$step' failed"
   fi
@@ -193,7 +195,7 @@ run() {
   while kill -0 "$child" 2>/dev/null; do
     sleep 0.5
     if ((SECONDS - start >= beat)); then
-      compiled="$(grep -oE '^ *\[[0-9]+/[0-9]+\]' "$log" | tail -n 1 | tr -d ' []' || true)"
+      compiled="$(grep -oE '^ *\[[0-9]+/[0-9]+\]' "$log" 2>/dev/null | tail -n 1 | tr -d ' []' || true)"
       say "  ... $(clock $((SECONDS - start)))${compiled:+, $compiled files compiled}"
       beat=$((beat + 30))
     fi
@@ -203,7 +205,7 @@ run() {
   if ((status)); then
     keep_log=true
     { grep -E '[Ee]rror|ERROR|fatal|FAILED' "$log" || cat -- "$log"; } | tail -n 10 >&2
-    die "$(diagnose "$step"). Full log: $log"
+    die "$(diagnose "$step" "$status"). Full log: $log"
   fi
   say "  done in $(clock $((SECONDS - start)))"
 }
