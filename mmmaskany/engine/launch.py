@@ -157,7 +157,7 @@ def prepare_training(cfg: Config) -> list[str]:
     hooks = cfg.setdefault('default_hooks', ConfigDict())
     if 'checkpoint' not in hooks:
         hooks.checkpoint = dict(type='CheckpointHook', interval=1)
-    if hooks.checkpoint and hooks.checkpoint.type == 'CheckpointHook':
+    if hooks.checkpoint and hooks.checkpoint.get('type') == 'CheckpointHook':
         hooks.checkpoint.type = 'mmmaskany.AtomicCheckpointHook'
 
     if cfg.optim_wrapper.get('type') == 'AmpOptimWrapper':

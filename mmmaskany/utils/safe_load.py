@@ -10,7 +10,6 @@ import importlib
 import os
 import pickle
 import re
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -69,7 +68,9 @@ def read_checkpoint(path: str | os.PathLike, map_location: str | torch.device | 
                 f'file comes from, rewrite it once with `python {_CONVERTER} {path}`'
             )
         raise ValueError(message) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except PermissionError:
+        raise
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         raise ValueError(_unreadable(path)) from error
     if not isinstance(checkpoint, dict):
         raise ValueError(

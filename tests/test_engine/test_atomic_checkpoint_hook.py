@@ -1,0 +1,190 @@
+# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+
+from mmmaskany.engine import AtomicCheckpointHook, find_resume_point
+from mmmaskany.utils.safe_load import read_checkpoint
+
+TRAIN = Path(__file__).resolve().parents[2] / 'tools' / 'train.py'
+
+# Runs tools/train.py; what is written second, a checkpoint, is cut off by kill -9 before it is on the disk.
+CUT_OFF = """
+import os, runpy, signal, sys
+
+fsync = os.fsync
+def cut_off(descriptor):
+    if 'epoch_2.pth' in os.readlink(f'/proc/self/fd/{descriptor}'):
+        os.ftruncate(descriptor, 5000)
+        os.kill(os.getpid(), signal.SIGKILL)
+    fsync(descriptor)
+os.fsync = cut_off
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name='__main__')
+"""
+
+
+class Stop(BaseException):
+    """Ends a run at once."""
+
+
+@HOOKS.register_module()
+class DiskFullHook(Hook):
+    """Lets the system refuse large files from an epoch on, as a full disk would."""
+
+    def __init__(self, epoch, size):
+        self.epoch, self.size = epoch, size
+
+    def before_train_epoch(self, runner):
+        if runner.epoch == self.epoch:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (self.size, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+
+
+@pytest.fixture
+def keep_limits():
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def checkpoints(folder):
+    return sorted(path.name for path in Path(folder).iterdir() if path.suffix in ('.pth', '.partial'))
+
+
+def pointer(folder):
+    return Path(folder, 'last_checkpoint').read_text()
+
+
+def test_kill_while_writing(trained, tiny_config, tool, tmp_path):
+    config, work_dir = tiny_config(), tmp_path / 'run'
+    command = [sys.executable, '-c', CUT_OFF, str(TRAIN), config, '--work-dir', str(work_dir), '--no-validate']
+    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    assert done.returncode == -signal.SIGKILL
+    assert checkpoints(work_dir) == ['.epoch_2.pth.partial', 'epoch_1.pth']
+    assert pointer(work_dir) == str(work_dir / 'epoch_1.pth')
+
+    tool('train')([config, '--work-dir', str(work_dir), '--resume'])
+    assert checkpoints(work_dir) == ['epoch_1.pth', 'epoch_2.pth']
+    assert pointer(work_dir) == str(work_dir / 'epoch_2.pth')
+    ours, theirs = (read_checkpoint(folder / 'epoch_2.pth')['state_dict'] for folder in (work_dir, trained))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_outdated_files_are_deleted_last(tiny_config, tool, tmp_path, monkeypatch):
+    def stop(self, path):
+        raise Stop
+
+    hook = dict(max_keep_ckpts=1, save_best='accuracy/top1')
+    command = [tiny_config(train_cfg=dict(max_epochs=3), default_hooks=dict(checkpoint=hook))]
+    command += ['--work-dir', str(tmp_path / 'run')]
+    with monkeypatch.context() as patch, pytest.raises(Stop):
+        patch.setattr(AtomicCheckpointHook, '_delete', stop)
+        tool('train')(command)
+    latest = pointer(tmp_path / 'run')
+    assert {'epoch_1.pth', 'epoch_2.pth', os.path.basename(latest)} <= set(checkpoints(tmp_path / 'run'))
+    assert read_checkpoint(latest)['meta']['epoch'] == int(Path(latest).stem[-1])
+
+    tool('train')([*command, '--resume'])
+    epochs = [name for name in checkpoints(tmp_path / 'run') if name.startswith('epoch')]
+    assert epochs == ['epoch_2.pth', 'epoch_3.pth']  # one is taken as two
+
+
+@pytest.mark.parametrize('metrics', [['precision'], ['precision', 'recall']])
+def test_one_best_checkpoint_of_every_metric(metrics, tiny_config, tool, tmp_path):
+    hook = dict(save_best=[f'single-label/{metric}' for metric in metrics], rule='greater')
+    config = tiny_config(
+        train_cfg=dict(max_epochs=4),
+        optim_wrapper=dict(optimizer=dict(lr=0.5)),
+        param_scheduler=[],
+        default_hooks=dict(checkpoint=hook),
+        val_evaluator=dict(_delete_=True, type='SingleLabelMetric', items=metrics),
+    )
+    tool('train')([config, '--work-dir', str(tmp_path / 'run')])
+    hub = read_checkpoint(tmp_path / 'run' / 'epoch_4.pth')['message_hub']['runtime_info']
+    known = {os.path.basename(path) for key, path in hub.items() if key.startswith('best_ckpt')}
+    assert len(known) == len(metrics)
+    assert {name for name in checkpoints(tmp_path / 'run') if name.startswith('best')} == known
+
+
+def test_no_space_at_the_start(tiny_config, tool, tmp_path, keep_limits):
+    config = tiny_config()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+    with pytest.raises(OSError, match=r'must be a folder where 0\.\d MB can be written, but got: .*run'):
+        tool('train')([config, '--work-dir', str(tmp_path / 'run')])
+    assert checkpoints(tmp_path / 'run') == []
+
+
+def test_no_space_later(tiny_config, tool, tmp_path, keep_limits):
+    config = tiny_config(custom_hooks=[dict(type='DiskFullHook', epoch=1, size=60_000)])
+    with pytest.raises(OSError, match=r'cannot write 0\.\d MB .* what was there is untouched: .*epoch_2\.pth'):
+        tool('train')([config, '--work-dir', str(tmp_path / 'run'), '--no-validate'])
+    assert checkpoints(tmp_path / 'run') == ['epoch_1.pth']
+    assert pointer(tmp_path / 'run') == str(tmp_path / 'run' / 'epoch_1.pth')
+    read_checkpoint(tmp_path / 'run' / 'epoch_1.pth')
+
+
+# ---------------------------------------------------------------------- what a run is resumed from
+
+
+@pytest.fixture
+def run_dir(trained, tmp_path):
+    """A work dir with epoch_1.pth and epoch_2.pth, the latest."""
+    for name in ('epoch_1.pth', 'epoch_2.pth'):
+        shutil.copy(trained / name, tmp_path / name)
+    (tmp_path / 'last_checkpoint').write_text(str(tmp_path / 'epoch_2.pth'))
+    return tmp_path
+
+
+def test_latest(run_dir):
+    assert find_resume_point(run_dir) == (str(run_dir / 'epoch_2.pth'), 0, None)
+
+
+def test_nothing_to_resume(tmp_path):
+    torch.save(dict(state_dict={}), tmp_path / 'weights.pth')
+    assert find_resume_point(tmp_path) is None
+
+
+def test_work_dir_was_moved(run_dir):
+    (run_dir / 'last_checkpoint').write_text('/was/elsewhere/epoch_1.pth')
+    assert find_resume_point(run_dir).path == str(run_dir / 'epoch_1.pth')
+
+
+@pytest.mark.parametrize('name', ['', '/nowhere/epoch_7.pth'])
+def test_pointer_is_empty_or_dangling(name, run_dir):
+    (run_dir / 'last_checkpoint').write_text(name)
+    point = find_resume_point(run_dir)
+    assert point.path == str(run_dir / 'epoch_2.pth')
+    assert (name or str(run_dir / 'last_checkpoint')) in point.note
+    assert point.path in point.note
+
+
+def test_latest_is_truncated(run_dir):
+    latest = run_dir / 'epoch_2.pth'
+    latest.write_bytes(latest.read_bytes()[:30_000])
+    best = run_dir / 'best_top1_epoch_1.pth'
+    shutil.copy(run_dir / 'epoch_1.pth', best)
+    point = find_resume_point(run_dir)
+    assert point.path == str(run_dir / 'epoch_1.pth')
+    assert f'{latest} must be a complete PyTorch file' in point.note
+    assert f'Resuming from {point.path}' in point.note
+
+
+def test_nothing_loads(run_dir):
+    for path in run_dir.glob('*.pth'):
+        path.write_bytes(b'')
+    with pytest.raises(ValueError, match=r'must have a checkpoint that loads, but .*epoch_2.pth.*; .*epoch_1.pth'):
+        find_resume_point(run_dir)
+
+
+def test_file_client_args_are_refused():
+    with pytest.raises(ValueError, match='`backend_args` must be used'):
+        AtomicCheckpointHook(file_client_args=dict(backend='disk'))

@@ -1,0 +1,206 @@
+# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+import shutil
+
+import pytest
+import torch
+from mmengine.config import Config
+from torch import nn
+
+from mmmaskany.engine import launch
+from mmmaskany.engine.hooks.launch_check_hook import check_checkpoint, check_class_count
+
+
+@pytest.fixture
+def train(tiny_config, tool, tmp_path):
+    """Train a changed tiny config: ``train('--amp', **changes)``."""
+
+    def run(*args, **changes):
+        tool('train')([tiny_config(**changes), '--work-dir', str(tmp_path / 'run'), *args])
+
+    return run
+
+
+# ---------------------------------------------------------------------- data and folders
+
+
+@pytest.mark.parametrize('split', ['train', 'val'])
+def test_missing_data(split, train, tmp_path):
+    missing = tmp_path / 'digits'
+    with pytest.raises(
+        FileNotFoundError, match=rf'{missing} must exist for {split}_dataloader.dataset, but is missing'
+    ) as caught:
+        train(**{f'{split}_dataloader': dict(dataset=dict(data_root=str(missing)))})
+    assert 'tools/dataset_converters/digits.py' in str(caught.value)
+    assert f'--cfg-options {split}_dataloader.dataset.data_root=FOLDER' in str(caught.value)
+    assert not (tmp_path / 'run').exists()
+
+
+def test_missing_data_in_wrappers_and_unused_data(image_folder, tmp_path):
+    inner = dict(type='CustomDataset', data_root=str(image_folder), data_prefix='train')
+    wrapped = dict(type='ConcatDataset', datasets=[inner, dict(inner, data_prefix='none')])
+    cfg = Config(
+        dict(
+            default_scope='mmpretrain',
+            work_dir=str(tmp_path),
+            train_dataloader=dict(dataset=dict(type='RepeatDataset', times=2, dataset=wrapped)),
+            test_dataloader=dict(dataset=dict(type='CustomDataset', data_root='nowhere')),
+            val_dataloader=dict(dataset=dict(type='CIFAR10', data_root='made/by/downloading', split='test')),
+        )
+    )
+    with pytest.raises(
+        FileNotFoundError, match=rf'{image_folder}/none must exist for .*\.dataset\.dataset\.datasets\.1,'
+    ):
+        launch.check_files(cfg, ('train', 'val'))
+    launch.check_files(cfg, ('val',))
+
+
+def test_corrupt_image_in_a_worker(train, image_folder, tmp_path):
+    shutil.copytree(image_folder, tmp_path / 'data')
+    broken = tmp_path / 'data' / 'train' / 'b' / '04.png'
+    broken.write_bytes(broken.read_bytes()[:300])
+    with pytest.raises(ValueError, match=f'{broken} gave'):
+        train(train_dataloader=dict(dataset=dict(data_root=str(tmp_path / 'data'))))
+
+
+def test_work_dir_that_cannot_be_made(tiny_config, tool, tmp_path):
+    (tmp_path / 'file').touch()
+    with pytest.raises(OSError, match=r'must be a folder where .*file/run'):
+        tool('train')([tiny_config(), '--work-dir', str(tmp_path / 'file' / 'run')])
+
+
+# ---------------------------------------------------------------------- class counts and checkpoints
+
+
+def test_class_count(train):
+    with pytest.raises(
+        ValueError, match=r'head\.num_classes must be 3, the number of classes in the train data, but got 7'
+    ):
+        train(model=dict(head=dict(num_classes=7)))
+
+
+def test_only_heads_of_the_data_are_compared():
+    def head(count):
+        module = nn.Module()
+        module.num_classes = count
+        return module
+
+    model = nn.ModuleDict(
+        dict(rpn_head=head(1), semantic_head=head(9), backbone=head(8), bbox_head=nn.ModuleList([head(3)]))
+    )
+    check_class_count(model, 3, 'the data')
+    with pytest.raises(ValueError, match=r'bbox_head\.0\.num_classes must be 4, .* but got 3'):
+        check_class_count(model, 4, 'the data')
+
+
+def test_truncated_checkpoint_to_start_from(train, trained, tmp_path):
+    broken = tmp_path / 'broken.pth'
+    broken.write_bytes((trained / 'epoch_2.pth').read_bytes()[:10_000])
+    with pytest.raises(ValueError, match=f'{broken} must be a complete PyTorch file'):
+        train(load_from=str(broken))
+    with pytest.raises(ValueError, match=f'{broken} must be a complete PyTorch file'):
+        train('--resume', str(broken))
+    with pytest.raises(FileNotFoundError, match=r'must be an existing file, but got nowhere\.pth'):
+        train('--resume', 'nowhere.pth')
+
+
+def test_weights_cannot_be_resumed(train, tmp_path):
+    torch.save(dict(state_dict={}, meta={}), tmp_path / 'weights.pth')
+    with pytest.raises(
+        ValueError, match=r'weights.pth must hold a training state to resume from, but lacks message_hub'
+    ):
+        train('--resume', str(tmp_path / 'weights.pth'))
+
+
+def test_foreign_checkpoint_to_start_from(train, tmp_path):
+    torch.save(dict(state_dict=nn.Linear(2, 2).state_dict()), tmp_path / 'foreign.pth')
+    with pytest.raises(ValueError, match=r'foreign.pth must hold the tensors of this ImageClassifier, but'):
+        train(load_from=str(tmp_path / 'foreign.pth'))
+
+
+def test_how_much_of_a_model_a_checkpoint_must_fill():
+    model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
+    whole = {f'module.{name}': tensor + 1 for name, tensor in model.state_dict().items()}
+    check_checkpoint(model, dict(state_dict=whole), 'a.pth', complete=True)
+    assert torch.equal(model[0].weight, whole['module.0.weight'])
+    del whole['module.1.num_batches_tracked']  # as old checkpoints have it
+    check_checkpoint(model, whole, 'a.pth', complete=True)
+
+    part = {name: whole[name] for name in list(whole)[:1]}
+    check_checkpoint(model, part, 'a.pth', complete=False)
+    with pytest.raises(
+        ValueError, match=r'a.pth must hold the tensors of this Sequential, but 5 of 6 are missing: 0.bias'
+    ):
+        check_checkpoint(model, part, 'a.pth', complete=True)
+    other = dict(whole, **{'module.0.bias': torch.zeros(9)})
+    check_checkpoint(model, other, 'a.pth', complete=False)
+    with pytest.raises(ValueError, match=r'(?s)a.pth must hold .* but .*size mismatch for 0.bias'):
+        check_checkpoint(model, other, 'a.pth', complete=True)
+    with pytest.raises(ValueError, match=r'6 of 6 are missing'):
+        check_checkpoint(model, {3: torch.zeros(1), 'model': {}}, 'a.pth', complete=False)
+
+
+# ---------------------------------------------------------------------- what becomes of a config
+
+
+def prepared(**changes):
+    cfg = Config(dict(default_scope='mmpretrain', optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)), work_dir='.'))
+    cfg.merge_from_dict(changes)
+    return cfg, launch.prepare_training(cfg)
+
+
+def test_checkpoint_hook_is_the_safe_one():
+    assert prepared()[0].default_hooks.checkpoint == dict(type='mmmaskany.AtomicCheckpointHook', interval=1)
+    hook = dict(type='CheckpointHook', interval=5, save_best='auto')
+    assert prepared(default_hooks=dict(checkpoint=hook))[0].default_hooks.checkpoint == dict(
+        hook, type='mmmaskany.AtomicCheckpointHook'
+    )
+    other = dict(type='mmpretrain.Other')
+    assert prepared(default_hooks=dict(checkpoint=other))[0].default_hooks.checkpoint == other
+
+
+def test_accumulated_iterations_count_in_the_learning_rate():
+    cfg, notes = prepared(
+        auto_scale_lr=dict(enable=True, base_batch_size=64), optim_wrapper=dict(accumulative_counts=4)
+    )
+    assert cfg.auto_scale_lr.base_batch_size == 16
+    assert any('4 accumulated iterations' in note for note in notes)
+
+
+def test_batches_of_mmpretrain_are_stacked():
+    cfg, _ = prepared(train_dataloader=dict(batch_size=1), val_dataloader=dict(collate_fn=dict(type='other')))
+    assert cfg.train_dataloader.collate_fn == dict(type='default_collate')
+    assert cfg.val_dataloader.collate_fn == dict(type='other')
+    cfg, _ = prepared(default_scope='mmdet', train_dataloader=dict(batch_size=1))
+    assert 'collate_fn' not in cfg.train_dataloader
+
+
+def test_ranks_need_no_seeds_of_their_own():
+    cfg, notes = prepared(randomness=dict(seed=3, diff_rank_seed=True))
+    assert cfg.randomness == dict(seed=3)
+    assert any('diff_rank_seed' in note for note in notes)
+
+
+def test_seed_of_the_checkpoint_is_taken_up(trained):
+    cfg, notes = prepared(resume=True, work_dir=str(trained), randomness=dict(seed=5))
+    assert (cfg.randomness.seed, cfg.load_from) == (0, str(trained / 'epoch_2.pth'))
+    assert any('instead of 5' in note for note in notes)
+    cfg, notes = prepared(resume=True, work_dir=str(trained / 'nowhere'), randomness=dict(seed=5))
+    assert (cfg.randomness.seed, cfg.resume) == (5, False)
+    assert any('afresh' in note for note in notes)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='what it is without a GPU')
+def test_mixed_precision_without_gpu():
+    wrapper = dict(type='AmpOptimWrapper', loss_scale='dynamic', dtype='float16', accumulative_counts=2)
+    cfg, notes = prepared(optim_wrapper=wrapper)
+    assert cfg.optim_wrapper.type == 'mmmaskany.CpuAmpOptimWrapper'
+    assert set(cfg.optim_wrapper) == {'type', 'accumulative_counts', 'optimizer'}
+    assert any('bfloat16' in note for note in notes)
+    with pytest.raises(ValueError, match=r'optim_wrapper.type to be OptimWrapper, but got DeepSpeedOptimWrapper'):
+        launch.use_amp(Config(dict(optim_wrapper=dict(type='DeepSpeedOptimWrapper'))))
+
+
+def test_sync_bn_is_found_everywhere():
+    cfg = Config(dict(model=dict(norm_cfg=dict(type='SyncBN'), heads=[dict(norm_cfg=dict(type='mmcv.MMSyncBN'))])))
+    assert launch._replace_sync_bn(cfg.model) == 2
+    assert cfg.model == dict(norm_cfg=dict(type='BN'), heads=[dict(norm_cfg=dict(type='BN'))])

@@ -1,0 +1,101 @@
+# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+import json
+import pickle
+import shutil
+
+import pytest
+import torch
+from torch import nn
+
+
+@pytest.fixture
+def test_tool(tiny_config, tool, tmp_path):
+    """Test a checkpoint with a changed tiny config: ``test_tool(checkpoint, '--tta', **changes)``."""
+
+    def run(checkpoint, *args, **changes):
+        tool('test')([tiny_config(**changes), str(checkpoint), '--work-dir', str(tmp_path / 'test'), *map(str, args)])
+
+    return run
+
+
+def test_metrics_and_predictions(trained, test_tool, tmp_path):
+    test_tool(trained / 'epoch_2.pth', '--out', tmp_path / 'metrics.json', '--out-item', 'metrics')
+    metrics = json.loads((tmp_path / 'metrics.json').read_text())
+    test_tool(trained / 'epoch_2.pth', '--out', tmp_path / 'all.pkl')
+    predictions = pickle.loads((tmp_path / 'all.pkl').read_bytes())
+    right = [bool(sample['pred_label'] == sample['gt_label']) for sample in predictions]
+    assert len(right) == 12
+    assert metrics['accuracy/top1'] == pytest.approx(100 * sum(right) / 12)
+    with pytest.raises(ValueError, match=r'--out must be a .pkl file, but got out.txt'):
+        test_tool(trained / 'epoch_2.pth', '--out', 'out.txt')
+
+
+def test_tta(trained, test_tool, tmp_path):
+    with pytest.raises(ValueError, match='--tta needs .* but tta_model and tta_pipeline is missing'):
+        test_tool(trained / 'epoch_2.pth', '--tta')
+    load, pack = dict(type='LoadImageFromFile'), dict(type='PackInputs')
+    plain, flipped = dict(type='RandomFlip', prob=0.0), dict(type='RandomFlip', prob=1.0)
+    changes = dict(
+        tta_model=dict(type='AverageClsScoreTTA'),
+        tta_pipeline=[load, dict(type='TestTimeAug', transforms=[[plain, flipped], [pack]])],
+    )
+
+    def scores(*args, pipeline=(load, pack)):
+        data = dict(dataset=dict(pipeline=list(pipeline)))
+        test_tool(trained / 'epoch_2.pth', *args, '--out', tmp_path / 'out.pkl', test_dataloader=data, **changes)
+        samples = pickle.loads((tmp_path / 'out.pkl').read_bytes())
+        return torch.stack([sample['pred_score'] for sample in samples])
+
+    views = scores(), scores(pipeline=(load, flipped, pack))
+    assert not torch.allclose(*views)
+    torch.testing.assert_close(scores('--tta'), (views[0] + views[1]) / 2)
+    half = scores('--tta', '--amp')
+    assert half.dtype is torch.bfloat16
+    torch.testing.assert_close(half.float(), (views[0] + views[1]) / 2, atol=0.02, rtol=0)
+
+
+def test_pictures(trained, test_tool, tmp_path):
+    with pytest.raises(ValueError, match='need default_hooks.visualization'):
+        test_tool(trained / 'epoch_2.pth', '--show-dir', tmp_path / 'pictures')
+    test_tool(
+        trained / 'epoch_2.pth',
+        *('--show-dir', tmp_path / 'pictures', '--interval', 4),
+        default_hooks=dict(visualization=dict(type='VisualizationHook', enable=False)),
+        visualizer=dict(type='UniversalVisualizer'),
+    )
+    assert len(list((tmp_path / 'pictures').glob('*.png'))) == 3
+
+
+def test_checkpoint_that_does_not_fit(trained, test_tool, tmp_path):
+    path = tmp_path / 'broken.pth'
+    path.write_bytes((trained / 'epoch_2.pth').read_bytes()[:-100])
+    with pytest.raises(ValueError, match=f'{path} must be a complete PyTorch file'):
+        test_tool(path)
+    path = tmp_path / 'foreign.pth'
+    torch.save(nn.Linear(2, 2).state_dict(), path)
+    with pytest.raises(ValueError, match=f'{path} must hold the tensors of this ImageClassifier, but'):
+        test_tool(path)
+    whole = torch.load(trained / 'epoch_2.pth')
+    del whole['state_dict']['head.fc.bias']
+    torch.save(whole, path)
+    with pytest.raises(ValueError, match=f'{path} must hold .* but 1 of .* are missing: head.fc.bias'):
+        test_tool(path)
+    with pytest.raises(FileNotFoundError, match=r'must be an existing file, but got .*none.pth'):
+        test_tool(tmp_path / 'none.pth')
+
+
+def test_data_that_does_not_fit(trained, test_tool, image_folder, tmp_path):
+    with pytest.raises(FileNotFoundError, match='must exist for test_dataloader.dataset'):
+        test_tool(trained / 'epoch_2.pth', test_dataloader=dict(dataset=dict(data_root=str(tmp_path / 'none'))))
+    shutil.copytree(image_folder / 'val', tmp_path / 'data')
+    shutil.rmtree(tmp_path / 'data' / 'c')
+    changed = dict(dataset=dict(data_root=str(tmp_path / 'data'), data_prefix=''))
+    with pytest.raises(
+        ValueError, match=r'head.num_classes must be 2, the number of classes in the test data, but got 3'
+    ):
+        test_tool(trained / 'epoch_2.pth', test_dataloader=changed)
+    (tmp_path / 'data' / 'c').mkdir()
+    broken = tmp_path / 'data' / 'c' / '0.png'
+    broken.write_bytes(b'')
+    with pytest.raises(ValueError, match=f'{broken} gave'):
+        test_tool(trained / 'epoch_2.pth', test_dataloader=changed)
