@@ -94,6 +94,7 @@ make_venv() {
   fi
 }
 
+hint=''
 if $current_env; then
   py="$(command -v python || command -v python3 || true)"
   [[ -n "$py" ]] || die 'no python on the PATH: activate an environment first, or leave out --current-env'
@@ -102,6 +103,7 @@ if $current_env; then
   "$py" -m pip --version >>"$log" 2>&1 || die "$py has no pip: run '$py -m ensurepip' first"
 else
   py="$root/.venv/bin/python"
+  hint=" Activate it with: source $root/.venv/bin/activate"
   if ! "$py" -m pip --version >>"$log" 2>&1; then
     $check && die '.venv is missing or unfinished: run bash tools/install.sh'
     : >"$log"
@@ -135,7 +137,7 @@ cd -- "$root"
 say "Looking at $py ..."
 look
 if [[ -z "$plan" ]]; then
-  say "Everything is there (${SECONDS} s). $($current_env || say "Activate it with: source $root/.venv/bin/activate")"
+  say "Everything is there (${SECONDS} s).$hint"
   exit 0
 fi
 absent="$(awk -F '\t' '$3 == "not installed" {print $2}' <<<"$plan" | xargs)"
@@ -248,7 +250,8 @@ install() {
 }
 
 missing_library
-keep_torch() { "$py" -c 'import torch; print("torch==" + torch.__version__)' >"$work/keep.txt"; }
+# By what pip calls it: torch.__version__ may say 2.11.0+cu130 where pip installed 2.11.0.
+keep_torch() { "$py" -c 'from importlib.metadata import version; print("torch==" + version("torch"))' >"$work/keep.txt"; }
 if needs torch; then
   if $current_env && grep -q $'^torch\ttorch\t.*must hold' <<<"$plan"; then
     die "$(reasons torch | head -n 1 | xargs). It is yours, so it stays; without --current-env a fresh .venv gets the verified one"
@@ -295,4 +298,4 @@ if [[ -n "$plan" ]]; then
   die 'the above still does not work'
 fi
 "$py" tools/misc/check_env.py || die 'the environment cannot train; the page above says why'
-say "Installed in $(clock $SECONDS). $($current_env || say "Activate it with: source $root/.venv/bin/activate")"
+say "Installed in $(clock $SECONDS).$hint"

@@ -174,7 +174,7 @@ case "$*" in
     if [[ -e "$here/plan.$n" ]]; then cat "$here/plan.$n"; fi ;;
   *requirements/build.txt*) ;;
   '-m pip install '*) echo "$*" >>"$here/calls"; . "$here/pip" ;;
-  *'import torch; print'*) echo torch==2.11.0 ;;
+  *'version("torch")'*) echo torch==2.11.0 ;;
   *cpp_extension*) exit 1 ;;
 esac
 """
