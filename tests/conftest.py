@@ -46,7 +46,7 @@ def image_folder(tmp_path_factory):
 def write_config(image_folder):
     """Write the config of a tiny MaskAny training, with all that is random: ``write_config(folder, name, **changes)``.
 
-    Random crops and flips in two workers, mixup and cutmix, masks. 6 iterations of 8 images make an epoch.
+    Random crops and flips in two workers, mixup and cutmix, masks; weights are averaged. 6 batches of 8 make an epoch.
     """
 
     def write(folder, name='tiny', **changes):
@@ -92,6 +92,7 @@ def write_config(image_folder):
                     checkpoint=dict(type='mmmaskany.AtomicCheckpointHook', interval=1),
                     logger=dict(type='LoggerHook', interval=2),
                 ),
+                custom_hooks=[dict(type='EMAHook', momentum=0.1)],
                 auto_scale_lr=dict(enable=False, base_batch_size=8),
                 randomness=dict(seed=0),
             )

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
+from mmengine.hooks import CheckpointHook
 from mmengine.registry import DATASETS, RUNNERS, init_default_scope
 from mmengine.runner import Runner
 
@@ -157,7 +158,11 @@ def prepare_training(cfg: Config) -> list[str]:
     hooks = cfg.setdefault('default_hooks', ConfigDict())
     if 'checkpoint' not in hooks:
         hooks.checkpoint = dict(type='CheckpointHook', interval=1)
-    if hooks.checkpoint and hooks.checkpoint.get('type') == 'CheckpointHook':
+    if hooks.checkpoint and hooks.checkpoint.get('type') in (
+        'CheckpointHook',
+        'mmengine.CheckpointHook',
+        CheckpointHook,
+    ):
         hooks.checkpoint.type = 'mmmaskany.AtomicCheckpointHook'
 
     if cfg.optim_wrapper.get('type') == 'AmpOptimWrapper':

@@ -32,7 +32,7 @@ class StopHook(Hook):
             raise Stop
 
 
-def assert_same_state(path, other, sections=('state_dict', 'optimizer', 'param_schedulers')):
+def assert_same_state(path, other, sections=('state_dict', 'ema_state_dict', 'optimizer', 'param_schedulers')):
     """Compare the sections of two checkpoints bit for bit."""
 
     def assert_same(a, b):
@@ -59,7 +59,8 @@ def train_in_two_parts(tiny_config, tool, tmp_path):
     """Stop a training before an iteration, resume it, and return its work dir."""
 
     def run(stop_at, **changes):
-        stopping = tiny_config('stopping', custom_hooks=[dict(type='StopHook', iteration=stop_at)], **changes)
+        hooks = [dict(type='EMAHook', momentum=0.1), dict(type='StopHook', iteration=stop_at)]
+        stopping = tiny_config('stopping', custom_hooks=hooks, **changes)
         with pytest.raises(Stop):
             tool('train')([stopping, '--work-dir', str(tmp_path / 'parts')])
         tool('train')([tiny_config(**changes), '--work-dir', str(tmp_path / 'parts'), '--resume'])

@@ -23,6 +23,8 @@ class LaunchCheckHook(Hook):
     must fill the model, to start from it at least a part.
     """
 
+    priority = 'VERY_HIGH'  # before other hooks load a checkpoint, too
+
     def before_run(self, runner: Runner) -> None:
         """Compare the class counts of model and data.
 
