@@ -61,8 +61,7 @@ def load_config(args: argparse.Namespace) -> tuple[Config, list[str]]:
     notes = []
 
     if args.resume:
-        cfg.resume = True
-        cfg.load_from = None if args.resume == 'auto' else args.resume
+        cfg.resume = args.resume
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     if args.amp:

@@ -178,25 +178,29 @@ def prepare_training(cfg: Config) -> list[str]:
     randomness = cfg.setdefault('randomness', ConfigDict(seed=None))
     if randomness.pop('diff_rank_seed', False):
         notes.append('diff_rank_seed is left out: every rank draws its own numbers anyway.')
-    return notes + _find_resume_point(cfg)
+    return notes + _choose_resume_point(cfg)
 
 
-def _find_resume_point(cfg: Config) -> list[str]:
-    if not cfg.get('resume') or '://' in (cfg.get('load_from') or ''):
+def _choose_resume_point(cfg: Config) -> list[str]:
+    """Settle ``resume``, which may be True (as for MMEngine), 'auto' or a file, ``load_from`` and the seed."""
+    resume = cfg.get('resume')
+    source = (cfg.get('load_from') if resume is True else resume) or 'auto'
+    if not resume or '://' in source:
         return []
-    if cfg.get('load_from'):
-        seed, notes = read_training_state(cfg.load_from)['meta'].get('seed'), []
-    else:
+    if source == 'auto':
         point = find_resume_point(cfg.work_dir)
         if point is None:
             cfg.resume = False
-            return [f'There is no checkpoint in {cfg.work_dir} to resume from: the training starts afresh.']
-        cfg.load_from, seed = point.path, point.seed
+            return [f'There is no checkpoint in {cfg.work_dir} to resume from: the training starts.']
+        source, seed = point.path, point.seed
         notes = [point.note] if point.note else []
+    else:
+        seed, notes = read_training_state(source)['meta'].get('seed'), []
+    cfg.resume, cfg.load_from = True, source
     if seed is not None:
         # Before anything is built: samplers draw from the seed that they are built with.
         if cfg.randomness.get('seed') not in (None, seed):
-            notes.append(f'Resuming with the seed of {cfg.load_from}, {seed}, instead of {cfg.randomness.seed}.')
+            notes.append(f'Resuming with the seed of {source}, {seed}, instead of {cfg.randomness.seed}.')
         cfg.randomness.seed = seed
     return notes
 

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
+from mmengine.runner import Runner
 
 from mmmaskany.engine import AtomicCheckpointHook, find_resume_point
 from mmmaskany.utils.safe_load import read_checkpoint
@@ -176,6 +178,17 @@ def test_latest_is_truncated(run_dir):
     assert point.path == str(run_dir / 'epoch_1.pth')
     assert f'{latest} must be a complete PyTorch file' in point.note
     assert f'Resuming from {point.path}' in point.note
+
+
+def test_runner_without_our_tools_falls_back_too(run_dir, tiny_config):
+    (run_dir / 'epoch_2.pth').write_bytes(b'half')
+    loader = dict(num_workers=0, persistent_workers=False, collate_fn=dict(type='default_collate'))
+    cfg = Config.fromfile(tiny_config(train_dataloader=loader, val_dataloader=loader))
+    cfg.work_dir, cfg.resume = str(run_dir), True
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    assert runner._load_from == str(run_dir / 'epoch_1.pth')
+    assert read_checkpoint(run_dir / 'epoch_2.pth')['meta']['iter'] == 12
 
 
 def test_nothing_loads(run_dir):

@@ -180,13 +180,18 @@ def test_ranks_need_no_seeds_of_their_own():
     assert any('diff_rank_seed' in note for note in notes)
 
 
-def test_seed_of_the_checkpoint_is_taken_up(trained):
-    cfg, notes = prepared(resume=True, work_dir=str(trained), randomness=dict(seed=5))
-    assert (cfg.randomness.seed, cfg.load_from) == (0, str(trained / 'epoch_2.pth'))
+@pytest.mark.parametrize('resume', [True, 'auto', 'epoch_1.pth'])
+def test_checkpoint_and_its_seed_are_taken_up(resume, trained):
+    resume, name = (str(trained / resume), resume) if resume == 'epoch_1.pth' else (resume, 'epoch_2.pth')
+    cfg, notes = prepared(resume=resume, work_dir=str(trained), randomness=dict(seed=5))
+    assert (cfg.resume, cfg.load_from, cfg.randomness.seed) == (True, str(trained / name), 0)
     assert any('instead of 5' in note for note in notes)
-    cfg, notes = prepared(resume=True, work_dir=str(trained / 'nowhere'), randomness=dict(seed=5))
-    assert (cfg.randomness.seed, cfg.resume) == (5, False)
-    assert any('afresh' in note for note in notes)
+
+
+def test_nothing_to_resume_starts_from_the_weights_of_the_config(tmp_path):
+    cfg, notes = prepared(resume='auto', load_from='a.pth', work_dir=str(tmp_path), randomness=dict(seed=5))
+    assert (cfg.resume, cfg.load_from, cfg.randomness.seed) == (False, 'a.pth', 5)
+    assert any('no checkpoint' in note for note in notes)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='what it is without a GPU')
