@@ -8,14 +8,16 @@ and the ratio of the two minima. Read the first. A batch is larger than what the
 a copy, like the visible image, mostly takes fresh memory from the system, whose first use costs several times the
 copying itself; where the heap happens to have a gap of that size, the copy goes there and is that much faster. So the
 time of a copy is bimodal, and its minimum tells of the rare moments. The step is the median of a few steps (forward,
-cross entropy, backward, SGD) of mmpretrain's ResNet-50 on such a batch.
+cross entropy, backward, SGD) of mmpretrain's ResNet-50 on such a batch. OpenMP's threads sleep while they wait
+(``OMP_WAIT_POLICY=passive``, unless it is set already): if they spin, every other process on the machine delays a
+masking of many small operations many times over, and a single copy hardly.
 
 On a GPU, ``--device cuda``, the draw is given: 256 x 3 x 224 x 224 in half precision, by CUDA events, with a cleared
 cache before each call. Whether draw + mask + recompose ever waits for the device is then checked with torch's
 synchronisation debug mode::
 
     python tools/analysis_tools/benchmark_masking.py
-    python tools/analysis_tools/benchmark_masking.py --no-step --threads 1 --clock processor  # on a busy machine
+    python tools/analysis_tools/benchmark_masking.py --no-step --threads 1 --clock processor  # steadiest
     python tools/analysis_tools/benchmark_masking.py --device cuda
 """
 
@@ -28,6 +30,8 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+os.environ.setdefault('OMP_WAIT_POLICY', 'passive')  # before torch is imported, see above
 
 import torch
 from torch import Tensor
@@ -125,10 +129,11 @@ def measure_step(args: argparse.Namespace) -> float:
 
 
 def time_cuda(call: Callable, args: argparse.Namespace) -> list[float]:
-    cache = torch.empty(2**28, dtype=torch.int8, device='cuda')
+    cache = torch.empty(2**31, dtype=torch.int8, device='cuda')
     times = []
     for turn in range(args.warmup + args.turns):
-        cache.zero_()  # else the images of the last call still lie in the cache
+        # Else the images of the last call still lie in the cache; and the host gets ahead meanwhile, as in training.
+        cache.zero_()
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         start.record()
         call()
@@ -219,7 +224,7 @@ def report_cuda(rows: list[dict]) -> str:
     )
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__.split('\n\n')[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
@@ -234,7 +239,7 @@ def main() -> None:
     parser.add_argument('--no-step', action='store_true', help='leave out the training step, which takes a minute')
     parser.add_argument('--steps', type=int, default=3, help='training steps that count')
     parser.add_argument('--out', type=Path, help='also write the figures there: JSON for .json, else Markdown')
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     if args.device == 'cuda' and not torch.cuda.is_available():
         parser.error('--device cuda needs a GPU that torch can use')
     if args.threads:
