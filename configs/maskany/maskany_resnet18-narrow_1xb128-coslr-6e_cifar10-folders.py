@@ -1,9 +1,5 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
-# All arms on real CIFAR-10 as far as two CPU cores go: a narrow ResNet-18, six epochs. From configs/maskany:
-#
-#     run=1xb128-coslr-6e_cifar10-folders.py
-#     python ../../tools/analysis_tools/compare_methods.py work_dirs/compare_cifar10 --jobs 2 --seeds 0 1 2 --configs \
-#         resnet18-narrow_$run maskany_resnet18-narrow{-unmasked,-noreuse,,-pipeline}_$run
+# All arms on real CIFAR-10 as far as two CPU cores go: a narrow ResNet-18, six epochs; README.md has the command.
 _base_ = [
     '../_base_/models/maskany_resnet18_cifar.py',
     '../_base_/datasets/cifar10-folders_bs128.py',

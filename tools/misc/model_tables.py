@@ -52,7 +52,7 @@ def accuracy(model: dict, metric: str) -> str:
 def measured_on(model: dict) -> str:
     """Say on what, and with how many seeds, a model was measured, or nothing."""
     seeds = model['Results'][0].get('Seeds')
-    parts = [model['Metadata'].get('Training Resources'), f'{seeds} seeds' if seeds else None]
+    parts = [model['Metadata'].get('Training Resources'), f'{seeds} seed{"s" * (seeds > 1)}' if seeds else None]
     return ', '.join(part for part in parts if part)
 
 
