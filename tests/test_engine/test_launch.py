@@ -4,10 +4,16 @@ import shutil
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.logging import MMLogger, print_log
 from torch import nn
 
 from mmmaskany.engine import launch
-from mmmaskany.engine.hooks.launch_check_hook import check_checkpoint, check_class_count
+from mmmaskany.engine.hooks.launch_check_hook import (
+    _silence,
+    check_checkpoint,
+    check_class_count,
+    check_late_fusion,
+)
 
 
 @pytest.fixture
@@ -209,3 +215,27 @@ def test_sync_bn_is_found_everywhere():
     cfg = Config(dict(model=dict(norm_cfg=dict(type='SyncBN'), heads=[dict(norm_cfg=dict(type='mmcv.MMSyncBN'))])))
     assert launch._replace_sync_bn(cfg.model) == 2
     assert cfg.model == dict(norm_cfg=dict(type='BN'), heads=[dict(norm_cfg=dict(type='BN'))])
+
+
+def test_late_fusion_needs_its_neck():
+    from mmmaskany.models import MaskAny, MaskAnyNeck
+
+    host = dict(type='mmpretrain.ResNet', depth=18)
+    late = MaskAny(host, fuse_at='neck')
+    with pytest.raises(ValueError, match=r"MaskAnyResNet with fuse_at='neck'.*needs mmmaskany.MaskAnyNeck"):
+        check_late_fusion(nn.Sequential(late))
+    check_late_fusion(nn.Sequential(late, MaskAnyNeck(512)))
+    check_late_fusion(nn.Sequential(MaskAny(host)))
+
+
+def test_silence_is_complete_and_ends(capfd):
+    logger = MMLogger.get_instance('silence', logger_name='silence', log_level='INFO')
+    logger.info('before')
+    MMLogger.get_instance('other', logger_name='other', log_level='INFO')
+    with _silence():
+        print_log('hidden', logger='current')
+        print_log('a warning', logger='current', level=30)
+    print_log('after', logger='current')
+    seen = ''.join(capfd.readouterr())
+    assert 'hidden' not in seen
+    assert all(word in seen for word in ('before', 'a warning', 'after'))

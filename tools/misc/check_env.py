@@ -30,7 +30,7 @@ Worth knowing:
   _base_ = 'mmmaskany::...'   MMEngine's list of packages is fixed: use a relative path (mmpretrain:: and so on work)
   type='mmmaskany.X'          always with its prefix, and custom_imports=dict(imports=['mmmaskany'],
                               allow_failed_imports=False), so that a broken import is loud
-  RuntimeError: SyncBN        on the CPU with several processes: --cfg-options model.backbone.norm_cfg.type=BN
+  RuntimeError: SyncBN        on the CPU, in a script of your own: take BN (tools/train.py does it by itself)
   mim train mmmaskany ...     finds an editable install only as `python -m mim` in the repository's folder; keep
                               openmim in an environment of its own
   a second environment        pip keeps the compiled mmcv, but not for which torch: tools/install.sh tries it
@@ -110,7 +110,7 @@ def check_torch(page):
         gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
         device = f'CUDA {torch.version.cuda}, {len(gpus)} x {gpus[0]}'
     else:
-        device = 'no GPU: trains on the CPU, without AMP (MMEngine allows it on GPUs only)'
+        device = 'no GPU: trains on the CPU, with --amp in bfloat16'
     if release(version) < (2, 6):
         page.row(FAIL, 'torch', f'{version}, but torch >= 2.6 must hold', INSTALL)
     elif release(version) >= (2, 14):
@@ -123,7 +123,7 @@ def check_torch(page):
     if not distributed:
         page.row(NOTE, 'distributed', 'this torch has no gloo: one process only', 'an official build of torch')
     elif not torch.cuda.is_available():
-        page.row(OK, 'distributed', 'gloo; several processes on the CPU need BN instead of SyncBN')
+        page.row(OK, 'distributed', 'gloo; on the CPU the tools replace SyncBN by BN')
     else:
         page.row(OK, 'distributed', 'nccl and gloo' if torch.distributed.is_nccl_available() else 'gloo')
     torchvision, reason = load('torchvision')

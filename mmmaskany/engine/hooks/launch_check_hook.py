@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 
 from mmengine.hooks import Hook
+from mmengine.logging import MMLogger
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import BaseLoop, Runner
 from torch import nn
@@ -26,11 +27,12 @@ class LaunchCheckHook(Hook):
     priority = 'VERY_HIGH'  # before other hooks load a checkpoint, too
 
     def before_run(self, runner: Runner) -> None:
-        """Compare the class counts of model and data.
+        """Look for the neck of late fusion, and compare the class counts of model and data.
 
         Args:
             runner (Runner): The runner of the training or test process.
         """
+        check_late_fusion(runner.model)
         for name in ('train', 'val', 'test'):
             loop = getattr(runner, f'_{name}_loop')
             if isinstance(loop, BaseLoop):
@@ -47,6 +49,26 @@ class LaunchCheckHook(Hook):
         """
         complete = runner._resume or not isinstance(runner._train_loop, BaseLoop)
         check_checkpoint(runner.model, checkpoint, runner._load_from, complete)
+
+
+def check_late_fusion(model: nn.Module) -> None:
+    """Make sure that a backbone with ``fuse_at='neck'`` is followed by the neck that fuses its levels.
+
+    Without it a head would take the last level, which is the reused image's, and never see the visible one.
+
+    Args:
+        model (nn.Module): The model.
+
+    Raises:
+        ValueError: If the neck is missing.
+    """
+    kinds = [type(module).__name__ for module in model.modules()]
+    late = [type(module).__name__ for module in model.modules() if getattr(module, 'fuse_at', None) == 'neck']
+    if late and 'MaskAnyNeck' not in kinds:
+        raise ValueError(
+            f"{late[0]} with fuse_at='neck' returns the levels of both images and needs mmmaskany.MaskAnyNeck to fuse "
+            "them, but got no such neck: add neck=dict(type='mmmaskany.MaskAnyNeck', in_channels=..., neck=...)"
+        )
 
 
 def check_class_count(model: nn.Module, count: int, source: str) -> None:
@@ -100,8 +122,14 @@ def check_checkpoint(model: nn.Module, checkpoint: dict, path: str, complete: bo
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    logging.disable(logging.INFO)
+    """Keep information out of the log: by a filter, for MMEngine's loggers cache what level is enabled."""
+    logger = MMLogger.get_current_instance()
+
+    def warnings_only(record: logging.LogRecord) -> bool:
+        return record.levelno > logging.INFO
+
+    logger.addFilter(warnings_only)
     try:
         yield
     finally:
-        logging.disable(logging.NOTSET)
+        logger.removeFilter(warnings_only)
