@@ -186,3 +186,16 @@ def test_find_stem_of_odd_stride():
     host.conv = nn.Conv2d(3, 8, 3, stride=3)
     with pytest.raises(ValueError, match='must be even'):
         find_stem(host, 'conv')
+
+
+@pytest.mark.parametrize(
+    ('host', 'name'),
+    [
+        (dict(type='mmpretrain.ConvNeXt', arch='atto'), 'downsample_layers.0'),
+        (dict(type='mmpretrain.SwinTransformer', arch='tiny'), 'patch_embed'),
+        (dict(type='mmpretrain.VisionTransformer', arch='deit-tiny'), 'patch_embed'),
+    ],
+)
+def test_find_stem_that_cuts_patches(host, name):
+    with pytest.raises(ValueError, match=r"cuts patches \(kernel (4|16) = stride\).*fuse_at='neck'"):
+        find_stem(build(host), name)

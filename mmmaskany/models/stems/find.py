@@ -43,8 +43,8 @@ def find_stem(host: nn.Module, name: str | None = None) -> Stem:
             ``'features.0'``. Defaults to None.
 
     Raises:
-        ValueError: If no stem is found, the named one does not exist, or it holds nothing whose stride could be
-            halved.
+        ValueError: If no stem is found, the named one does not exist, it holds nothing whose stride could be halved,
+            or it cuts patches.
     """
     if name is not None:
         modules = dict(host.named_modules())
@@ -83,6 +83,11 @@ def find_stem(host: nn.Module, name: str | None = None) -> Stem:
         if _side(last.stride) % 2:
             raise ValueError(
                 f'the stride of {last} in the stem {parts} of {type(host).__name__} must be even to be halved'
+            )
+        if isinstance(last, nn.Conv2d) and _side(last.kernel_size) == _side(last.stride):
+            raise ValueError(
+                f'the stem {parts} of {type(host).__name__} cuts patches (kernel {_side(last.kernel_size)} = stride), '
+                "which is not supported yet; fuse_at='neck' needs no second stem"
             )
         last.stride = _halve(last.stride)
     return Stem(parts, twin, stride / 2, convs[-1].out_channels)
