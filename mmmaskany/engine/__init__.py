@@ -1,5 +1,5 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
-from .hooks import AtomicCheckpointHook, LaunchCheckHook, SeedHook
+from .hooks import AtomicCheckpointHook, LastValidationHook, LaunchCheckHook, SeedHook
 from .optim_wrapper import CpuAmpOptimWrapper
 from .replay import make_replayable
 from .resume import find_resume_point
@@ -7,6 +7,7 @@ from .resume import find_resume_point
 __all__ = [
     'AtomicCheckpointHook',
     'CpuAmpOptimWrapper',
+    'LastValidationHook',
     'LaunchCheckHook',
     'SeedHook',
     'find_resume_point',

@@ -15,7 +15,9 @@ from mmengine.registry import DATASETS, RUNNERS, init_default_scope
 from mmengine.runner import Runner
 
 from mmmaskany.utils.atomic import reserve
+from mmmaskany.utils.safe_load import read_checkpoint
 
+from .data_check import check_dataset
 from .hooks import LaunchCheckHook
 from .replay import make_replayable
 from .resume import find_resume_point, read_training_state
@@ -221,7 +223,7 @@ def collate_tensors(cfg: Config) -> None:
 
 
 def check_files(cfg: Config, splits: Sequence[str], converters: Path | None = None) -> None:
-    """Make sure that the data is there and the work dir can be written.
+    """Make sure that the data is there and can be used, and that the work dir can be written.
 
     Args:
         cfg (Config): The config.
@@ -230,17 +232,61 @@ def check_files(cfg: Config, splits: Sequence[str], converters: Path | None = No
 
     Raises:
         FileNotFoundError: If data is missing. The message names the path, the config key and a way to get it.
+        ValueError: If annotations or label maps cannot be used, see :mod:`mmmaskany.engine.data_check`.
         OSError: If nothing can be written into the work dir. The message names it.
     """
     init_default_scope(cfg.get('default_scope', 'mmengine'))
     for split in splits:
         loader = cfg.get(f'{split}_dataloader')
         for key, dataset in _datasets(loader, f'{split}_dataloader') if loader else ():
-            for path in _local_paths(dataset):
+            maker = _dataset_class(dataset)
+            for path in _local_paths(dataset, maker):
                 if not path.exists():
                     advice = _advice(key, dataset, converters)
                     raise FileNotFoundError(f'{path.resolve()} must exist for {key}, but is missing. {advice}')
+            if maker and _is_first_process():
+                check_dataset(key, dataset, maker)
     reserve(cfg.work_dir)
+
+
+def check_pretrained(node: ConfigDict, key: str = 'model') -> None:
+    """Make sure that the checkpoints that parts of a model start from can be read and hold those parts.
+
+    Args:
+        node (ConfigDict): The config of the model, or of a part of it.
+        key (str): Its config key, for the errors. Defaults to 'model'.
+
+    Raises:
+        FileNotFoundError: If a checkpoint on this machine is missing.
+        ValueError: If it is no checkpoint, or nothing in it has the prefix that is asked for.
+    """
+    if isinstance(node, list | tuple):
+        for index, child in enumerate(node):
+            check_pretrained(child, f'{key}.{index}')
+    elif isinstance(node, dict):
+        if node.get('type') == 'Pretrained':
+            _check_start(node, key)
+        for name, child in node.items():
+            check_pretrained(child, f'{key}.{name}')
+
+
+def _check_start(init_cfg: ConfigDict, key: str) -> None:
+    path, prefix = init_cfg['checkpoint'], (init_cfg.get('prefix') or '').rstrip('.')
+    if '://' in path:
+        return
+    other = f'--cfg-options {key}.checkpoint=PATH names another checkpoint'
+    try:
+        checkpoint = read_checkpoint(path)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f'{key}.checkpoint must be an existing file to start from, but got {path}: train it first; {other}'
+        ) from error
+    names = list(checkpoint.get('state_dict', checkpoint))
+    if prefix and not any(name.startswith(f'{prefix}.') for name in names):
+        raise ValueError(
+            f"{key}: the tensors of checkpoint {path} must begin with '{prefix}.', but it has {names[:3]}; {other}"
+            + (f', and {key}.prefix=None takes the tensors of a bare backbone' if names else '')
+        )
 
 
 def _datasets(node: ConfigDict, key: str) -> Iterator[tuple[str, ConfigDict]]:
@@ -254,12 +300,22 @@ def _datasets(node: ConfigDict, key: str) -> Iterator[tuple[str, ConfigDict]]:
         yield key, node
 
 
-def _local_paths(dataset: ConfigDict) -> list[Path]:
-    """List the files and folders that a dataset is going to read, as MMEngine joins them."""
+def _is_first_process() -> bool:
+    """Tell whether this is the only process, or the first one that a launcher started."""
+    return all(os.environ.get(name, '0') == '0' for name in ('RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK'))
+
+
+def _dataset_class(dataset: ConfigDict) -> type | None:
+    """Find the class of a dataset, None where it is not registered."""
     maker = dataset['type']
     if isinstance(maker, str):
         with DATASETS.switch_scope_and_registry(dataset.get('_scope_')) as registry:
             maker = registry.get(maker)
+    return maker
+
+
+def _local_paths(dataset: ConfigDict, maker: type | None) -> list[Path]:
+    """List the files and folders that a dataset is going to read, as MMEngine joins them."""
     if maker and 'download' in inspect.signature(maker).parameters and dataset.get('download', True):
         return []
     root = dataset.get('data_root') or ''

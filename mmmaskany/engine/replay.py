@@ -8,6 +8,7 @@ rank, iteration), what a worker draws for a sample from (seed, epoch, sample ind
 
 from mmengine.runner import Runner
 
+from .hooks.last_validation_hook import LastValidationHook
 from .hooks.seed_hook import SeedHook
 
 _DATASET, _SAMPLER = 'mmmaskany.SeededDataset', 'mmmaskany.SeededSampler'
@@ -24,8 +25,9 @@ def make_replayable(runner: Runner) -> Runner:
     """Make the training of a Runner that was just built follow from its seed alone.
 
     The training data gets a :class:`~mmmaskany.datasets.SeededSampler` and a
-    :class:`~mmmaskany.datasets.SeededDataset`, the Runner a :class:`~mmmaskany.engine.SeedHook`; validation and test
-    data only the errors that name a file. Its config, which is written to the work dir, stays as it was.
+    :class:`~mmmaskany.datasets.SeededDataset`, the Runner a :class:`~mmmaskany.engine.SeedHook` and a
+    :class:`~mmmaskany.engine.LastValidationHook`; validation and test data only the errors that name a file. Its
+    config, which is written to the work dir, stays as it was.
 
     Args:
         runner (Runner): A Runner whose data loaders are still configs.
@@ -39,6 +41,7 @@ def make_replayable(runner: Runner) -> Runner:
     runner._train_dataloader = train
     runner._val_dataloader = _name_files(runner._val_dataloader)
     runner._test_dataloader = _name_files(runner._test_dataloader)
-    if not any(isinstance(hook, SeedHook) for hook in runner.hooks):
-        runner.register_hook(SeedHook())
+    for kind in (SeedHook, LastValidationHook):
+        if not any(isinstance(hook, kind) for hook in runner.hooks):
+            runner.register_hook(kind())
     return runner

@@ -1,10 +1,12 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+import logging
 import shutil
 
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.logging import MMLogger, print_log
+from mmengine.registry import MODELS
 from torch import nn
 
 from mmmaskany.engine import launch
@@ -13,6 +15,7 @@ from mmmaskany.engine.hooks.launch_check_hook import (
     check_checkpoint,
     check_class_count,
     check_late_fusion,
+    report_start,
 )
 
 
@@ -143,6 +146,48 @@ def test_how_much_of_a_model_a_checkpoint_must_fill():
         check_checkpoint(model, other, 'a.pth', complete=True)
     with pytest.raises(ValueError, match=r'6 of 6 are missing'):
         check_checkpoint(model, {3: torch.zeros(1), 'model': {}}, 'a.pth', complete=False)
+
+
+def test_how_much_of_a_host_a_checkpoint_fills(tmp_path, caplog):
+    host = MODELS.build(dict(type='mmpretrain.ResNet', depth=18))
+    path, logger = tmp_path / 'plain.pth', logging.getLogger('report')
+    model = nn.ModuleDict(dict(backbone=host))
+
+    def report(tensors, prefix='backbone.'):
+        torch.save(dict(state_dict={f'{prefix}{name}': tensor for name, tensor in tensors.items()}), path)
+        host.init_cfg = dict(type='Pretrained', checkpoint=str(path), prefix='backbone.')
+        caplog.clear()
+        with caplog.at_level(logging.INFO, logger='report'):
+            report_start(model, logger)
+        return [(record.levelname, record.getMessage()) for record in caplog.records]
+
+    whole = host.state_dict()
+    assert report(whole) == [('INFO', f'backbone (ResNet): {path} fills 100 of 100 tensors.')]
+    assert report(dict(whole, **{'fc.bias': torch.zeros(3)}))[0][0] == 'INFO'
+    ((level, text),) = report({name: tensor for name, tensor in whole.items() if name != 'bn1.weight'})
+    assert level == 'WARNING' and 'fills 99 of 100 tensors; 1 are missing (bn1.weight)' in text
+    ((level, text),) = report(MODELS.build(dict(type='mmpretrain.ResNet', depth=34)).state_dict())
+    assert level == 'WARNING' and 'fills 100 of 100 tensors' in text and '96 have no place' in text
+    with pytest.raises(
+        ValueError, match=r'plain\.pth must hold the tensors of backbone \(ResNet\), but 100 are missing'
+    ):
+        report(dict(other=torch.zeros(1)))
+
+
+def test_training_reports_what_its_host_starts_from(train, trained, tmp_path, capfd):
+    host = dict(type='mmpretrain.ResNet_CIFAR', depth=18, stem_channels=4, base_channels=4)
+    init_cfg = dict(type='Pretrained', checkpoint=str(trained / 'epoch_2.pth'), prefix='backbone.')
+    train(model=dict(backbone=dict(_delete_=True, **host, init_cfg=init_cfg)), train_cfg=dict(max_epochs=1))
+    seen = ''.join(capfd.readouterr())
+    # The checkpoint of a MaskAny network fills its host; what is left over is said.
+    assert 'epoch_2.pth fills 100 of 100 tensors; 0 are missing' in seen and 'relu.reused.conv1.weight' in seen
+
+
+def test_training_refuses_a_start_from_nothing(train, tmp_path):
+    init_cfg = dict(type='Pretrained', checkpoint=str(tmp_path / 'none.pth'), prefix='backbone.')
+    with pytest.raises(FileNotFoundError, match=r'model\.backbone\.init_cfg\.checkpoint must be an existing file'):
+        train(model=dict(backbone=dict(init_cfg=init_cfg)))
+    assert not (tmp_path / 'run').exists()
 
 
 # ---------------------------------------------------------------------- what becomes of a config

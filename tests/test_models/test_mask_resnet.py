@@ -1,4 +1,6 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -116,6 +118,27 @@ def test_frozen_stages_freeze_both_stems():
 def test_plain_resnet_checkpoint_is_refused():
     with pytest.raises(ValueError, match='does not fit the backbone MaskResNet'):
         MaskResNet(18).load_state_dict(MODELS.build(dict(type='mmpretrain.ResNet', depth=18)).state_dict())
+
+
+@pytest.mark.parametrize('size', [(64, 96), (70, 53)])
+def test_output_stride_8_has_the_features_of_output_stride_32_in_between_others(size):
+    plain = MaskResNet(50, base_channels=8, stem_channels=8, out_indices=(2, 3))
+    dilated = MaskResNet(
+        50,
+        base_channels=8,
+        stem_channels=8,
+        out_indices=(2, 3),
+        strides=(1, 2, 1, 1),
+        dilations=(1, 1, 2, 4),
+        contract_dilation=True,
+    )
+    dilated.load_state_dict(plain.state_dict())
+    image = torch.randn(1, 3, *size)
+    with torch.no_grad():
+        outs = dilated.eval()(image)
+        for stride, level, expected in zip((2, 4), outs, plain.eval()(image), strict=True):
+            assert level.shape[-2:] == tuple(math.ceil(side / 8) for side in size)
+            torch.testing.assert_close(level[..., ::stride, ::stride], expected)
 
 
 def test_unknown_depth():

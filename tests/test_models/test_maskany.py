@@ -1,12 +1,14 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
 import copy
 import pickle
+import uuid
 import warnings
 
 import pytest
 import torch
 from mmengine.config import ConfigDict
 from mmengine.hooks import Hook
+from mmengine.logging import MMLogger
 from mmengine.model import ExponentialMovingAverage
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, init_default_scope
@@ -342,10 +344,26 @@ def test_own_checkpoint_loads_completely():
 @pytest.mark.parametrize(
     ('checkpoint', 'message'),
     [
-        (lambda: MODELS.build(dict(type='mmpretrain.ResNet', depth=34)).state_dict(), None),
+        # A deeper network holds every tensor of the shallower one.
+        (
+            lambda: MODELS.build(dict(type='mmpretrain.ResNet', depth=34)).state_dict(),
+            r'must fill all 100 tensors and hold no other, but 0 are missing .* and 96 have no place '
+            r'\(layer1\.2\.conv1\.weight, .*another architecture or depth',
+        ),
+        (
+            lambda: MaskAny(dict(type='mmpretrain.ResNet', depth=34)).state_dict(),
+            r'must fill all 106 tensors .* 96 have no place .*second stem too, but of another kind or depth',
+        ),
         (lambda: MODELS.build(dict(type='mmpretrain.ResNet', depth=50)).state_dict(), 'another architecture or depth'),
-        (lambda: MODELS.build(dict(type='mmmaskany.MaskResNet', depth=18)).state_dict(), 'are missing'),
-        (lambda: {}, r'must fill all 100 tensors, but 100 are missing \(conv1.weight, bn1.weight'),
+        (
+            lambda: MODELS.build(dict(type='mmmaskany.MaskResNet', depth=18)).state_dict(),
+            r'are missing \(conv1\.weight, .*second stem too, but of another kind',
+        ),
+        (
+            lambda: {f'backbone.{key}': value for key, value in MaskAny(R18).state_dict().items()},
+            r"100 are missing .*whole model's: give init_cfg prefix='backbone\.'",
+        ),
+        (lambda: {}, r'must fill all 100 tensors .* 100 are missing \(conv1.weight, bn1.weight'),
         (lambda: {'epoch': torch.zeros(1)}, '100 are missing'),
         (
             lambda: {k: v for k, v in MaskAny(R18).state_dict().items() if k != 'maxpool.reused.conv1.weight'},
@@ -356,13 +374,58 @@ def test_own_checkpoint_loads_completely():
 def test_checkpoint_with_gaps_is_refused(checkpoint, message):
     model = MaskAny(R18)
     before = copy.deepcopy(model.state_dict())
-    if message is None:  # a deeper network holds every tensor of the shallower one: torch reports what is left over
-        with pytest.raises(RuntimeError, match='Unexpected key'):
-            model.load_state_dict(checkpoint())
-        return
     with pytest.raises(ValueError, match=message):
         model.load_state_dict(checkpoint(), strict=False)
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+def test_what_belongs_to_no_module_of_the_backbone_is_passed_over():
+    state = dict(plain_host(R18).state_dict(), **{'fc.weight': torch.zeros(1000, 512), 'fc.bias': torch.zeros(1000)})
+    model = MaskAny(R18)
+    model.load_state_dict(state, strict=False)
+    assert torch.equal(model.conv1.weight, state['conv1.weight'])
+    three_stages = MaskAny(dict(**R18, num_stages=3, strides=(1, 2, 2), dilations=(1, 1, 1), out_indices=(2,)))
+    three_stages.load_state_dict(state, strict=False)
+    assert torch.equal(three_stages.layer3[1].conv2.weight, state['layer3.1.conv2.weight'])
+
+
+def test_a_learned_fill_may_come_and_go():
+    masking = dict(GRID, fill=dict(type='mmmaskany.TokenFill', channels=3))
+    trained, plain = MaskAny(R18, masking=masking), MaskAny(R18)
+    assert any(key.startswith('masking.') for key in trained.state_dict())
+    plain.load_state_dict(trained.state_dict(), strict=False)
+    trained.load_state_dict(plain.state_dict(), strict=False)
+    assert torch.equal(trained.conv1.weight, plain.conv1.weight)
+
+
+def test_late_fusion_takes_a_plain_checkpoint_and_no_second_stem():
+    late = MaskAny(R18, fuse_at='neck')
+    late.load_state_dict(plain_host(R18).state_dict())
+    with pytest.raises(ValueError, match=r'7 have no place \(maxpool\.reused\.conv1\.weight'):
+        late.load_state_dict(MaskAny(R18).state_dict(), strict=False)
+
+
+@pytest.mark.parametrize(
+    ('source', 'text'),
+    [
+        (lambda: MaskAny(R18), 'MaskAnyResNet: the checkpoint fills all 106 tensors of the backbone.'),
+        (lambda: MODELS.build(R18), 'adopted a plain checkpoint, which fills all 100 tensors of the host'),
+    ],
+)
+def test_loading_reports_what_was_filled(source, text, tmp_path, capfd):
+    path = str(tmp_path / 'a.pth')
+    torch.save(dict(state_dict={f'backbone.{key}': value for key, value in source().state_dict().items()}), path)
+    MMLogger.get_instance(uuid.uuid4().hex, log_level='INFO')
+    MaskAny(R18, init_cfg=dict(type='Pretrained', checkpoint=path, prefix='backbone.')).init_weights()
+    assert text in ''.join(capfd.readouterr())
+
+
+def test_a_gap_names_the_file_to_start_from(tmp_path):
+    path = str(tmp_path / 'r34.pth')
+    torch.save(MODELS.build(dict(type='mmpretrain.ResNet', depth=34)).state_dict(), path)
+    model = MaskAny(R18, init_cfg=dict(type='Pretrained', checkpoint=path))
+    with pytest.raises(ValueError, match=r'r34\.pth: the checkpoint does not fit the backbone MaskAnyResNet'):
+        model.init_weights()
 
 
 def test_loading_leaves_the_given_dict_alone():

@@ -3,9 +3,12 @@ from typing import Any
 
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
 
+from mmmaskany.datasets.label_map import check_label_map
 from mmmaskany.datasets.samplers import SeededIndex
 from mmmaskany.registry import DATASETS
 from mmmaskany.utils.seeding import seed_cpu
+
+_OWN = ('dataset', 'label_ids')
 
 
 @DATASETS.register_module()
@@ -13,8 +16,9 @@ class SeededDataset:
     """Any dataset, whose random transforms follow from (seed, epoch, sample index) alone.
 
     It seeds ``random``, NumPy and PyTorch before it prepares a sample whose index is a :class:`SeededIndex`, whichever
-    worker does it, and leaves plain indices unseeded. A sample that cannot be prepared is an error that names its
-    file. In everything else it is the wrapped dataset: attributes are read from and set on that one.
+    worker does it, and leaves plain indices unseeded. A sample that cannot be prepared, or whose label map holds an id
+    of no class, is an error that names its file. In everything else it is the wrapped dataset: attributes are read
+    from and set on that one.
 
     Args:
         dataset (dict | Dataset): Config of the wrapped dataset, or the dataset itself.
@@ -22,14 +26,20 @@ class SeededDataset:
 
     def __init__(self, dataset) -> None:
         self.dataset = MMENGINE_DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
+        metainfo = getattr(self.dataset, 'metainfo', None) or {}
+        # mmseg's sets say how their label maps count: (number of classes, ignored id, whether 0 is unlabelled)
+        self.label_ids = None
+        if metainfo.get('reduce_zero_label') is not None and metainfo.get('classes'):
+            ignored = getattr(self.dataset, 'ignore_index', 255)
+            self.label_ids = len(metainfo['classes']), ignored, metainfo['reduce_zero_label']
 
     def __getattr__(self, name: str) -> Any:
-        if name == 'dataset':  # not there yet while it is being copied or unpickled
+        if name in _OWN:  # not there yet while it is being copied or unpickled
             raise AttributeError(name)
         return getattr(self.dataset, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name == 'dataset':
+        if name in _OWN:
             super().__setattr__(name, value)
         else:
             setattr(self.dataset, name, value)
@@ -41,7 +51,7 @@ class SeededDataset:
         if isinstance(index, SeededIndex):
             seed_cpu(index.derive_seed())
         try:
-            return self.dataset[int(index)]
+            data = self.dataset[int(index)]
         except Exception as error:
             name = _file_in_hand(error)
             if name is None:
@@ -49,6 +59,10 @@ class SeededDataset:
             raise ValueError(
                 f'samples must load and transform, but {name} gave {type(error).__name__}: {error}'
             ) from error
+        sample = data.get('data_samples') if self.label_ids and isinstance(data, dict) else None
+        if hasattr(sample, 'gt_sem_seg'):
+            check_label_map(sample.gt_sem_seg.data.numpy(), *self.label_ids, sample.get('seg_map_path', 'a label map'))
+        return data
 
 
 def _file_in_hand(error: Exception) -> str | None:

@@ -1,6 +1,7 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
 from .atomic_checkpoint_hook import AtomicCheckpointHook
+from .last_validation_hook import LastValidationHook
 from .launch_check_hook import LaunchCheckHook
 from .seed_hook import SeedHook
 
-__all__ = ['AtomicCheckpointHook', 'LaunchCheckHook', 'SeedHook']
+__all__ = ['AtomicCheckpointHook', 'LastValidationHook', 'LaunchCheckHook', 'SeedHook']

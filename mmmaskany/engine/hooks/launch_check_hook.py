@@ -11,6 +11,8 @@ from mmengine.runner import BaseLoop, Runner
 from torch import nn
 
 from mmmaskany.registry import HOOKS
+from mmmaskany.utils.gaps import find_gaps
+from mmmaskany.utils.safe_load import read_checkpoint
 
 # Heads that predict the dataset's classes: not a region proposal head, nor a semantic branch with its own ones.
 _HEAD = re.compile(r'(^|\.)(?!rpn_|semantic_)\w*head(\.\d+)?$')
@@ -27,12 +29,14 @@ class LaunchCheckHook(Hook):
     priority = 'VERY_HIGH'  # before other hooks load a checkpoint, too
 
     def before_run(self, runner: Runner) -> None:
-        """Look for the neck of late fusion, and compare the class counts of model and data.
+        """Look for the neck of late fusion, and compare model, data and the checkpoint that a host starts from.
 
         Args:
             runner (Runner): The runner of the training or test process.
         """
         check_late_fusion(runner.model)
+        if isinstance(runner._train_loop, BaseLoop):
+            report_start(runner.model, runner.logger)
         for name in ('train', 'val', 'test'):
             loop = getattr(runner, f'_{name}_loop')
             if isinstance(loop, BaseLoop):
@@ -69,6 +73,40 @@ def check_late_fusion(model: nn.Module) -> None:
             f"{late[0]} with fuse_at='neck' returns the levels of both images and needs mmmaskany.MaskAnyNeck to fuse "
             "them, but got no such neck: add neck=dict(type='mmmaskany.MaskAnyNeck', in_channels=..., neck=...)"
         )
+
+
+def report_start(model: nn.Module, logger: logging.Logger) -> None:
+    """Say how much of the hosts' own modules their checkpoints fill, for the hosts do not.
+
+    A backbone with a second stem says it itself, and refuses gaps.
+
+    Args:
+        model (nn.Module): The model, before its weights are initialised.
+        logger (logging.Logger): What the report is written to; a gap is a warning.
+
+    Raises:
+        ValueError: If a checkpoint on this machine fills nothing of the module that starts from it.
+    """
+    for name, module in model.named_modules():
+        cfgs = getattr(module, 'init_cfg', None) or []
+        for cfg in [cfgs] if isinstance(cfgs, dict) else cfgs:
+            if cfg['type'] != 'Pretrained' or '://' in cfg['checkpoint'] or hasattr(module, 'dual_stem'):
+                continue
+            checkpoint, prefix = read_checkpoint(cfg['checkpoint']), (cfg.get('prefix') or '').rstrip('.')
+            prefix = f'{prefix}.' if prefix else ''
+            tensors = checkpoint.get('state_dict', checkpoint)
+            gaps = find_gaps(
+                module, {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+            )
+            filled = gaps.wanted - len(gaps.missing) - len(gaps.reshaped)
+            what = f'{name} ({type(module).__name__})'
+            if not filled:
+                raise ValueError(f'checkpoint {cfg["checkpoint"]} must hold the tensors of {what}, but {gaps}')
+            logger.log(
+                logging.WARNING if gaps else logging.INFO,
+                f'{what}: {cfg["checkpoint"]} fills {filled} of {gaps.wanted} tensors'
+                + (f'; {gaps}.' if gaps else '.'),
+            )
 
 
 def check_class_count(model: nn.Module, count: int, source: str) -> None:

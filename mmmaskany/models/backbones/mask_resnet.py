@@ -42,6 +42,9 @@ class MaskResNet(MaskAnyMixin, ResNet):
         masking (dict | None): What masks a batch in training mode, see :func:`MaskAny`. Defaults to None.
         in_channels (int): Channels of the images. Defaults to 3.
         stem_channels (int): Channels of both stems. Defaults to 128.
+        contract_dilation (bool): Whether the first block of a dilated stage has half its dilation, as in mmseg's
+            ResNet. With strides (1, 2, 1, 1) and dilations (1, 1, 2, 4) every fourth feature in both directions is
+            then exactly the one that the undilated network has there. Defaults to False.
         **kwargs: Other arguments of mmpretrain's ResNet, but ``deep_stem``.
 
     Shape:
@@ -58,8 +61,10 @@ class MaskResNet(MaskAnyMixin, ResNet):
         masking: dict | nn.Module | None = None,
         in_channels: int = 3,
         stem_channels: int = 128,
+        contract_dilation: bool = False,
         **kwargs,
     ) -> None:
+        self.contract_dilation = contract_dilation  # the host's constructor makes the stages
         # `deep_stem` makes the host run and freeze one module named `stem`, which is the dual stem here.
         super().__init__(depth, in_channels=in_channels, stem_channels=stem_channels, deep_stem=True, **kwargs)
         fusion = dict(type='mmmaskany.AddFusion', scaled=False) if fusion is None else fusion
@@ -89,5 +94,10 @@ class MaskResNet(MaskAnyMixin, ResNet):
             f'act{index}': build_activation_layer(_SILU),
         }
 
-    def make_res_layer(self, **kwargs) -> ResLayer:
-        return super().make_res_layer(act_cfg=_SILU, **kwargs)
+    def make_res_layer(self, dilation: int = 1, **kwargs) -> ResLayer:
+        layer = super().make_res_layer(dilation=dilation, act_cfg=_SILU, **kwargs)
+        if self.contract_dilation and dilation > 1:
+            for module in layer[0].modules():
+                if isinstance(module, nn.Conv2d) and module.dilation == (dilation, dilation):
+                    module.dilation = module.padding = (dilation // 2, dilation // 2)
+        return layer

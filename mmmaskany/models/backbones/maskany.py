@@ -6,16 +6,21 @@ from __future__ import annotations
 import copy
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from mmmaskany.masking import half_size
 from mmmaskany.registry import MODELS
+from mmmaskany.utils.gaps import find_gaps
 
 from ..masking import build_masking
 from ..stems import DualStem, build_fusion, find_stem
+
+
+class CheckpointMismatchError(ValueError):
+    """A checkpoint that leaves a gap in a backbone, or belongs to another one."""
 
 
 class MaskAnyMixin:
@@ -121,6 +126,15 @@ class MaskAnyMixin:
 
     # ------------------------------------------------------------------ checkpoints
 
+    def init_weights(self) -> None:
+        """Initialise as the host does; an error about a checkpoint of ``init_cfg`` names the file."""
+        try:
+            super().init_weights()
+        except CheckpointMismatchError as error:
+            cfgs = self.init_cfg if isinstance(self.init_cfg, list) else [self.init_cfg]
+            files = [cfg['checkpoint'] for cfg in cfgs if 'checkpoint' in cfg]
+            raise CheckpointMismatchError(f'{", ".join(map(str, files))}: {error}') from error
+
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args) -> None:
         self._complete(state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args)
@@ -130,34 +144,34 @@ class MaskAnyMixin:
 
         ``state_dict`` is the loader's own copy of the checkpoint's dict, made to be changed by this very hook.
         """
-        own = {
-            key: value
-            for key, value in self.state_dict().items()
-            if not key.startswith('masking.') and not key.endswith('num_batches_tracked')
-        }
-        stem = self.stem_parts[-1] + '.' if self.stem_parts else None
-        extra = [key for key in own if stem and key.startswith((f'{stem}reused.', f'{stem}fusion.'))]
+        stem = self.stem_parts[-1] + '.' if self.stem_parts else ''
+        added = (f'{stem}reused.', f'{stem}fusion.') if stem else ()
+        extra = [key for key in self.state_dict() if key.startswith(added)] if added else []
         plain = bool(extra) and not any(prefix + key in state_dict for key in extra)
         if plain:
             # In the plain host the dual stem's place is taken by the module that is now its visible part.
             inside = prefix + stem
             for key in [key for key in state_dict if key.startswith(inside)]:
                 state_dict[f'{inside}visible.{key.removeprefix(inside)}'] = state_dict.pop(key)
-        wanted = {key: value for key, value in own.items() if not (plain and key in extra)}
-        missing = [key for key in wanted if prefix + key not in state_dict]
-        other = [
-            f'{key} {tuple(state_dict[prefix + key].shape)} instead of {tuple(value.shape)}'
-            for key, value in wanted.items()
-            if prefix + key in state_dict and state_dict[prefix + key].shape != value.shape
-        ]
-        if missing or other:
-            raise ValueError(
-                f'the checkpoint does not fit the backbone {type(self).__name__}: it must fill all {len(wanted)} '
-                f'tensors, but {len(missing)} are missing ({_some(missing)}) and {len(other)} have another shape '
-                f'({_some(other)}). Is it a checkpoint of another architecture or depth?'
+        given = {key.removeprefix(prefix): value for key, value in state_dict.items() if key.startswith(prefix)}
+        gaps = find_gaps(self, given, optional=('masking.', *added) if plain else ('masking.',))
+        if gaps:
+            raise CheckpointMismatchError(
+                f'the checkpoint does not fit the backbone {type(self).__name__}: it must fill all {gaps.wanted} '
+                f'tensors and hold no other, but {gaps}. {_guess(given)}'
             )
         if plain:
             self._adopt(state_dict, prefix, extra)
+            self._report(
+                f'adopted a plain checkpoint, which fills all {gaps.wanted} tensors of the host; the reused stem '
+                'starts from the weights of its stem and contributes nothing before it is trained.'
+            )
+            self.warn_if_frozen()
+        else:
+            self._report(f'the checkpoint fills all {gaps.wanted} tensors of the backbone.')
+
+    def _report(self, text: str) -> None:
+        print_log(f'{type(self).__name__}: {text}', logger='current', level=logging.INFO)
 
     def _adopt(self, state_dict: dict, prefix: str, extra: list[str]) -> None:
         """Fill the reused stem from the plain host's and silence it."""
@@ -172,17 +186,15 @@ class MaskAnyMixin:
             source = state_dict.get(prefix + host) if key.startswith(mark) else None
             fits = source is not None and source.shape == own[key].shape
             state_dict[prefix + key] = source if fits else own[key]
-        print_log(
-            f'{type(self).__name__} adopted a plain checkpoint: every tensor of the host was filled; the reused stem '
-            'starts from the weights of its stem and contributes nothing before it is trained.',
-            logger='current',
-            level=logging.INFO,
-        )
-        self.warn_if_frozen()
 
 
-def _some(names: Sequence[str]) -> str:
-    return ', '.join(names[:3]) + (', ...' if len(names) > 3 else '') if names else 'none'
+def _guess(names: Iterable[str]) -> str:
+    """Guess from its tensors what kind of checkpoint was given instead."""
+    if any(name.startswith('backbone.') for name in names):
+        return "It is a whole model's: give init_cfg prefix='backbone.'"
+    if any('.reused.' in name for name in names):
+        return 'Its network has a second stem too, but of another kind or depth: MaskResNet and MaskAny differ'
+    return 'Is it a checkpoint of another architecture or depth?'
 
 
 def _maskany_class(host: type) -> type:

@@ -1,0 +1,163 @@
+# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+"""What is wrong with a detection or segmentation set, said before a training starts.
+
+mmdet drops boxes and categories that it cannot use without a word, mmseg meets a missing or wrong label map when it
+comes to it. Only files on this machine are looked at, once, and by what their configs say.
+"""
+
+import json
+import logging
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from mmengine.config import ConfigDict
+from mmengine.logging import print_log
+from mmengine.registry import TRANSFORMS
+
+from mmmaskany.datasets.label_map import check_label_map
+
+#: How many label maps of a split are read before the training; all others are checked when they are loaded.
+MAPS = 32
+
+
+def check_dataset(key: str, dataset: ConfigDict, maker: type) -> None:
+    """Check the annotations of a COCO-format set, or the images and label maps of a segmentation set.
+
+    Sets of other kinds, and such as do not lie on this machine, are left alone.
+
+    Args:
+        key (str): The config key of the dataset, for the errors.
+        dataset (ConfigDict): Its config.
+        maker (type): Its class.
+
+    Raises:
+        FileNotFoundError: If images, annotations or label maps are missing.
+        ValueError: If annotations, images or label maps cannot be used. The message names the first of them.
+    """
+    if dataset.get('backend_args'):
+        return
+    loader = getattr(maker, 'load_data_list', None)
+    kind = getattr(loader, '__qualname__', '').partition('.')[0]  # where the class inherits it from
+    classes = (dataset.get('metainfo') or {}).get('classes') or getattr(maker, 'METAINFO', {}).get('classes')
+    if kind == 'CocoDataset' and dataset.get('ann_file'):
+        annotations = _folder(dataset, dataset['ann_file'])
+        images = _folder(dataset, (dataset.get('data_prefix') or {}).get('img', ''))
+        check_coco(key, annotations, images, classes)
+    elif kind == 'BaseSegDataset' and isinstance(classes, Sequence):
+        _check_segmentation(key, dataset, maker, len(classes))
+
+
+def _folder(dataset: ConfigDict, name: str) -> Path:
+    return Path(os.path.join(dataset.get('data_root') or '', name)).expanduser()
+
+
+def check_coco(key: str, annotations: Path, images: Path, classes: Sequence[str] | None = None) -> None:
+    """Check a COCO-format set.
+
+    Args:
+        key (str): The config key of the dataset, for the errors.
+        annotations (Path): Its JSON file.
+        images (Path): The folder of its images.
+        classes (Sequence[str], optional): The category names that the model is to learn. Defaults to None.
+
+    Raises:
+        FileNotFoundError: If an image is missing.
+        ValueError: If the file is not in COCO's format, ``classes`` has names that it has not, an image is empty, or
+            a box lies outside its image. What mmdet drops (boxes without an area) or cuts (boxes that reach over the
+            edge) is a warning.
+    """
+    try:
+        content = json.loads(annotations.read_bytes())
+    except ValueError as error:
+        raise ValueError(f'{annotations} of {key} must be a JSON file, but is not: {error}') from error
+    lists = {'images', 'annotations', 'categories'}
+    missing = sorted(lists - content.keys()) if isinstance(content, dict) else sorted(lists)
+    if missing:
+        raise ValueError(f'{annotations} of {key} must be in the format of COCO, but has no {", ".join(missing)}')
+
+    names = [category['name'] for category in content['categories']]
+    unknown = [] if classes is None or isinstance(classes, str) else [name for name in classes if name not in names]
+    if unknown:
+        raise ValueError(
+            f'the classes of {key} must be categories of {annotations}, {_first(names, 10)}, but got '
+            f'{_first(unknown, 10)}: set metainfo=dict(classes=...) in the dataset'
+        )
+
+    sizes = {}
+    for image in content['images']:
+        name, width, height = image['file_name'], image['width'], image['height']
+        sizes[image['id']] = name, width, height
+        if min(width, height) < 1:
+            raise ValueError(f'images must have a size, but {annotations} gives {name} {width} x {height} px')
+    _check_files(key, (images / name for name, *_ in sizes.values()))
+    _check_boxes(annotations, content['annotations'], sizes)
+
+
+def _check_boxes(path: Path, annotations: list[dict], sizes: dict) -> None:
+    outside, over, empty = [], [], []
+    for annotation in annotations:
+        if annotation['image_id'] not in sizes:
+            raise ValueError(
+                f'annotations must belong to an image of {path}, but annotation {annotation["id"]} belongs to image '
+                f'{annotation["image_id"]}, which is not there'
+            )
+        name, width, height = sizes[annotation['image_id']]
+        x, y, w, h = annotation['bbox']
+        text = f'annotation {annotation["id"]}, [{x:g}, {y:g}, {w:g}, {h:g}] on {name}, {width} x {height} px'
+        if w <= 0 or h <= 0:
+            empty.append(text)
+        elif x >= width or y >= height or x + w <= 0 or y + h <= 0:
+            outside.append(text)
+        elif x < -1 or y < -1 or x + w > width + 1 or y + h > height + 1:  # COCO's own are off by less than a pixel
+            over.append(text)
+    if outside:
+        raise ValueError(
+            f'boxes [x, y, width, height] must lie in their image, but {len(outside)} of {path} lie outside: '
+            f'{_first(outside, 3)}'
+        )
+    for what, found in (('reach over the edge of their image', over), ('have no area and are left out', empty)):
+        if found:
+            print_log(
+                f'{len(found)} boxes of {path} {what}: {_first(found, 3)}', logger='current', level=logging.WARNING
+            )
+
+
+def _check_segmentation(key: str, dataset: ConfigDict, maker: type, classes: int) -> None:
+    """Let the dataset list its files, and look at them."""
+    built = maker(**{**{k: v for k, v in dataset.items() if k != 'type'}, 'lazy_init': True, 'pipeline': []})
+    samples = built.load_data_list()
+    if not samples:
+        where = built.data_prefix.get('img_path')
+        raise FileNotFoundError(f'{where} must hold images *{built.img_suffix} for {key}, but holds none')
+    _check_files(key, (Path(sample['img_path']) for sample in samples))
+    if built.test_mode and 'seg_map_path' not in samples[0]:
+        return
+    _check_files(key, (Path(sample['seg_map_path']) for sample in samples))
+    load = TRANSFORMS.build(dict(type='mmseg.LoadAnnotations'))
+    for sample in samples[:: max(1, len(samples) // MAPS)]:
+        try:
+            ids = load(sample)['gt_seg_map']
+        except OSError as error:
+            raise ValueError(f'label maps must be images, but {sample["seg_map_path"]} of {key} is not') from error
+        check_label_map(ids, classes, built.ignore_index, built.reduce_zero_label, sample['seg_map_path'])
+
+
+def _check_files(key: str, paths: Iterable[Path]) -> None:
+    """Make sure that files are there and not empty."""
+    missing, empty = [], []
+    for path in paths:
+        try:
+            if not path.stat().st_size:
+                empty.append(str(path))
+        except FileNotFoundError:
+            missing.append(str(path))
+    if missing:
+        raise FileNotFoundError(f'{len(missing)} files of {key} are missing: {_first(missing, 3)}')
+    if empty:
+        raise ValueError(f'files of {key} must not be empty, but {len(empty)} are: {_first(empty, 3)}')
+
+
+def _first(items: Sequence, count: int) -> str:
+    """Join the first items."""
+    return ', '.join(map(str, items[:count])) + (f' and {len(items) - count} more' if len(items) > count else '')
