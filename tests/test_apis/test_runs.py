@@ -1,0 +1,187 @@
+# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+import fcntl
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from mmmaskany.apis import Launch, Result, Run, read_result, table, train, train_all
+
+
+def write_log(folder, *records, start='1'):
+    path = folder / start / 'vis_data' / 'scalars.json'
+    path.parent.mkdir(parents=True)
+    path.write_text(''.join(json.dumps(record) + '\n' for record in records))
+
+
+def step(time, **more):
+    return dict(lr=0.1, loss=1.0, time=time, data_time=0.25, step=1, **more)
+
+
+def result(arm, seed, step=None, group='', **metrics):
+    metrics = {key.replace('__', '/'): value for key, value in metrics.items()}
+    return Result(group, arm, seed, 'config', [], metrics, step, None)
+
+
+# ---------------------------------------------------------------------- reading
+
+
+def test_the_last_validation_counts_not_the_best(tmp_path):
+    run = Run('a', tmp_path / 'a.py', seed=3, options=['x=1'])
+    validation = dict(time=9.0, data_time=8.0)
+    write_log(tmp_path, step(5.0, memory=7), {'mIoU': 60.0, 'mAcc': 1.0, 'step': 4, **validation})
+    write_log(tmp_path, step(1.0), step(2.0, memory=6), {'mIoU': 50.0, 'step': 8, **validation}, start='2')
+    expected = Result('', 'a', 3, 'a', ['randomness.seed=3', 'x=1'], {'mIoU': 50.0}, 1.75, 7)
+    assert read_result(run, tmp_path) == expected
+
+
+def test_a_log_without_a_last_validation_is_refused(tmp_path):
+    run = Run('a', tmp_path / 'a.py')
+    with pytest.raises(ValueError, match='a seed 0 must end with a validation'):
+        read_result(run, tmp_path)
+    write_log(tmp_path, dict(mIoU=60.0, step=4), step(1.0))
+    with pytest.raises(ValueError, match='a seed 0 must end with a validation'):
+        read_result(run, tmp_path)
+
+
+# ---------------------------------------------------------------------- the table
+
+
+def rows(text):
+    return [[cell.strip() for cell in line.strip('|\n').split('|')] for line in text.splitlines()]
+
+
+def test_table_by_hand():
+    runs = [Run(arm, 'x.py', seed) for seed in (0, 1, 2) for arm in ('plain', 'MaskAny', 'late')]
+    results = [
+        result('plain', 0, step=0.2, coco__bbox_mAP=0.30, coco__segm_mAP=0.25),
+        result('plain', 1, step=0.4, coco__bbox_mAP=0.32, coco__segm_mAP=0.25),
+        result('MaskAny', 0, step=0.6, coco__bbox_mAP=0.31),
+        result('MaskAny', 1, step=0.6, coco__bbox_mAP=0.35),
+        result('MaskAny', 2, step=0.6, coco__bbox_mAP=0.36),  # no seed 2 of the first to compare with
+    ]
+    text = rows(table(runs, results, ['coco/bbox_mAP', 'coco/segm_mAP', 'mIoU']))
+    assert text[0] == [
+        *('run', 'box AP (%)', 'against the first', 'mask AP (%)', 'against the first'),
+        *('seeds', 'step time against the first'),
+    ]
+    assert text[2] == ['plain', '31.00 ± 1.41', '', '25.00 ± 0.00', '', '2', '1.00']
+    assert text[3] == ['MaskAny', '34.00 ± 2.65', '+2.00 ± 1.41', '', '', '3', '2.00']
+    assert text[4] == ['late', '', '', '', '', '0', '']  # not finished
+
+
+def test_each_group_has_its_own_baseline():
+    runs = [Run(arm, 'x.py', group=group) for group in ('fcn', 'upernet') for arm in ('plain', 'MaskAny')]
+    values = [40.0, 39.5, 42.0, 44.0]
+    results = [result(run.arm, 0, group=run.group, mIoU=value) for run, value in zip(runs, values, strict=True)]
+    text = rows(table(runs, results, ['mIoU']))
+    assert text[0][:4] == ['group', 'run', 'mIoU (%)', 'against the first']
+    assert [row[:4] for row in text[2:]] == [
+        ['fcn', 'plain', '40.00', ''],
+        ['fcn', 'MaskAny', '39.50', '-0.50'],
+        ['upernet', 'plain', '42.00', ''],
+        ['upernet', 'MaskAny', '44.00', '+2.00'],
+    ]
+    # Where the first arm failed nothing else takes its place.
+    assert [row[3] for row in rows(table(runs, results[1:], ['mIoU']))[2:]] == ['', '', '', '+2.00']
+
+
+# ---------------------------------------------------------------------- launching
+
+
+def test_names_must_be_folders():
+    for name in ('a/b', '', '..'):
+        with pytest.raises(ValueError, match=f"must be names of folders, but got '{name}'"):
+            Run(name, 'x.py')
+    with pytest.raises(ValueError, match='must be names of folders'):
+        Run('a', 'x.py', group='a/b')
+    with pytest.raises(ValueError, match='jobs must be at least 1, but got 0'):
+        Launch(jobs=0)
+
+
+def test_commands(tmp_path, monkeypatch):
+    monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '4,5,6')
+    monkeypatch.setattr(os, 'cpu_count', lambda: 8)
+    monkeypatch.delenv('GPUS_PER_NODE', raising=False)
+    run = Run('a', 'x.py', 2, options=['m.checkpoint=c.pth'], env={'HF': '1'}, group='g')
+    tail = ['--resume', 'auto', '--cfg-options', 'randomness.seed=2', 'm.checkpoint=c.pth']
+
+    command, env = Launch(jobs=2).command(run, tmp_path, slot=1)
+    assert command[:1] == [sys.executable] and command[1].endswith('tools/train.py')
+    assert command[2:] == ['x.py', '--work-dir', str(tmp_path), *tail]
+    assert (env['CUDA_VISIBLE_DEVICES'], env['OMP_NUM_THREADS'], env['HF']) == ('5', '4', '1')
+
+    command, env = Launch(gpus=2, jobs=2).command(run, tmp_path, slot=1)
+    assert command[0].endswith('tools/dist_train.sh')
+    assert command[1:] == ['x.py', '2', '--work-dir', str(tmp_path), *tail]
+    assert (env['CUDA_VISIBLE_DEVICES'], env['OMP_NUM_THREADS']) == ('6,4', '2')
+    assert env['PYTHON'] == sys.executable and int(env['PORT']) > 1000
+
+    command, env = Launch(gpus=16, partition='part').command(run, tmp_path, slot=1)
+    assert command[0].endswith('tools/slurm_train.sh')
+    assert command[1:] == ['part', 'g-a-seed-2', 'x.py', str(tmp_path), *tail]
+    assert (env['GPUS'], env['GPUS_PER_NODE'], env['CUDA_VISIBLE_DEVICES']) == ('16', '8', '4,5,6')
+
+    monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '-1')
+    assert Launch().command(run, tmp_path)[1]['CUDA_VISIBLE_DEVICES'] == '-1'
+
+
+def test_importing_needs_no_host():
+    code = 'import sys, mmmaskany.apis; print(*{"mmcv", "mmdet", "mmpretrain", "mmseg"}.intersection(sys.modules))'
+    assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout == '\n'
+
+
+# ---------------------------------------------------------------------- trainings
+
+
+@pytest.fixture(scope='module')
+def config(write_config, tmp_path_factory):
+    quick = dict(num_workers=0, persistent_workers=False)
+    changes = dict(train_cfg=dict(max_epochs=1), train_dataloader=quick, val_dataloader=quick)
+    return write_config(tmp_path_factory.mktemp('configs'), **changes)
+
+
+def test_runs_fail_finish_and_go_on(config, tmp_path, capfd):
+    run = Run('good', config, seed=2)
+    broken = Run('broken', config, options=['train_dataloader.dataset.data_root=/nowhere'])
+    results, failures = train_all([broken, run], tmp_path, ['accuracy/top1'], Launch(jobs=2))
+    (result,), (failure,) = results, failures
+    assert (result.arm, result.seed, result.config) == ('good', 2, 'tiny')
+    assert 'broken seed 0 failed with exit code 1' in failure and '/nowhere must exist' in failure
+    assert 'broken seed 0: FAILED' in capfd.readouterr().out
+    accuracy = result.metrics['accuracy/top1']
+    log = (tmp_path / 'good' / 'seed2' / 'train.log').read_text()
+    assert f'accuracy/top1: {accuracy:.4f}' in log and 'seed: 2\n' in log
+    assert result.step > 0 and result.memory is None
+    written = rows((tmp_path / 'table.md').read_text())
+    assert [row[:4] for row in written[2:]] == [['broken', '', '', '0'], ['good', f'{accuracy:.2f}', '', '1']]
+
+    # A finished run is not repeated, and not passed off as one of other options.
+    assert train_all([run], tmp_path, ['accuracy/top1']) == (results, [])
+    with pytest.raises(ValueError, match=r"must hold .*'x=1'.*, but holds .*'randomness.seed=2'\]"):
+        train(replace(run, options=['x=1']), tmp_path)
+    # A metric that is not there is named.
+    _, failures = train_all([run], tmp_path, ['mIoU'])
+    assert failures == ["good seed 2 must give ['mIoU'], but its last validation gave ['accuracy/top1']"]
+
+    # An interrupted run goes on, here between its last checkpoint and its result, with two processes.
+    folder = tmp_path / run.folder
+    (folder / 'result.json').unlink()
+    with open(folder / 'lock', 'w') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(RuntimeError, match=f'{folder} must not be in use, but another process trains there'):
+            train(run, tmp_path)
+    assert train(run, tmp_path, Launch(gpus=2)).metrics == result.metrics
+    log = (folder / 'train.log').read_text()
+    assert 'the processes talk through gloo' in log
+    assert 'resumed epoch: 1, iter: 6' in log
+
+
+def test_lists_that_cannot_be_trained(config, tmp_path):
+    with pytest.raises(FileNotFoundError, match='configs must be existing files, but there is no nope.py'):
+        train_all([Run('a', 'nope.py')], tmp_path, [])
+    with pytest.raises(ValueError, match=r"these are given twice: \['a/seed0'\]"):
+        train_all([Run('a', config), Run('a', config)], tmp_path, [])
