@@ -249,6 +249,20 @@ def check_files(cfg: Config, splits: Sequence[str], converters: Path | None = No
     reserve(cfg.work_dir)
 
 
+def check_load_from(cfg: Config) -> None:
+    """Make sure that the checkpoint of ``load_from`` can be read, before the model and the data are built.
+
+    Args:
+        cfg (Config): The config.
+
+    Raises:
+        FileNotFoundError: If it is on this machine and missing.
+        ValueError: If it is no checkpoint.
+    """
+    if cfg.get('load_from') and '://' not in cfg.load_from:
+        read_checkpoint(cfg.load_from)
+
+
 def check_pretrained(node: ConfigDict, key: str = 'model') -> None:
     """Make sure that the checkpoints that parts of a model start from can be read and hold those parts.
 
