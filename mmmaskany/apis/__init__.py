@@ -2,5 +2,20 @@
 """What scripts and notebooks call. Importing it needs none of the hosts."""
 
 from .runs import METRICS, Launch, Result, Run, read_result, report, table, train, train_all
+from .turns import CLOCKS, Work, take_turns, turns_table
 
-__all__ = ['METRICS', 'Launch', 'Result', 'Run', 'read_result', 'report', 'table', 'train', 'train_all']
+__all__ = [
+    'CLOCKS',
+    'METRICS',
+    'Launch',
+    'Result',
+    'Run',
+    'Work',
+    'read_result',
+    'report',
+    'table',
+    'take_turns',
+    'train',
+    'train_all',
+    'turns_table',
+]

@@ -1,0 +1,81 @@
+# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+"""The benchmarks of whole steps: of classifiers with two stems, and of configs of the hosts."""
+
+import json
+
+import pytest
+import torch
+
+from mmmaskany.apis import Work, take_turns, turns_table
+
+PLAIN = dict(type='mmpretrain.ResNet', depth=18, stem_channels=4, base_channels=4, out_indices=(0, 1, 2, 3))
+
+
+def check(rows, names):
+    assert [row['name'] for row in rows] == names
+    for row in rows:
+        assert 0 < row['fastest'] <= row['ms'] and row['ratios'][0] <= row['ratio'] <= row['ratios'][1]
+        assert row['memory'] > row['parameters'] * 4 / 2**20
+    assert rows[0]['ratio'] == rows[0]['fastest_ratio'] == rows[0]['memory_ratio'] == 1
+    assert rows[1]['memory_ratio'] == rows[1]['memory'] / rows[0]['memory']
+
+
+@pytest.mark.parametrize('host', ['mmdet', 'mmseg'])
+def test_two_configs(host, write_host_config, tool, tmp_path, capsys):
+    pytest.importorskip(host)
+    changes = dict(model=dict(backbone=dict(PLAIN, _delete_=True)))
+    configs = [write_host_config(tmp_path, host, 'plain', **changes), write_host_config(tmp_path, host, 'maskany')]
+    arguments = [*configs, '--size', '64', '96', '--turns', '2', '--warmup', '1', '--clock', 'processor']
+    tool('analysis_tools/benchmark_configs')([*arguments, '--out', str(tmp_path / 'figures.json')])
+    text = capsys.readouterr().out
+    assert '2 images of 64 x 96' in text and 'processor clock' in text
+    figures = json.loads((tmp_path / 'figures.json').read_text())
+    for kind in ('training step', 'inference'):
+        assert f'| {kind} | parameters |' in text
+        check(figures[kind], ['plain', 'maskany'])
+    # Gradients and the optimiser's momentum are needed for training alone.
+    for train, infer in zip(figures['training step'], figures['inference'], strict=True):
+        assert train['memory'] > infer['memory'] + infer['parameters'] * 2 * 4 / 2**20
+
+
+def test_classifiers(tool, tmp_path, capsys):
+    arguments = ['--depth', '18', '--batch', '2', '--size', '128', '--turns', '2', '--warmup', '1']
+    tool('analysis_tools/benchmark_train_step')([*arguments, '--out', str(tmp_path / 'figures.json')])
+    assert '| step of | parameters |' in capsys.readouterr().out
+    rows = json.loads((tmp_path / 'figures.json').read_text())['rows']
+    kinds = ('{}', 'MaskAny({})', 'MaskAny({}), concat', "MaskAny({}), fuse_at='neck'")
+    check(rows, [*(kind.format('ResNet-18') for kind in kinds), 'MaskResNet-18'])
+    assert rows[0]['parameters'] == 11_689_512
+
+
+def test_memory_by_hand():
+    model = torch.nn.Linear(256, 1024, bias=False)  # 1 MiB
+    images = torch.ones(1024, 256)
+    works = {
+        'features': Work(model, lambda: model(images).detach()),  # 4 MiB of features
+        'both': Work(model, lambda: [model(images), model(images)]),
+    }
+    rows = take_turns(works, turns=3, warmup=1)
+    assert [row['memory'] for row in rows] == pytest.approx([5, 9], rel=0.01)
+    assert '| both | 262,144 | ' in turns_table(rows, 'layer of')
+
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0, momentum=0.9)
+
+    def step():
+        model(images).sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    # Weights, momentum and gradients with the features, whose own gradient is one expanded number.
+    (row,) = take_turns({'step': Work(model, step, optimizer)}, turns=1, warmup=1)
+    assert row['memory'] == pytest.approx(1 + 1 + 1 + 4, rel=0.01)
+
+
+@pytest.mark.gpu
+def test_two_configs_on_a_gpu(write_host_config, tool, tmp_path):
+    pytest.importorskip('mmdet')
+    changes = dict(model=dict(backbone=dict(PLAIN, _delete_=True)))
+    configs = [write_host_config(tmp_path, 'mmdet', 'plain', **changes), write_host_config(tmp_path, 'mmdet')]
+    arguments = [*configs, '--size', '64', '96', '--turns', '2', '--device', 'cuda', '--amp']
+    tool('analysis_tools/benchmark_configs')([*arguments, '--out', str(tmp_path / 'figures.json')])
+    check(json.loads((tmp_path / 'figures.json').read_text())['training step'], ['plain', 'mmdet'])

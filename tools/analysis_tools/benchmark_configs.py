@@ -1,0 +1,153 @@
+# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+"""Measure training step and inference of configs of one host against the first of them, in one run.
+
+    python tools/analysis_tools/benchmark_configs.py \\
+        configs/detection/faster-rcnn_r50_fpn_1x_coco.py configs/detection/faster-rcnn_maskany-r50_fpn_1x_coco.py
+    python tools/analysis_tools/benchmark_configs.py --device cuda --batch 16 \\
+        configs/segmentation/r50_upernet_8xb2-160k_ade20k-512x512.py \\
+        configs/segmentation/maskany-r50_upernet_8xb2-160k_ade20k-512x512.py
+
+A training step is the Runner's: data preprocessor, losses, backward and the config's own optimiser, whose learning rate
+is 0 here, so that every step is the same work; what the config freezes is frozen. Inference is everything from the data
+preprocessor to the predictions. Images and labels are drawn, images of one size. All configs take turns, one step each,
+so that a slow moment of the machine hits all alike; a time is the median of the turns, and the ratio the median of the
+ratios within one turn. Peak memory has parameters and optimiser in it: on a GPU what torch allocated, on the CPU what
+the tensors that torch's profiler saw added up to.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import torch
+from mmengine.config import Config, DictAction
+from mmengine.model import revert_sync_batchnorm
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import MODELS, init_default_scope
+from mmengine.structures import PixelData
+from torch import nn
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
+from mmmaskany.apis import CLOCKS, Work, take_turns, turns_table
+from mmmaskany.engine import launch
+
+#: Size of the images where none is asked for: height and width in px.
+SIZES = {'mmpretrain': (224, 224), 'mmdet': (800, 1344), 'mmseg': (512, 512)}
+
+
+def draw_batch(model: nn.Module, host: str, count: int, size: tuple[int, int]) -> dict:
+    """Draw images with labels, as a data loader of a host would give them.
+
+    Args:
+        model (nn.Module): The host's model.
+        host (str): 'mmpretrain', 'mmdet' or 'mmseg'.
+        count (int): Number of images.
+        size (tuple[int, int]): Their height and width in px.
+
+    Returns:
+        dict: What the model's ``train_step`` and ``test_step`` take.
+    """
+    numbers = [getattr(module, 'num_classes', None) for module in model.modules()]
+    classes = max(number for number in numbers if isinstance(number, int))
+    if host == 'mmdet':
+        from mmdet.testing import demo_mm_inputs
+
+        # Seven boxes, as an image of COCO has on average.
+        boxes = dict(num_items=[7] * count, num_classes=classes, with_mask=model.with_mask)
+        return demo_mm_inputs(count, (3, *size), **boxes)
+    generator = torch.Generator().manual_seed(0)
+    images = list(torch.randint(256, (count, 3, *size), generator=generator, dtype=torch.uint8))
+    if host == 'mmseg':
+        from mmseg.structures import SegDataSample
+
+        maps = torch.randint(classes, (count, 1, *size), generator=generator)
+        meta = dict(img_shape=size, ori_shape=size)
+        samples = [SegDataSample(metainfo=meta, gt_sem_seg=PixelData(data=labels)) for labels in maps]
+    else:
+        from mmpretrain.structures import DataSample
+
+        samples = [DataSample().set_gt_label(index % classes) for index in range(count)]
+    return dict(inputs=images, data_samples=samples)
+
+
+def build(config: Path, args: argparse.Namespace) -> tuple[Work, Work]:
+    """Build a config's model and return its training step and its inference.
+
+    Args:
+        config (Path): The config.
+        args (argparse.Namespace): The command line.
+
+    Returns:
+        tuple[Work, Work]: Both.
+    """
+    cfg = Config.fromfile(config)
+    cfg.merge_from_dict(args.cfg_options)
+    host = cfg.default_scope
+    init_default_scope(host)
+    cfg.model.backbone.init_cfg = None  # time does not depend on the weights
+    if cfg.model.get('data_preprocessor', {}).get('size'):
+        cfg.model.data_preprocessor.size = args.size
+    if args.amp:
+        launch.use_amp(cfg)
+    torch.manual_seed(0)
+    model = MODELS.build(cfg.model)
+    model.init_weights()
+    model = revert_sync_batchnorm(model).to(args.device)
+    optim_wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+    for group in optim_wrapper.param_groups:
+        group['lr'] = 0.0
+    batch = draw_batch(model, host, args.batch, args.size)
+
+    def infer() -> None:
+        with torch.no_grad(), torch.autocast(args.device, enabled=args.amp):
+            model.test_step(batch)
+
+    return Work(model, lambda: model.train_step(batch, optim_wrapper), optim_wrapper.optimizer), Work(model, infer)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Measure and print two tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('configs', type=Path, nargs='+', help='configs of one host; the first is the baseline')
+    parser.add_argument('--device', default='cpu', choices=['cpu', 'cuda'])
+    parser.add_argument('--batch', type=int, default=2, help='images per step (default: 2)')
+    parser.add_argument(
+        '--size',
+        type=int,
+        nargs=2,
+        metavar=('HEIGHT', 'WIDTH'),
+        help='of the images in px (default: 800 1344 with mmdet, 512 512 with mmseg, 224 224 with mmpretrain)',
+    )
+    parser.add_argument('--turns', type=int, default=9, help='steps of each config that count (default: 9)')
+    parser.add_argument('--warmup', type=int, default=2, help='steps of each config that do not (default: 2)')
+    parser.add_argument('--clock', default='wall', choices=CLOCKS, help='time on the wall or of the processor')
+    parser.add_argument('--amp', action='store_true', help='mixed precision, as in tools/train.py')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='changes to every config')
+    parser.add_argument('--out', type=Path, help='also write the figures to this JSON file')
+    args = parser.parse_args(argv)
+    if args.device == 'cuda' and not torch.cuda.is_available():
+        parser.error('--device cuda needs a GPU that torch can use')
+    hosts = {Config.fromfile(config).default_scope for config in args.configs}
+    if len(hosts) > 1:
+        parser.error(f'the configs must be of one host, but got {sorted(hosts)}')
+    args.size = tuple(args.size or SIZES[hosts.pop()])
+    works = {config.stem: build(config, args) for config in args.configs}
+    device = torch.cuda.get_device_name() if args.device == 'cuda' else f'CPU, {torch.get_num_threads()} threads'
+    images = f'{args.batch} images of {args.size[0]} x {args.size[1]}'
+    print(f'{images}, {device}, torch {torch.__version__}, amp={args.amp}, {args.clock} clock\n')
+    figures = dict(device=device, settings={**vars(args), 'configs': list(works), 'out': None})
+    for index, kind in enumerate(('training step', 'inference')):
+        for work in works.values():
+            work[index].model.train(kind == 'training step')
+        rows = take_turns({name: work[index] for name, work in works.items()}, args.turns, args.warmup, args.clock)
+        print(turns_table(rows, kind), flush=True)
+        figures[kind] = rows
+    if args.out:
+        args.out.write_text(json.dumps(figures, indent=2))
+
+
+if __name__ == '__main__':
+    main()
