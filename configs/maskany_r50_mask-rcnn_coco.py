@@ -8,25 +8,6 @@
 # Recipe  mmdet's own Mask R-CNN R50-FPN 1x, unchanged: only the backbone is another. Masking is off; the reused stem
 #         sees the whole image at half size. The stem and the first stage are frozen, as mmdet freezes them.
 # Rate    lr = 0.02 for 8 x 2 images a step; on another number of GPUs give --auto-scale-lr.
-_base_ = [
-    'mmdet::_base_/models/mask-rcnn_r50_fpn.py',
-    'mmdet::_base_/datasets/coco_instance.py',
-    'mmdet::_base_/schedules/schedule_1x.py',
-    'mmdet::_base_/default_runtime.py',
-]
-custom_imports = dict(imports=['mmmaskany'], allow_failed_imports=False)
+_base_ = './detection/mask-rcnn_r50_fpn_1x_coco.py'
 
-model = dict(
-    backbone=dict(
-        _delete_=True,
-        type='mmmaskany.MaskResNet',
-        depth=50,
-        out_indices=(0, 1, 2, 3),
-        frozen_stages=1,
-        norm_eval=True,
-        init_cfg=dict(type='Pretrained', checkpoint='work_dirs/maskany_r50_in1k/epoch_100.pth', prefix='backbone.'),
-    )
-)
-
-default_hooks = dict(checkpoint=dict(type='mmmaskany.AtomicCheckpointHook', max_keep_ckpts=3))
-randomness = dict(seed=0, deterministic=False)
+model = dict(backbone=dict(type='mmmaskany.MaskResNet', init_cfg=_base_.pretrained.maskresnet50))

@@ -7,29 +7,7 @@
 # Data    data/ade/ADEChallengeData2016/{images,annotations}/{training,validation}
 # Recipe  mmseg's own UperNet R50 160k at 512 px, 8 x 2 images a step instead of 4 x 4: only the backbone is another.
 #         Masking is off; the reused stem sees the whole image at half size.
-_base_ = [
-    'mmseg::_base_/models/upernet_r50.py',
-    'mmseg::_base_/datasets/ade20k.py',
-    'mmseg::_base_/default_runtime.py',
-    'mmseg::_base_/schedules/schedule_160k.py',
-]
-custom_imports = dict(imports=['mmmaskany'], allow_failed_imports=False)
+# Rate    lr = 0.01 for 8 x 2 images a step; on another number of GPUs give --auto-scale-lr.
+_base_ = './segmentation/r50_upernet_8xb2-160k_ade20k-512x512.py'
 
-model = dict(
-    data_preprocessor=dict(size=(512, 512)),
-    pretrained=None,
-    backbone=dict(
-        _delete_=True,
-        type='mmmaskany.MaskResNet',
-        depth=50,
-        out_indices=(0, 1, 2, 3),
-        norm_cfg=dict(type='SyncBN', requires_grad=True),
-        init_cfg=dict(type='Pretrained', checkpoint='work_dirs/maskany_r50_in1k/epoch_100.pth', prefix='backbone.'),
-    ),
-    decode_head=dict(num_classes=150),
-    auxiliary_head=dict(num_classes=150),
-)
-
-train_dataloader = dict(batch_size=2)
-default_hooks = dict(checkpoint=dict(type='mmmaskany.AtomicCheckpointHook', max_keep_ckpts=3))
-randomness = dict(seed=0, deterministic=False)
+model = dict(backbone=dict(type='mmmaskany.MaskResNet', init_cfg=_base_.pretrained.maskresnet50))

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from differences import differences
 from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.dataset.utils import default_collate
@@ -38,17 +39,6 @@ def parts(path: Path) -> dict:
     match = NAME.fullmatch(name)
     assert match, f'{name} does not follow the naming rule'
     return match.groupdict()
-
-
-def differences(one, other, path='') -> set[str]:
-    """Name the keys at which two configs differ."""
-    if not (isinstance(one, dict) and isinstance(other, dict)):
-        return set() if one == other else {path}
-    keys = one.keys() | other.keys()
-    missing = object()
-    return set().union(
-        *(differences(one.get(key, missing), other.get(key, missing), f'{path}.{key}'.lstrip('.')) for key in keys)
-    )
 
 
 def twin(path: Path, arm: str) -> Config:

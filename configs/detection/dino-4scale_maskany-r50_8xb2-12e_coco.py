@@ -1,0 +1,12 @@
+# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+# DINO on COCO with MaskAny around mmdet's ResNet-50. Masking is off: the reused stem sees the whole image at half size.
+_base_ = './dino-4scale_r50_8xb2-12e_coco.py'
+
+model = dict(
+    backbone=dict(
+        _delete_=True,
+        type='mmmaskany.MaskAny',
+        backbone=dict(_base_.model.backbone, type='mmdet.ResNet', init_cfg=None),
+        init_cfg=_base_.pretrained.maskany_resnet50,
+    )
+)

@@ -1,0 +1,332 @@
+# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+"""Every detection and segmentation config, shrunk, takes its classifier's checkpoint, trains and predicts.
+
+The two promised entries do so at their full size too.
+"""
+
+import copy
+import functools
+import math
+import runpy
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS, init_default_scope
+from mmengine.structures import InstanceData, PixelData
+
+ROOT = Path(__file__).resolve().parents[2]
+ENTRIES = [ROOT / 'configs/maskany_r50_mask-rcnn_coco.py', ROOT / 'configs/maskany_r50_upernet_ade20k.py']
+CONFIGS = [*ENTRIES, *sorted((ROOT / 'configs').glob('detection/*.py')), *sorted((ROOT / 'configs').glob('seg*/*.py'))]
+DILATED = [path for path in CONFIGS if 'mask' in path.stem and '-d8_' in path.stem]
+ids = dict(ids=lambda path: path.stem)
+
+WIDTHS = {
+    'c1_channels',
+    'c1_in_channels',
+    'channels',
+    'conv_out_channels',
+    'embed_dims',
+    'fc_out_channels',
+    'feat_channels',
+    'feedforward_channels',
+    'in_channels',
+    'num_feats',
+    'out_channels',
+}
+COUNTS = dict(
+    max_per_img=20,
+    nms_pre=50,
+    num=16,  # of a sampler
+    num_dn_queries=4,
+    num_groups=8,
+    num_layers=2,
+    num_points=32,
+    num_queries=10,
+)
+
+
+# ---------------------------------------------------------------------- shrinking
+
+
+def shrink_parts(node, factor: int, widths: set[str], key: str = ''):
+    """Divide every width of a model's config, take fewer of everything that is counted, and BN for SyncBN."""
+    if isinstance(node, dict):
+        return {key: shrink_parts(value, factor, widths, key) for key, value in node.items()}
+    if isinstance(node, (list, tuple)):
+        return type(node)(shrink_parts(value, factor, widths, key) for value in node)
+    if isinstance(node, int) and key in widths:
+        return node // factor
+    if isinstance(node, int) and key in COUNTS and factor > 1:
+        return min(node, COUNTS[key])
+    return 'BN' if node == 'SyncBN' else node
+
+
+def shrink(model: dict, full: bool = False) -> tuple[dict, int]:
+    """Shrink the config of a model with a backbone of the usual width to an eighth, and return by how much."""
+    host = model['backbone'].get('backbone', model['backbone'])
+    factor = 1 if full or 'base_channels' in host else 8
+    # The positions of DINO's queries are encoded for a width of 256 whatever its config says.
+    model = shrink_parts(model, factor, {'in_channels'} if model.get('type') == 'DINO' else WIDTHS)
+    if factor > 1:
+        host = model['backbone'].get('backbone', model['backbone'])
+        stem = 128 if host['type'] == 'mmmaskany.MaskResNet' else 64
+        host.update(base_channels=64 // factor, stem_channels=stem // factor)
+    return model, factor
+
+
+@pytest.fixture(scope='module')
+def pretrained(tmp_path_factory):
+    """Make the checkpoint of the classifier that a config starts from: ``pretrained(checkpoint, factor)``.
+
+    Returns the path, and the tensors of the backbone.
+    """
+
+    @functools.cache
+    def make(checkpoint: str, factor: int):
+        run = Path(checkpoint).parent.name
+        (source,) = (ROOT / 'configs').rglob(f'{run}.py')
+        model, shrunk = shrink(Config.fromfile(source).model.to_dict(), full=factor == 1)
+        assert shrunk == factor
+        init_default_scope('mmpretrain')
+        torch.manual_seed(0)
+        backbone = MODELS.build(model['backbone'])
+        backbone.init_weights()
+        for module in backbone.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):  # as after training: no layer is 0 or the identity
+                torch.nn.init.uniform_(module.weight, 0.2, 0.6)
+                torch.nn.init.uniform_(module.bias, -0.1, 0.1)
+                torch.nn.init.uniform_(module.running_mean, -0.1, 0.1)
+                torch.nn.init.uniform_(module.running_var, 0.5, 1.5)
+        state = backbone.state_dict()
+        path = tmp_path_factory.mktemp(run) / 'epoch_1.pth'
+        whole = {f'backbone.{key}': value for key, value in state.items()}
+        torch.save(dict(state_dict={**whole, 'head.fc.bias': torch.zeros(10)}, meta={}), path)
+        return path, state
+
+    return make
+
+
+def build(path: Path, pretrained, full: bool = False):
+    """Build the model of a config and start it from a checkpoint, as the Runner does.
+
+    Returns it, and the tensors of the backbone that it must have been filled with, None from scratch.
+    """
+    cfg = Config.fromfile(path)
+    pytest.importorskip(cfg.default_scope)
+    if 'Mask2Former' in str(cfg.model):
+        pytest.importorskip('mmdet.models')
+    model, factor = shrink(cfg.model.to_dict(), full)
+    init_cfg, state = model['backbone'].get('init_cfg'), None
+    if init_cfg:
+        init_cfg['checkpoint'], state = pretrained(init_cfg['checkpoint'], factor)
+        init_cfg['checkpoint'] = str(init_cfg['checkpoint'])
+    if cfg.default_scope == 'mmdet':
+        for part in (model['test_cfg'], model['test_cfg'].get('rcnn')):
+            if part:  # an untrained network finds something too
+                part.update(score_thr=0.0, max_per_img=5)
+    elif not full:
+        model['data_preprocessor']['size'] = (96, 128)
+    init_default_scope(cfg.default_scope)
+    torch.manual_seed(0)
+    with warnings.catch_warnings():
+        warnings.filterwarnings('ignore', message='.*DeprecationWarning: pretrained is')
+        model = MODELS.build(Config(model))
+    model.init_weights()
+    return model, state
+
+
+# ---------------------------------------------------------------------- samples
+
+
+def detection_batch(model):
+    """Two images of different sizes, half the size of the originals, with two objects each."""
+    from mmdet.structures import DetDataSample
+    from mmdet.structures.mask import BitmapMasks
+
+    samples = []
+    for height, width in ((96, 128), (80, 112)):
+        sample = DetDataSample(
+            metainfo=dict(
+                img_id=0, img_shape=(height, width), ori_shape=(2 * height, 2 * width), scale_factor=(0.5, 0.5)
+            )
+        )
+        masks = np.zeros((2, height, width), dtype=np.uint8)
+        masks[0, 10:60, 20:70] = masks[1, 30:70, 50:100] = 1
+        sample.gt_instances = InstanceData(
+            bboxes=torch.tensor([[20.0, 10.0, 70.0, 60.0], [50.0, 30.0, 100.0, 70.0]]),
+            labels=torch.tensor([0, 2]),
+            masks=BitmapMasks(masks, height, width),
+        )
+        samples.append(sample)
+    return samples
+
+
+def segmentation_batch(model):
+    """Two images of different sizes, half the size of the originals, with two regions each and the rest ignored."""
+    from mmseg.structures import SegDataSample
+
+    samples = []
+    for height, width in ((96, 112), (80, 128)):
+        sample = SegDataSample(
+            metainfo=dict(img_shape=(height, width), ori_shape=(2 * height, 2 * width), pad_shape=(height, width))
+        )
+        labels = torch.full((1, height, width), 255)
+        labels[:, :50] = 0
+        labels[:, 50:70] = model.decode_head.num_classes - 1
+        sample.gt_sem_seg = PixelData(data=labels)
+        samples.append(sample)
+    return samples
+
+
+def images(samples):
+    generator = torch.Generator().manual_seed(0)
+    return [torch.randint(0, 256, (3, *s.img_shape), dtype=torch.uint8, generator=generator) for s in samples]
+
+
+def stems(backbone) -> list[list[torch.nn.Parameter]]:
+    """List the parameters of each stem of a backbone."""
+    dual = getattr(backbone, 'dual_stem', None)
+    if dual is None:
+        return [list(backbone.conv1.parameters())]
+    own = [parameter for part in backbone.stem_parts[:-1] for parameter in backbone.get_submodule(part).parameters()]
+    return [own + list(dual.visible.parameters()), list(dual.reused.parameters())]
+
+
+# ---------------------------------------------------------------------- every config
+
+
+def check(path: Path, pretrained, full: bool = False) -> None:
+    model, state = build(path, pretrained, full)
+    backbone = model.backbone
+    detects = model.__class__.__module__.startswith('mmdet')
+
+    if state is not None:
+        own = {key: value for key, value in backbone.state_dict().items() if not key.startswith('masking.')}
+        assert own.keys() == {key for key in state if not key.startswith('masking.')}
+        assert all(torch.equal(value, state[key]) for key, value in own.items())
+
+    model.train()
+    # Both stems are frozen where the host freezes its own; here all learn, to see where gradients go.
+    both = stems(backbone)
+    assert len(both) == (1 if getattr(backbone, 'fuse_at', 'neck') == 'neck' else 2)
+    for stem in both:
+        norms_learn = backbone.norm_cfg.get('requires_grad', True)
+        for parameter in stem:
+            if parameter.ndim == 4 or norms_learn:
+                assert parameter.requires_grad == (backbone.frozen_stages < 0)
+    backbone.requires_grad_(True)
+
+    samples = (detection_batch if detects else segmentation_batch)(model)
+    data = model.data_preprocessor(dict(inputs=images(samples), data_samples=copy.deepcopy(samples)), True)
+    if full and not detects:
+        assert data['inputs'].shape == (2, 3, 512, 512)  # padded to the size of the crop
+        data['inputs'] = data['inputs'][..., :96, :128]
+        for sample in data['data_samples']:
+            sample.gt_sem_seg = PixelData(data=sample.gt_sem_seg.data[..., :96, :128])
+    assert data['inputs'].shape == (2, 3, 96, 128)
+    total, _ = model.parse_losses(model(**data, mode='loss'))
+    assert math.isfinite(total.item())
+    total.backward()
+    for stem in both:
+        assert all(parameter.grad.any() for parameter in stem if parameter.ndim == 4)
+    if getattr(backbone, 'fuse_at', None) == 'neck':
+        assert all(fusion.scale.grad.any() for fusion in model.neck.fusions)
+
+    model.eval()
+    with torch.no_grad():
+        if detects:
+            results = model.test_step(dict(inputs=images(samples), data_samples=copy.deepcopy(samples)))
+        else:  # mmseg tests images of different sizes one by one
+            results = [
+                model.test_step(dict(inputs=[image], data_samples=[copy.deepcopy(sample)]))[0]
+                for image, sample in zip(images(samples), samples, strict=True)
+            ]
+    for result, sample in zip(results, samples, strict=True):
+        height, width = sample.ori_shape
+        if not detects:
+            labels = result.pred_sem_seg.data
+            assert labels.shape == (1, height, width)
+            assert labels.min() >= 0 and labels.max() < model.decode_head.num_classes
+            continue
+        found = result.pred_instances
+        assert 0 < len(found) <= 5
+        assert found.bboxes.min() >= 0 and (found.bboxes.amax(0) <= torch.tensor([width, height] * 2)).all()
+        assert found.scores.isfinite().all()
+        if model.with_mask:
+            assert found.masks.shape == (len(found), height, width)
+
+
+@pytest.mark.parametrize('path', CONFIGS, **ids)
+def test_takes_its_checkpoint_trains_and_predicts(path, pretrained):
+    check(path, pretrained)
+
+
+@pytest.mark.parametrize('path', ENTRIES, **ids)
+def test_promised_entry_at_full_size(path, pretrained):
+    check(path, pretrained, full=True)
+
+
+# ---------------------------------------------------------------------- output stride and masking
+
+
+@pytest.mark.parametrize('path', DILATED, **ids)
+def test_output_stride_8_keeps_the_features_of_output_stride_32(path, pretrained):
+    model, _ = build(path, pretrained)
+    cfg = shrink(Config.fromfile(path).model.to_dict())[0]['backbone']
+    host = cfg.get('backbone', cfg)
+    for key in ('strides', 'dilations'):
+        del host[key]
+    del cfg['init_cfg']
+    plain = MODELS.build(cfg)
+    plain.load_state_dict(model.backbone.state_dict())
+    model.eval(), plain.eval()
+    image = torch.randn(1, 3, 70, 101)
+    with torch.no_grad():
+        levels = model.backbone(image)
+        assert [tuple(level.shape[-2:]) for level in levels] == [(18, 26), (9, 13), (9, 13), (9, 13)]
+        for stride, level, expected in zip((1, 1, 2, 4), levels, plain(image), strict=True):
+            torch.testing.assert_close(level[..., ::stride, ::stride], expected)
+
+
+@pytest.mark.parametrize(
+    ('name', 'frozen'),
+    [
+        ('configs/detection/faster-rcnn_maskany-r50_fpn_1x_coco.py', True),
+        ('configs/maskany_r50_mask-rcnn_coco.py', True),
+        ('configs/segmentation/maskany-r50_upernet_8xb2-160k_ade20k-512x512.py', False),
+        ('configs/maskany_r50_upernet_ade20k.py', False),
+    ],
+)
+def test_masking_is_one_option_on_the_command_line(name, frozen):
+    train = runpy.run_path(str(ROOT / 'tools/train.py'))
+    backbone = 'model.backbone' if 'maskany_r50' in name else 'model.backbone.backbone'
+    masking = [
+        'model.backbone.masking.pattern.type=mmmaskany.GridPattern',
+        'model.backbone.masking.pattern.scale=0.5',
+        'model.backbone.masking.pattern.cell=16',
+    ]
+
+    def built(*options):
+        cfg, _ = train['load_config'](train['parse_args']([str(ROOT / name), '--cfg-options', *masking, *options]))
+        pytest.importorskip(cfg.default_scope)
+        init_default_scope(cfg.default_scope)
+        return MODELS.build(shrink(cfg.model.to_dict())[0]['backbone'])
+
+    # Where the host freezes the stem, the reused one could not learn from the masks.
+    with pytest.warns(UserWarning, match='masking is on, but the stem is frozen.*frozen_stages=-1'):
+        built(*([] if frozen else [f'{backbone}.frozen_stages=1']))
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        network = built(f'{backbone}.frozen_stages=-1')
+    image = torch.randn(1, 3, 64, 96)
+    network.train()
+    visible, reused = network.views(image)
+    assert (visible == 0).sum() == image.numel() / 4 and reused.shape == (1, 3, 32, 48)
+    # The masked quarter is what the reused image consists of.
+    assert torch.equal(reused.flatten().sort().values, image[visible == 0].sort().values)
+    network.eval()
+    assert network.views(image)[0] is image
