@@ -22,34 +22,59 @@ def test_every_config_is_listed_once():
     )
     listed = [model['Config'] for model in MODEL_LIST]
     assert len(listed) == len(set(listed))
-    folders = [ROOT / Path(path).parent for path in index['Import']]
-    shipped = [path for folder in folders for path in folder.glob('*.py')] + [ROOT / 'configs/maskany_r50_in1k.py']
+    shipped = [path for path in (ROOT / 'configs').rglob('*.py') if '_base_' not in path.parts]
     assert sorted(listed) == sorted(str(path.relative_to(ROOT)) for path in shipped)
-    for folder in folders:
-        assert (folder / 'README.md').is_file()
+    for path in index['Import']:
+        assert (ROOT / path).with_name('README.md').is_file()
+
+
+CLASSIFICATION_ARMS = {
+    '-unmasked': 'unmasked',
+    '-noreuse': 'masks without reuse',
+    '-pipeline': 'MaskAny, data pipeline',
+}
+SPECIALITIES = {'-masked': 'masked', '-late': 'late fusion', '-scratch': 'from scratch'}
+
+
+def arm(name: str, scope: str) -> str:
+    """Read the arm from the name of a config."""
+    marks = CLASSIFICATION_ARMS if scope == 'mmpretrain' else SPECIALITIES
+    special = [arm for mark, arm in marks.items() if f'{mark}_' in name or f'{mark}-' in name]
+    if scope == 'mmpretrain' and special:
+        return special[0]
+    return ', '.join(['MaskAny' if re.search('maskany|maskresnet', name) else 'plain', *special])
+
+
+def results(cfg: Config) -> dict[str, list[str]]:
+    """Read from the evaluator of a config what its results are: the metrics of each task."""
+    evaluator = cfg.val_evaluator
+    if cfg.default_scope == 'mmpretrain':
+        return {'Image Classification': ['Top 1 Accuracy', 'Top 5 Accuracy']}
+    if cfg.default_scope == 'mmseg':
+        return {'Semantic Segmentation': evaluator.iou_metrics}
+    tasks = dict(bbox=('Object Detection', ['box AP']), segm=('Instance Segmentation', ['mask AP']))
+    metrics = [evaluator.metric] if isinstance(evaluator.metric, str) else evaluator.metric
+    return dict(tasks[metric] for metric in metrics)
 
 
 @pytest.mark.parametrize('model', MODEL_LIST, ids=lambda model: model['Name'])
 def test_entry_is_true(model):
     assert Path(model['Config']).stem == model['Name']
     cfg, metadata = Config.fromfile(ROOT / model['Config']), model['Metadata']
+    pytest.importorskip(cfg.default_scope)
     init_default_scope(cfg.default_scope)
     network = MODELS.build(cfg.model)
     assert metadata['Parameters'] == sum(parameter.numel() for parameter in network.parameters())
-    assert metadata['Epochs'] == cfg.train_cfg.max_epochs
+    schedule = {'Epochs': cfg.train_cfg.get('max_epochs'), 'Iterations': cfg.train_cfg.get('max_iters')}
+    assert {key: metadata.get(key) for key in schedule} == schedule
     assert metadata['Batch Size'] == cfg.auto_scale_lr.base_batch_size
-    arms = {
-        '-unmasked': 'unmasked',
-        '-noreuse': 'masks without reuse',
-        '-pipeline': 'MaskAny, data pipeline',
-    }
-    arm = next((arm for mark, arm in arms.items() if f'{mark}_' in model['Name']), None)
-    assert metadata['Arm'] == (arm or ('MaskAny' if model['Name'].startswith('maskany_') else 'plain'))
-    (result,) = model['Results']
-    assert result['Dataset'] == metadata['Training Data']
-    measured = [value for value in result['Metrics'].values() if value is not None]
-    # What was measured says on what, and by which command.
-    assert not measured or (metadata['Training Resources'] and result['Command'])
+    assert metadata['Arm'] == arm(model['Name'], cfg.default_scope)
+    assert {result['Task']: list(result['Metrics']) for result in model['Results']} == results(cfg)
+    for result in model['Results']:
+        assert result['Dataset'] == metadata['Training Data']
+        # What was measured says on what, and by which command.
+        measured = [value for value in result['Metrics'].values() if value is not None]
+        assert not measured or (metadata['Training Resources'] and result['Command'])
 
 
 def test_parameter_counts_are_those_of_the_paper():
@@ -61,8 +86,12 @@ def test_parameter_counts_are_those_of_the_paper():
 
 def test_readme_tables_are_current(capsys):
     assert TABLES['main'](['--check', '--root', str(ROOT)]) == 0, capsys.readouterr().out
-    shown = re.findall(r'<!-- models: (.+?) -->', (ROOT / 'configs/maskany/README.md').read_text())
-    assert sorted(shown) == sorted({model['Metadata']['Training Data'] for model in MODEL_LIST})
+    # Every folder shows all that it has.
+    for folder in {Path(model['Config']).parts[1] for model in MODEL_LIST if len(Path(model['Config']).parts) > 2}:
+        shown = re.findall(r'<!-- models: (.+?) -->', (ROOT / 'configs' / folder / 'README.md').read_text())
+        assert sorted(shown) == sorted(
+            {model['Metadata']['Training Data'] for model in MODEL_LIST if f'/{folder}/' in model['Config']}
+        )
 
 
 def test_table_shows_what_was_measured(tmp_path):
@@ -97,3 +126,27 @@ def test_table_shows_what_was_measured(tmp_path):
     )
     with pytest.raises(ValueError, match=r"one of the data sets \['Toys'\], but got 'Boys'"):
         TABLES['update'](text.replace('Toys', 'Boys'), [model], folder, tmp_path)
+
+
+def test_columns_are_those_of_the_task(tmp_path):
+    def model(name, schedule, *results):
+        metadata = {'Architecture': name, 'Arm': 'plain', 'Parameters': 1e6, **schedule}
+        return dict(Name=name, Config=f'configs/{name}.py', Metadata=metadata, Results=list(results))
+
+    boxes = dict(Metrics={'box AP': 37.4})
+    masks = {'Metrics': {'mask AP': 34.71}, 'Standard Deviation': {'mask AP': 0.1}}
+    detectors = [model('a', {'Epochs': 12}, boxes), model('b', {'Epochs': 36}, dict(Metrics={'box AP': None}), masks)]
+    heads = '| Model | Arm | Parameters (M) |'
+    assert TABLES['render'](detectors, tmp_path / 'configs', tmp_path).splitlines() == [
+        f'{heads} Epochs | Box AP | Mask AP | Measured on | Files |',
+        '| --- | --- | ---: | ---: | ---: | ---: | --- | --- |',
+        '| a | plain | 1.00 | 12 | 37.40 |  |  | [config](a.py) |',
+        '| b | plain | 1.00 | 36 |  | 34.71 ± 0.10 |  | [config](b.py) |',
+    ]
+    segmentor = model('c', {'Iterations': 160000}, dict(Metrics={'mIoU': 42.05}))
+    assert TABLES['render']([segmentor], tmp_path / 'configs', tmp_path).splitlines()[::2] == [
+        f'{heads} Iterations | mIoU (%) | Measured on | Files |',
+        '| c | plain | 1.00 | 160000 | 42.05 |  | [config](c.py) |',
+    ]
+    with pytest.raises(ValueError, match="a metric must be one of .*'mIoU'.*but got 'aAcc' in d"):
+        TABLES['render']([model('d', {}, dict(Metrics={'aAcc': 80.0}))], tmp_path, tmp_path)

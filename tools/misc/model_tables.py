@@ -9,6 +9,7 @@ A README says where a table stands and which models it shows, those trained on o
     <!-- models: ImageNet-1k -->
     <!-- /models -->
 
+The table has a column for each metric in these models' results, and for epochs or iterations, whichever they count.
 What is not measured yet has no value in the metafile and an empty cell in the table.
 """
 
@@ -22,7 +23,16 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 MARKERS = re.compile(r'(<!-- models: (?P<data>[^>]+?) -->\n)(?P<table>.*?)(<!-- /models -->)', re.DOTALL)
-COLUMNS = ('Model', 'Arm', 'Parameters (M)', 'Epochs', 'Top-1 (%)', 'Top-5 (%)', 'Measured on', 'Files')
+#: How long models are trained, as metafiles count it.
+SCHEDULES = ('Epochs', 'Iterations')
+#: The metrics of metafiles and the heads of their columns, in this order.
+METRICS = {
+    'Top 1 Accuracy': 'Top-1 (%)',
+    'Top 5 Accuracy': 'Top-5 (%)',
+    'box AP': 'Box AP',
+    'mask AP': 'Mask AP',
+    'mIoU': 'mIoU (%)',
+}
 
 
 def load_models(root: Path = ROOT) -> list[dict]:
@@ -39,14 +49,14 @@ def load_models(root: Path = ROOT) -> list[dict]:
     return [model for metafile in metafiles for model in metafile['Models']]
 
 
-def accuracy(model: dict, metric: str) -> str:
-    """Format a measured accuracy with its spread over seeds, or nothing."""
-    result = model['Results'][0]
-    value = (result.get('Metrics') or {}).get(metric)
-    if value is None:
-        return ''
-    spread = (result.get('Standard Deviation') or {}).get(metric)
-    return f'{value:.2f}' if spread is None else f'{value:.2f} ± {spread:.2f}'
+def measured(model: dict, metric: str) -> str:
+    """Format a measured metric with its spread over seeds, or nothing."""
+    for result in model['Results']:
+        value = (result.get('Metrics') or {}).get(metric)
+        if value is not None:
+            spread = (result.get('Standard Deviation') or {}).get(metric)
+            return f'{value:.2f}' if spread is None else f'{value:.2f} ± {spread:.2f}'
+    return ''
 
 
 def measured_on(model: dict) -> str:
@@ -74,22 +84,32 @@ def render(models: list[dict], folder: Path, root: Path = ROOT) -> str:
 
     Returns:
         str: The lines of the table.
+
+    Raises:
+        ValueError: If a metric is not one of :data:`METRICS`.
     """
-    rows = [COLUMNS, ('---', '---', '---:', '---:', '---:', '---:', '---', '---')]
+    schedules = [key for key in SCHEDULES if any(key in model['Metadata'] for model in models)]
+    named = {metric: model for model in models for result in model['Results'] for metric in result['Metrics']}
+    for metric in named.keys() - METRICS:
+        raise ValueError(f'a metric must be one of {list(METRICS)}, but got {metric!r} in {named[metric]["Name"]}')
+    metrics = [metric for metric in METRICS if metric in named]
+
+    heads = ['Model', 'Arm', 'Parameters (M)', *schedules, *(METRICS[metric] for metric in metrics)]
+    numbers = len(heads) - 2
+    rows = [[*heads, 'Measured on', 'Files'], ['---', '---', *['---:'] * numbers, '---', '---']]
     for model in models:
         metadata = model['Metadata']
         files = [('config', model['Config']), ('model', model.get('Weights')), ('log', metadata.get('Training Log'))]
         rows.append(
-            (
+            [
                 metadata['Architecture'],
                 metadata['Arm'],
                 f'{metadata["Parameters"] / 1e6:.2f}',
-                str(metadata['Epochs']),
-                accuracy(model, 'Top 1 Accuracy'),
-                accuracy(model, 'Top 5 Accuracy'),
+                *(str(metadata.get(key, '')) for key in schedules),
+                *(measured(model, metric) for metric in metrics),
                 measured_on(model),
                 ' '.join(filter(None, (link(name, target, folder, root) for name, target in files))),
-            )
+            ]
         )
     return ''.join(f'| {" | ".join(row)} |\n' for row in rows)
 
