@@ -210,15 +210,16 @@ def check(path: Path, pretrained, full: bool = False) -> None:
         assert all(torch.equal(value, state[key]) for key, value in own.items())
 
     model.train()
-    # Both stems are frozen where the host freezes its own; here all learn, to see where gradients go.
+    # As shipped both stems are frozen where the host freezes its own, and their norms where it trains none.
     both = stems(backbone)
     assert len(both) == (1 if getattr(backbone, 'fuse_at', 'neck') == 'neck' else 2)
-    for stem in both:
-        norms_learn = backbone.norm_cfg.get('requires_grad', True)
-        for parameter in stem:
-            if parameter.ndim == 4 or norms_learn:
-                assert parameter.requires_grad == (backbone.frozen_stages < 0)
-    backbone.requires_grad_(True)
+    fixed = set()
+    if not backbone.norm_cfg.get('requires_grad', True):
+        norms = [module for module in backbone.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+        fixed = {id(parameter) for norm in norms for parameter in norm.parameters()}
+    for parameter in sum(both, []):
+        assert parameter.requires_grad == (backbone.frozen_stages < 0 and id(parameter) not in fixed)
+    backbone.requires_grad_(True)  # and here all learn, to see where gradients go
 
     samples = (detection_batch if detects else segmentation_batch)(model)
     data = model.data_preprocessor(dict(inputs=images(samples), data_samples=copy.deepcopy(samples)), True)

@@ -477,6 +477,12 @@ def test_norm_eval_covers_the_reused_stem():
     assert model.training and not model.dual_stem.reused.bn1.training
 
 
+def test_norms_that_the_host_does_not_train_are_not_trained_in_the_reused_stem():
+    stem = MaskAny(dict(**R18, norm_cfg=dict(type='BN', requires_grad=False))).dual_stem
+    learned = {name for name, parameter in stem.named_parameters() if parameter.requires_grad}
+    assert learned == {'reused.conv1.weight', 'fusion.scale'}
+
+
 def test_silent_reused_stem_on_a_frozen_stem_is_a_warning():
     host = dict(**R18, frozen_stages=0)
     with warnings.catch_warnings():

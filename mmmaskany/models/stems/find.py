@@ -70,8 +70,6 @@ def find_stem(host: nn.Module, name: str | None = None) -> Stem:
         twin = nn.Sequential()
         for part in parts:
             twin.add_module(part, copy.deepcopy(getattr(host, part)))
-    for parameter in twin.parameters():  # a frozen stem hands its flag over, but the twin follows its own rule
-        parameter.requires_grad_(True)
 
     strided = [module for module in twin.modules() if isinstance(module, _STRIDED)]
     convs = [module for module in strided if isinstance(module, nn.Conv2d)]
