@@ -125,7 +125,9 @@ def _check_boxes(path: Path, annotations: list[dict], sizes: dict) -> None:
 
 def _check_segmentation(key: str, dataset: ConfigDict, maker: type, classes: int) -> None:
     """Let the dataset list its files, and look at them."""
-    built = maker(**{**{k: v for k, v in dataset.items() if k != 'type'}, 'lazy_init': True, 'pipeline': []})
+    # A config that is inherited from a host carries its scope.
+    arguments = {key: value for key, value in dataset.items() if key not in ('type', '_scope_')}
+    built = maker(**{**arguments, 'lazy_init': True, 'pipeline': []})
     samples = built.load_data_list()
     if not samples:
         where = built.data_prefix.get('img_path')

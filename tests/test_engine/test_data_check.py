@@ -163,7 +163,7 @@ def seg_dataset():
     ],
 )
 def test_ids_of_label_maps(maps, seg_dataset, ids, reduce_zero_label, message):
-    dataset = maps(ids, reduce_zero_label=reduce_zero_label)
+    dataset = maps(ids, reduce_zero_label=reduce_zero_label, _scope_='mmseg')  # as inherited from 'mmseg::...'
     if message is None:
         check_dataset('train', dataset, seg_dataset)
         return
