@@ -1,7 +1,8 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
 """Measure what several models do against each other, in one run.
 
-All take turns, so that a slow moment of the machine hits all alike.
+All take turns, so that a slow moment of the machine hits all alike, and every turn begins with another, for what the
+one before left in caches and heap changes the next.
 """
 
 from __future__ import annotations
@@ -87,10 +88,14 @@ def take_turns(works: Mapping[str, Work], turns: int, warmup: int, clock: str = 
     for work in works.values():
         for _ in range(warmup):
             work()
-    times = [{name: work.milliseconds(CLOCKS[clock]) for name, work in works.items()} for _ in range(turns)]
+    names = list(works)
+    times = []
+    for turn in range(turns):
+        begin = turn % len(names)
+        order = names[begin:] + names[:begin]
+        times.append({name: works[name].milliseconds(CLOCKS[clock]) for name in order})
     memory = {name: work.peak() for name, work in works.items()}
-    first = next(iter(works))
-    rows = []
+    first, rows = names[0], []
     for name, work in works.items():
         own, ratios = [turn[name] for turn in times], [turn[name] / turn[first] for turn in times]
         rows.append(

@@ -10,9 +10,9 @@
 A training step is the Runner's: data preprocessor, losses, backward and the config's own optimiser, whose learning rate
 is 0 here, so that every step is the same work; what the config freezes is frozen. Inference is everything from the data
 preprocessor to the predictions. Images and labels are drawn, images of one size. All configs take turns, one step each,
-so that a slow moment of the machine hits all alike; a time is the median of the turns, and the ratio the median of the
-ratios within one turn. Peak memory has parameters and optimiser in it: on a GPU what torch allocated, on the CPU what
-the tensors that torch's profiler saw added up to.
+so that a slow moment of the machine hits all alike, and begin in turn; a time is the median of the turns, and the ratio
+the median of the ratios within one turn. Peak memory has parameters and optimiser in it: on a GPU what torch allocated,
+on the CPU what the tensors that torch's profiler saw added up to.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config, DictAction
+from mmengine.logging import MMLogger
 from mmengine.model import revert_sync_batchnorm
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, init_default_scope
@@ -73,12 +74,14 @@ def draw_batch(model: nn.Module, host: str, count: int, size: tuple[int, int]) -
     return dict(inputs=images, data_samples=samples)
 
 
-def build(config: Path, args: argparse.Namespace) -> tuple[Work, Work]:
+def build(config: Path, args: argparse.Namespace, twin: nn.Module | None) -> tuple[Work, Work]:
     """Build a config's model and return its training step and its inference.
 
     Args:
         config (Path): The config.
         args (argparse.Namespace): The command line.
+        twin (nn.Module | None): A model that it shares its weights with, as far as it has the same, so that both
+            propose the same regions: their number and size is work, too.
 
     Returns:
         tuple[Work, Work]: Both.
@@ -87,7 +90,7 @@ def build(config: Path, args: argparse.Namespace) -> tuple[Work, Work]:
     cfg.merge_from_dict(args.cfg_options)
     host = cfg.default_scope
     init_default_scope(host)
-    cfg.model.backbone.init_cfg = None  # time does not depend on the weights
+    cfg.model.backbone.init_cfg = None
     if cfg.model.get('data_preprocessor', {}).get('size'):
         cfg.model.data_preprocessor.size = args.size
     if args.amp:
@@ -96,6 +99,10 @@ def build(config: Path, args: argparse.Namespace) -> tuple[Work, Work]:
     model = MODELS.build(cfg.model)
     model.init_weights()
     model = revert_sync_batchnorm(model).to(args.device)
+    shared = twin.state_dict() if twin else {}
+    for name, tensor in model.state_dict().items():
+        if name in shared and shared[name].shape == tensor.shape:
+            tensor.copy_(shared[name])
     optim_wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
     for group in optim_wrapper.param_groups:
         group['lr'] = 0.0
@@ -121,7 +128,7 @@ def main(argv: list[str] | None = None) -> None:
         metavar=('HEIGHT', 'WIDTH'),
         help='of the images in px (default: 800 1344 with mmdet, 512 512 with mmseg, 224 224 with mmpretrain)',
     )
-    parser.add_argument('--turns', type=int, default=9, help='steps of each config that count (default: 9)')
+    parser.add_argument('--turns', type=int, default=10, help='steps of each config that count (default: 10)')
     parser.add_argument('--warmup', type=int, default=2, help='steps of each config that do not (default: 2)')
     parser.add_argument('--clock', default='wall', choices=CLOCKS, help='time on the wall or of the processor')
     parser.add_argument('--amp', action='store_true', help='mixed precision, as in tools/train.py')
@@ -130,11 +137,18 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     if args.device == 'cuda' and not torch.cuda.is_available():
         parser.error('--device cuda needs a GPU that torch can use')
+    MMLogger.get_instance('benchmark', log_level='WARNING')  # how every tensor is initialised is nothing to read here
     hosts = {Config.fromfile(config).default_scope for config in args.configs}
     if len(hosts) > 1:
         parser.error(f'the configs must be of one host, but got {sorted(hosts)}')
+    names = [config.stem for config in args.configs]
+    if len(set(names)) < len(names):
+        parser.error(f'the configs must have different names, but got {names}')
     args.size = tuple(args.size or SIZES[hosts.pop()])
-    works = {config.stem: build(config, args) for config in args.configs}
+    works = {}
+    for config in args.configs:
+        first = next(iter(works.values()), None)
+        works[config.stem] = build(config, args, first and first[0].model)
     device = torch.cuda.get_device_name() if args.device == 'cuda' else f'CPU, {torch.get_num_threads()} threads'
     images = f'{args.batch} images of {args.size[0]} x {args.size[1]}'
     print(f'{images}, {device}, torch {torch.__version__}, amp={args.amp}, {args.clock} clock\n')
