@@ -198,7 +198,7 @@ def _tool(name: str) -> str:
     package = Path(__file__).resolve().parents[1]
     for tools in (package / '.mim' / 'tools', package.parent / 'tools'):
         if (tools / name).is_file():
-            return str(tools / name)
+            return str(tools.resolve() / name)  # in an editable install .mim is made of links
     raise FileNotFoundError(f'tools/{name} must lie beside the package or in its .mim folder, but {package} has none')
 
 
