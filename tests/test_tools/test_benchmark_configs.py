@@ -1,13 +1,17 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
 """The benchmarks of whole steps: of classifiers with two stems, and of configs of the hosts."""
 
+import argparse
 import json
+import runpy
+from pathlib import Path
 
 import pytest
 import torch
 
 from mmmaskany.apis import Work, take_turns, turns_table
 
+TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 PLAIN = dict(type='mmpretrain.ResNet', depth=18, stem_channels=4, base_channels=4, out_indices=(0, 1, 2, 3))
 
 
@@ -36,6 +40,21 @@ def test_two_configs(host, write_host_config, tool, tmp_path, capsys):
     # Gradients and the optimiser's momentum are needed for training alone.
     for train, infer in zip(figures['training step'], figures['inference'], strict=True):
         assert train['memory'] > infer['memory'] + infer['parameters'] * 2 * 4 / 2**20
+
+
+def test_twins_do_the_same_work(write_host_config, tmp_path):
+    pytest.importorskip('mmdet')
+    plain = write_host_config(tmp_path, 'mmdet', 'plain', model=dict(backbone=dict(PLAIN, _delete_=True)))
+    script = runpy.run_path(str(TOOLS / 'analysis_tools' / 'benchmark_configs.py'))
+    args = argparse.Namespace(cfg_options={}, amp=False, device='cpu', batch=1, size=(64, 64))
+    first, _ = script['build'](plain, args, None)
+    second, _ = script['build'](write_host_config(tmp_path, 'mmdet'), args, first.model)
+    own, weights = second.model.state_dict(), {name: p.clone() for name, p in first.model.named_parameters()}
+    for name, tensor in weights.items():
+        assert torch.equal(own[name], tensor), name
+    assert second.model.backbone.dual_stem.fusion.is_silent()
+    first()  # with a learning rate of 0
+    assert all(torch.equal(parameter, weights[name]) for name, parameter in first.model.named_parameters())
 
 
 def test_classifiers(tool, tmp_path, capsys):

@@ -18,6 +18,7 @@ on the CPU what the tensors that torch's profiler saw added up to.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 from pathlib import Path
@@ -80,8 +81,8 @@ def build(config: Path, args: argparse.Namespace, twin: nn.Module | None) -> tup
     Args:
         config (Path): The config.
         args (argparse.Namespace): The command line.
-        twin (nn.Module | None): A model that it shares its weights with, as far as it has the same, so that both
-            propose the same regions: their number and size is work, too.
+        twin (nn.Module | None): A model whose weights it takes where they fit. MaskAny adopts them, so that both find
+            the same objects: what is found is work, too.
 
     Returns:
         tuple[Work, Work]: Both.
@@ -97,12 +98,15 @@ def build(config: Path, args: argparse.Namespace, twin: nn.Module | None) -> tup
         launch.use_amp(cfg)
     torch.manual_seed(0)
     model = MODELS.build(cfg.model)
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel('WARNING')  # how every tensor is initialised is nothing to read here
     model.init_weights()
+    logger.setLevel(level)
     model = revert_sync_batchnorm(model).to(args.device)
-    shared = twin.state_dict() if twin else {}
-    for name, tensor in model.state_dict().items():
-        if name in shared and shared[name].shape == tensor.shape:
-            tensor.copy_(shared[name])
+    if twin:
+        with contextlib.suppress(ValueError, RuntimeError):  # a backbone of another architecture keeps its own
+            model.load_state_dict(twin.state_dict(), strict=False)
     optim_wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
     for group in optim_wrapper.param_groups:
         group['lr'] = 0.0
@@ -137,7 +141,6 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     if args.device == 'cuda' and not torch.cuda.is_available():
         parser.error('--device cuda needs a GPU that torch can use')
-    MMLogger.get_instance('benchmark', log_level='WARNING')  # how every tensor is initialised is nothing to read here
     hosts = {Config.fromfile(config).default_scope for config in args.configs}
     if len(hosts) > 1:
         parser.error(f'the configs must be of one host, but got {sorted(hosts)}')
