@@ -18,10 +18,15 @@ def digits():
 
 
 @pytest.fixture(scope='module')
-def written(digits, tmp_path_factory):
+def data(digits, tmp_path_factory):
     root = tmp_path_factory.mktemp('data')
     assert digits['main'](['--data-root', str(root)]) == 0
-    return root / 'digits'
+    return root
+
+
+@pytest.fixture(scope='module')
+def written(data):
+    return data / 'digits'
 
 
 def fingerprint(folder: Path) -> str:
@@ -53,15 +58,17 @@ def test_digits_are_the_real_ones(digits, written):
     assert digits['splits'](np.array([0] * 6 + [1] * 5)) == ['train'] * 4 + ['val', 'train'] + ['train'] * 4 + ['val']
 
 
-def test_digits_are_written_once(digits, written, tmp_path, capsys):
-    before = fingerprint(written), written.stat().st_mtime_ns
-    assert digits['main'](['--data-root', str(written.parent)]) == 0
-    assert 'already there' in capsys.readouterr().out
-    assert (fingerprint(written), written.stat().st_mtime_ns) == before
-    next((written / 'val/0').iterdir()).unlink()
-    assert digits['main'](['--data-root', str(written.parent), '--force']) == 0
-    assert fingerprint(written) == before[0]
-    assert sorted(path.name for path in written.parent.iterdir()) == ['digits']  # nothing is left behind
+def test_digits_are_written_once(digits, data, capsys):
+    before = fingerprint(data), (data / 'digits').stat().st_mtime_ns
+    assert digits['main'](['--data-root', str(data)]) == 0
+    assert capsys.readouterr().out.count('already there') == 3
+    assert (fingerprint(data), (data / 'digits').stat().st_mtime_ns) == before
+    for files in ('digits/val/0/*', 'digits_coco/train/*', 'digits_ade/annotations/validation/*'):
+        next(data.glob(files)).unlink()
+    assert digits['main'](['--data-root', str(data), '--force']) == 0
+    assert fingerprint(data) == before[0]
+    # Nothing is left behind.
+    assert sorted(path.name for path in data.iterdir()) == ['digits', 'digits_ade', 'digits_coco']
 
 
 def test_digits_do_not_touch_what_is_not_theirs(digits, tmp_path, capsys):
@@ -81,6 +88,134 @@ def test_digits_appear_only_as_a_whole(digits, tmp_path, monkeypatch):
     monkeypatch.setitem(digits['SETS'], 'classification', ('digits', stop))
     assert digits['main'](['--data-root', str(tmp_path / 'data')]) == 1
     assert list((tmp_path / 'data').iterdir()) == []
+
+
+@pytest.fixture(scope='module', params=['train', 'val'])
+def scenes(request, data):
+    """The annotations of a split, and for each image its masks (decoded here), pixels and label map."""
+    split, folder = request.param, dict(train='training', val='validation')[request.param]
+    content = json.loads((data / f'digits_coco/annotations/instances_{split}.json').read_text())
+    found = []
+    for image in content['images']:
+        own = [item for item in content['annotations'] if item['image_id'] == image['id']]
+        name = Path(image['file_name'])
+        files = (
+            data / 'digits_coco' / split / name,
+            data / 'digits_ade/images' / folder / name,
+            data / 'digits_ade/annotations' / folder / name.with_suffix('.png'),
+        )
+        coco, ade, labels = (cv2.imread(str(file), cv2.IMREAD_UNCHANGED) for file in files)
+        assert np.array_equal(coco, ade)  # the same scenes
+        assert coco.shape == (image['height'], image['width'], 3) and labels.shape == coco.shape[:2]
+        found.append((own, [decode(item['segmentation']) for item in own], coco, labels))
+    return split, content, found
+
+
+def decode(rle):
+    """Decode COCO's uncompressed RLE."""
+    height, width = rle['size']
+    flat = np.repeat(np.arange(len(rle['counts'])) % 2 == 1, rle['counts'])
+    return flat.reshape(width, height).T
+
+
+def test_scenes_are_a_varied_coco_set(scenes):
+    split, content, found = scenes
+    assert len(found) == dict(train=240, val=80)[split]
+    assert [(item['id'], item['name']) for item in content['categories']] == [(n + 1, str(n)) for n in range(10)]
+    ids = [item['id'] for item in content['annotations']]
+    assert ids == list(range(1, len(ids) + 1))
+    sizes = [image.shape[:2] for _, _, image, _ in found]
+    assert min(map(min, sizes)) >= 80 and max(map(max, sizes)) <= 128
+    assert sum(height != width for height, width in sizes) > 0.9 * len(sizes)
+    # 5 % of the scenes are empty, all digits are there, small and large.
+    assert sum(not own for own, *_ in found) == len(found) // 20
+    counts = np.bincount([item['category_id'] for item in content['annotations']], minlength=11)[1:]
+    assert counts.min() > 0.05 * counts.sum()
+    heights = [item['bbox'][3] for item in content['annotations']]
+    assert min(heights) < 24 and max(heights) > 42
+
+
+def test_boxes_are_tight_around_the_masks(scenes):
+    for own, masks, *_ in scenes[2]:
+        for item, mask in zip(own, masks, strict=True):
+            left, top, width, height = item['bbox']
+            rows, columns = np.nonzero(mask)
+            assert (columns.min(), rows.min()) == (left, top)
+            assert (columns.max() + 1, rows.max() + 1) == (left + width, top + height)
+            assert item['area'] == mask.sum() > 20 and item['iscrowd'] == 0
+
+
+def test_scenes_show_digits_of_their_own_split(digits, scenes):
+    split, content, _ = scenes
+    target = load_digits().target
+    own = digits['splits'](target)
+    for item in content['annotations']:
+        assert own[item['source']] == split
+        assert target[item['source']] == item['category_id'] - 1
+
+
+def test_label_maps_agree_with_the_masks(scenes):
+    """0 = unlabelled, 1 = background, 2 to 11 = the digits 0 to 9."""
+    for own, masks, _, labels in scenes[2]:
+        again = np.where(labels == 0, 0, 1)
+        for item, mask in zip(own, masks, strict=True):
+            assert (again[mask] == 1).all()  # masks do not overlap
+            again[mask] = item['category_id'] + 1
+        assert np.array_equal(labels, again)
+
+
+def test_soft_edges_are_unlabelled(scenes):
+    """Nearly everywhere there is something unlabelled between a digit and the background, and not elsewhere."""
+    cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+    around, unlabelled, near = 0, 0, 0
+    for own, _, _, labels in scenes[2]:
+        digit = (labels > 1).astype(np.uint8)
+        ring = labels[(cv2.dilate(digit, cross) - digit) == 1]
+        around, unlabelled = around + ring.size, unlabelled + (ring == 0).sum()
+        near += (labels[cv2.dilate(digit, cross, iterations=4) == 1] == 0).sum()
+        assert own or (labels == 1).all()
+    assert unlabelled > 0.8 * around
+    assert near > 0.95 * sum((labels == 0).sum() for *_, labels in scenes[2])
+
+
+def test_digits_stand_out_from_a_busy_background(scenes):
+    """Not trivial: the background is textured, and often as bright as some digits."""
+    contrast, texture = [], []
+    for own, _, image, labels in scenes[2]:
+        grey = image.mean(2)
+        texture.append(grey[labels == 1].std())
+        contrast.extend(grey[labels == item['category_id'] + 1].mean() - grey[labels == 1].mean() for item in own)
+    assert min(texture) > 8 and min(contrast) > 10
+    assert np.median(contrast) > 60
+
+
+@pytest.mark.parametrize(
+    ('host', 'base', 'classes'), [('mmdet', 'digits-coco_bs8', 10), ('mmseg', 'digits-ade_bs8_96', 11)]
+)
+def test_scenes_are_read_by_their_configs(data, host, base, classes):
+    from mmengine.config import Config
+    from mmengine.registry import DATASETS, init_default_scope
+
+    pytest.importorskip(host)
+    cfg = Config.fromfile(CONVERTERS.parents[1] / f'configs/_base_/datasets/{base}.py')
+    init_default_scope(host)
+    for split, count in (('train', 240), ('val', 80)):
+        dataset = cfg[f'{split}_dataloader'].dataset
+        dataset = DATASETS.build(dict(dataset, data_root=str(data / Path(dataset.data_root).name)))
+        assert len(dataset) == (228 if (host, split) == ('mmdet', 'train') else count)  # mmdet leaves out empty ones
+        assert len(dataset.metainfo['classes']) == classes
+        sample = dataset[0]['data_samples']
+        if host == 'mmdet':
+            masks = sample.gt_instances.masks.masks
+            boxes = sample.gt_instances.bboxes.tensor.numpy()
+            assert len(masks) == len(boxes) > 0
+            for mask, (left, top, right, bottom) in zip(masks, boxes, strict=True):
+                assert mask.sum() > 20
+                mask[int(top) : int(bottom) + 1, int(left) : int(right) + 1] = 0
+                assert mask.sum() == 0  # all within the box
+        else:
+            found = sample.gt_sem_seg.data.unique().tolist()
+            assert found[0] == 0 and found[-1] == 255 and len(found) > 2 and found[-2] < classes
 
 
 @pytest.fixture
