@@ -1,7 +1,7 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
 # COCO images with maps of things and stuff: data/coco_stuffthing_200/images/{train2017,val2017} and
 # semantic_segmentation/masks/{train2017,val2017}, 100 + 100 of them. Ids are COCO's panoptic categories, 1 to 200 with
-# gaps; 0 is unlabelled, as in ADE20K. A quarter of the images has no map, so lists name those that have one:
+# gaps; 0 is unlabelled, as in ADE20K. More than a fifth of the images has no map, so lists name those that have one:
 #
 #     cd data/coco_stuffthing_200
 #     for split in train val; do

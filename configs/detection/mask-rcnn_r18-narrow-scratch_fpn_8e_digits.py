@@ -1,0 +1,5 @@
+# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+# Twin: the plain narrow ResNet-18 from scratch, same recipe.
+_base_ = './mask-rcnn_maskany-r18-narrow_fpn_8e_digits.py'
+
+model = dict(backbone=dict(_delete_=True, **_base_.model.backbone.backbone))

@@ -1,0 +1,7 @@
+# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+# The same from scratch.
+_base_ = './maskany-r18-narrow_sem-fpn_1xb8-300_digits-96x96.py'
+
+model = dict(
+    backbone=dict(_delete_=True, type='mmmaskany.MaskAny', backbone=_base_.model.backbone.backbone),
+)

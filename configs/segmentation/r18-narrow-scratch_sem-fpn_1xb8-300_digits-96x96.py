@@ -1,0 +1,5 @@
+# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+# Twin: the plain narrow ResNet-18 from scratch, same recipe.
+_base_ = './maskany-r18-narrow_sem-fpn_1xb8-300_digits-96x96.py'
+
+model = dict(backbone=dict(_delete_=True, **_base_.model.backbone.backbone))
