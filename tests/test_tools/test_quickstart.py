@@ -41,9 +41,9 @@ def test_table_is_made_of_the_runs_own_files(run_table, run, capsys):
     out = run / 'table.md'
     assert run_table['main']([f'MaskAny={run}', '--at-least', 'MaskAny=98.5', '--out', str(out)]) == 0
     expected = (
-        '| run     | metric             | value | parameters | training |\n'
-        '|---------|--------------------|------:|-----------:|---------:|\n'
-        '| MaskAny | top-1 accuracy (%) | 98.50 |    0.702 M |     34 s |\n'  # 46 * (0.5 + 0.25) = 34.5
+        '| run     | task           | metric    | value | parameters | training |\n'
+        '|---------|----------------|-----------|------:|-----------:|---------:|\n'
+        '| MaskAny | classification | top-1 (%) | 98.50 |    0.702 M |     34 s |\n'  # 46 * (0.5 + 0.25) = 34.5
     )
     assert capsys.readouterr().out == out.read_text() == expected
 
@@ -57,14 +57,26 @@ def test_table_sums_a_resumed_run(run_table, run):
     assert run_table['training_seconds'](logs) == pytest.approx(34.5 + 92)
 
 
+def test_table_has_a_row_for_each_task(run_table, run, capsys):
+    (run / 'test.json').write_text('{"coco/bbox_mAP": 0.5, "coco/bbox_mAP_50": 0.9, "coco/segm_mAP": 0.25}')
+    arguments = [f'detector={run}', f'again={run}', '--at-least', 'detector=25']
+    assert run_table['main'](arguments) == 0
+    rows = [[cell.strip() for cell in line.split('|')[1:5]] for line in capsys.readouterr().out.splitlines()[2:]]
+    tasks = [['detection', 'box AP (%)', '50.00'], ['instance segmentation', 'mask AP (%)', '25.00']]
+    assert rows == [[name, *task] for name in ('detector', 'again') for task in tasks]
+    assert run_table['main']([*arguments[:-1], 'detector=26']) == 1
+    assert 'detector must reach at least 26 in mask AP (%), but got 25.00' in capsys.readouterr().err
+
+
 def test_table_is_loud(run_table, run, capsys):
     assert run_table['main']([f'MaskAny={run}', '--at-least', 'MaskAny=99']) == 1
-    assert 'MaskAny must reach at least 99, but got 98.50' in capsys.readouterr().err
+    assert 'MaskAny must reach at least 99 in top-1 (%), but got 98.50' in capsys.readouterr().err
     (run / 'test.json').write_text('{"accuracy/top1": NaN}')
     assert run_table['main']([f'MaskAny={run}', '--at-least', 'MaskAny=97']) == 1
     (run / 'test.json').write_text('{"loss": 1}')
     assert run_table['main']([f'MaskAny={run}']) == 1
-    assert "must hold one of ['accuracy/top1'], but holds ['loss']" in capsys.readouterr().err
+    known = ['accuracy/top1', 'coco/bbox_mAP', 'coco/segm_mAP', 'mIoU']
+    assert f"must hold one of {known}, but holds ['loss']" in capsys.readouterr().err
     (run / 'test.json').unlink()
     assert run_table['main']([f'MaskAny={run}']) == 1
     assert 'must have been tested' in capsys.readouterr().err

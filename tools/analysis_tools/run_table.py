@@ -4,8 +4,9 @@
     python tools/analysis_tools/run_table.py 'MaskAny=work_dirs/a' 'plain=work_dirs/b' --at-least MaskAny=97
 
 A run is a work dir of tools/train.py, with the metrics that tools/test.py wrote there
-(`--out WORK_DIR/test.json --out-item metrics`). Nothing is taken from anywhere else: parameters are counted in the
-model that the run's own config builds, the training time is the time of its steps in its own log.
+(`--out WORK_DIR/test.json --out-item metrics`). Each metric that stands for a task has a row: two of them for a
+detector that finds masks too. Nothing is taken from anywhere else: parameters are counted in the model that the run's
+own config builds, the training time is the time of its steps in its own log.
 """
 
 from __future__ import annotations
@@ -19,24 +20,31 @@ from typing import NamedTuple
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
-#: The metric that stands for a task, by its name in the test results.
-METRICS = {
-    'accuracy/top1': 'top-1 accuracy (%)',
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
+from mmmaskany.apis.runs import METRICS
+
+#: The task that a metric stands for, by its name in the test results.
+TASKS = {
+    'accuracy/top1': 'classification',
+    'coco/bbox_mAP': 'detection',
+    'coco/segm_mAP': 'instance segmentation',
+    'mIoU': 'semantic segmentation',
 }
-COLUMNS = ('run', 'metric', 'value', 'parameters', 'training')
+COLUMNS = ('run', 'task', 'metric', 'value', 'parameters', 'training')
 
 
 class Result(NamedTuple):
-    """What one run gave."""
+    """What one run gave in one task."""
 
     name: str
+    task: str
     metric: str
     value: float
     parameters: int
     seconds: float
 
 
-def read_run(name: str, folder: Path) -> Result:
+def read_run(name: str, folder: Path) -> list[Result]:
     """Read a finished run.
 
     Args:
@@ -44,7 +52,7 @@ def read_run(name: str, folder: Path) -> Result:
         folder (Path): Its work dir.
 
     Returns:
-        Result: Its row of the table.
+        list[Result]: Its rows of the table.
 
     Raises:
         FileNotFoundError: If the run was not trained, or not tested.
@@ -56,13 +64,17 @@ def read_run(name: str, folder: Path) -> Result:
         if not there:
             raise FileNotFoundError(f'the run {name} in {folder} must have been {what} is missing')
     metrics = json.loads(tested.read_text())
-    metric = next((known for known in METRICS if known in metrics), None)
-    if metric is None:
-        raise KeyError(f'{tested} must hold one of {list(METRICS)}, but holds {sorted(metrics)}')
+    known = [metric for metric in TASKS if metric in metrics]
+    if not known:
+        raise KeyError(f'{tested} must hold one of {list(TASKS)}, but holds {sorted(metrics)}')
     cfg = Config.fromfile(logs[-1].with_name('config.py'))
     init_default_scope(cfg.default_scope)
     parameters = sum(parameter.numel() for parameter in MODELS.build(cfg.model).parameters())
-    return Result(name, metric, metrics[metric], parameters, training_seconds(logs))
+    seconds = training_seconds(logs)
+    return [
+        Result(name, TASKS[metric], METRICS[metric][0], metrics[metric] * METRICS[metric][1], parameters, seconds)
+        for metric in known
+    ]
 
 
 def training_seconds(logs: list[Path]) -> float:
@@ -93,14 +105,15 @@ def table(results: list[Result]) -> str:
         rows.append(
             (
                 result.name,
-                METRICS[result.metric],
+                result.task,
+                result.metric,
                 f'{result.value:.2f}',
                 f'{result.parameters / 1e6:.3f} M',
                 f'{result.seconds:.0f} s',
             )
         )
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    left = 2  # the first columns are words, the others numbers
+    left = 3  # the first columns are words, the others numbers
     rule = [f'{"-" * (width + 1)}{"-" if column < left else ":"}' for column, width in enumerate(widths)]
     lines = [
         ' | '.join(
@@ -126,12 +139,17 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('runs', nargs='+', type=named, metavar='NAME=WORK_DIR', help='the runs, one row each')
     parser.add_argument(
-        '--at-least', nargs='*', type=named, default=[], metavar='NAME=VALUE', help='exit 1 where a run is below'
+        '--at-least',
+        nargs='*',
+        type=named,
+        default=[],
+        metavar='NAME=VALUE',
+        help='exit 1 where a run is below this in any of its metrics',
     )
     parser.add_argument('--out', type=Path, help='write the table to this file too')
     args = parser.parse_args(argv)
     try:
-        results = [read_run(name, Path(folder)) for name, folder in args.runs]
+        results = [result for name, folder in args.runs for result in read_run(name, Path(folder))]
     except (FileNotFoundError, KeyError) as error:
         print(f'error: {error.args[0]}', file=sys.stderr)
         return 1
@@ -139,14 +157,16 @@ def main(argv: list[str] | None = None) -> int:
     print(text, end='')
     if args.out:
         args.out.write_text(text)
-    values = {result.name: result.value for result in results}
+    names = {result.name for result in results}
     status = 0
     for name, bound in args.at_least:
-        if name not in values:
-            parser.error(f'--at-least must name one of the runs {list(values)}, but got {name!r}')
-        if not values[name] >= float(bound):
-            print(f'error: {name} must reach at least {float(bound):g}, but got {values[name]:.2f}', file=sys.stderr)
-            status = 1
+        if name not in names:
+            parser.error(f'--at-least must name one of the runs {sorted(names)}, but got {name!r}')
+        for result in results:
+            if result.name == name and not result.value >= float(bound):
+                wanted = f'{name} must reach at least {float(bound):g} in {result.metric}'
+                print(f'error: {wanted}, but got {result.value:.2f}', file=sys.stderr)
+                status = 1
     return status
 
 
