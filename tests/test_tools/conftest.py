@@ -60,7 +60,8 @@ def detection(root):
     test.insert(1, resize)
     flips = [dict(type='RandomFlip', prob=1.0), dict(type='RandomFlip', prob=0.0)]
     keys = ('img_id', 'ori_shape', 'img_shape', 'scale_factor', 'flip', 'flip_direction')
-    views = [[resize], flips, [dict(type='PackDetInputs', meta_keys=keys)]]
+    sizes = [resize, dict(resize, scale=(144, 96))]
+    views = [sizes, flips, [dict(type='PackDetInputs', meta_keys=keys)]]
 
     def data(split, pipeline):
         files = dict(data_root=str(root), ann_file=f'{split}.json', data_prefix=dict(img=split))
@@ -86,7 +87,7 @@ def segmentation(root):
     crop = dict(type='RandomCrop', crop_size=(64, 64), cat_max_ratio=0.9)
     train, test = pipelines('PackSegInputs', crop, dict(type='PhotoMetricDistortion'), reduce_zero_label=True)
     views = [
-        [dict(type='Resize', scale_factor=1.0, keep_ratio=True)],
+        [dict(type='Resize', scale_factor=factor, keep_ratio=True) for factor in (0.75, 1.0)],
         [dict(type='RandomFlip', prob=0.0), dict(type='RandomFlip', prob=1.0)],
         [dict(type='LoadAnnotations', reduce_zero_label=True)],
         [dict(type='PackSegInputs')],
