@@ -16,7 +16,7 @@ model = dict(
     backbone=dict(
         init_cfg=dict(
             type='Pretrained',
-            checkpoint='work_dirs/maskany_resnet18-narrow_1xb32-coslr-8e_digits/epoch_8.pth',
+            checkpoint='work_dirs/quickstart/MaskAny/epoch_8.pth',
             prefix='backbone.',
         )
     ),
