@@ -5,7 +5,7 @@
     python tools/benchmarks/digits_transfer.py work_dirs/digits_transfer --jobs 2
 
 With every seed it trains the plain and the MaskAny classifier on single digits, then Mask R-CNN and Semantic FPN on
-scenes: each network from its classifier's checkpoint and from scratch, 30 runs with three seeds. XX minutes of
+scenes: each network from its classifier's checkpoint and from scratch, 30 runs with three seeds, about an hour of
 processor time. A finished run is not repeated and an interrupted one goes on, so the same command can be stopped and
 started at will. All is written into one table; the last lines say whether MaskAny's checkpoint beats MaskAny from
 scratch by more than the spread over the seeds, and how far it is from what the plain checkpoint gives the plain
