@@ -341,6 +341,17 @@ def test_a_plain_checkpoint_is_refused_by_the_papers_fusion(family):
         make(family).load_state_dict(plain(family).state_dict())
 
 
+def test_a_checkpoint_at_another_size_has_its_position_embedding_resized_as_in_the_host():
+    model = make('VisionTransformer')
+    nn.init.normal_(model.pos_embed)
+    other, host = (build('VisionTransformer', img_size=(96, 128)) for build in (make, plain))
+    other.load_state_dict(model.state_dict())
+    host.load_state_dict({'pos_embed': model.pos_embed}, strict=False)
+    assert other.pos_embed.shape == (1, 1 + 6 * 8, 16)
+    assert torch.equal(other.pos_embed, host.pos_embed)
+    assert torch.equal(other.dual_stem.reused.weight, model.dual_stem.reused.weight)
+
+
 @pytest.mark.parametrize('family', ['VisionTransformer', 'EfficientNetV2'])
 def test_a_plain_checkpoint_is_adopted_by_a_learned_fusion(family):
     kwargs = dict(conv_cfg=dict(type='Conv2dAdaptivePadding')) if family == 'EfficientNetV2' else {}
