@@ -67,6 +67,23 @@ def test_classifiers(tool, tmp_path, capsys):
     assert rows[0]['parameters'] == 11_689_512
 
 
+def test_families(tool, tmp_path, capsys):
+    names, out = ['MobileNetV2', 'DeiT-III-S/16'], tmp_path / 'figures.json'
+    arguments = ['--batch', '2', '--size', '128', '--turns', '2', '--warmup', '1', '--out', str(out)]
+    tool('analysis_tools/benchmark_train_step')([*arguments, '--families', *names])
+    assert '| MaskAny(MobileNetV2) | ' in capsys.readouterr().out
+    rows = json.loads(out.read_text())['rows']
+    # The weights of the reused stem, its norm or bias, and one scale per channel.
+    added = [32 * (3 * 9 + 2 + 1), 384 * (3 * 64 + 1 + 1)]
+    for index, name in enumerate(names):
+        plain, masked = pair = rows[2 * index : 2 * index + 2]
+        check(pair, [name, f'MaskAny({name})'])
+        assert masked['parameters'] - plain['parameters'] == added[index]
+    with pytest.raises(SystemExit):
+        tool('analysis_tools/benchmark_train_step')(['--families', 'Swine'])
+    assert "--families must be some of ['ResNet-50', " in capsys.readouterr().err
+
+
 def test_memory_by_hand():
     model = torch.nn.Linear(256, 1024, bias=False)  # 1 MiB
     images = torch.ones(1024, 256)
