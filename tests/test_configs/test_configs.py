@@ -14,6 +14,7 @@ import torch
 from differences import differences
 from mmengine.dataset import Compose
 from mmengine.dataset.utils import default_collate
+from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, init_default_scope
 from shipped import ROOT, load, shrink, stems, tree
 
@@ -280,9 +281,19 @@ def test_trains_and_predicts(path, sample):
     for stem in stems(model.backbone):
         assert all(parameter.grad.any() for parameter in stem if parameter.ndim == 4)
 
+    # The optimiser has every parameter, and both stems learn alike.
+    groups = build_optim_wrapper(model, cfg.optim_wrapper.to_dict()).param_groups
+    rates = {id(parameter): group['lr'] for group in groups for parameter in group['params']}
+    assert rates.keys() >= {id(parameter) for parameter in model.parameters()}
+    assert len({rates[id(parameter)] for stem in stems(model.backbone) for parameter in stem}) == 1
+
     model.eval()
     with torch.no_grad():
         predictions = model.test_step(batch('val'))
     scores = torch.stack([prediction.pred_score for prediction in predictions])
     assert scores.shape == (2, classes)
     torch.testing.assert_close(scores.sum(1), torch.ones(2))
+
+    steps = shrunk(cfg.tta_pipeline, side)
+    views = Compose(steps)(sample(steps, stored, 0))['inputs']
+    assert len(views) > 1 and {tuple(view.shape) for view in views} == {(3, side, side)}

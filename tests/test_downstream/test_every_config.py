@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.structures import InstanceData, PixelData
 from mmpretrain.models.backbones import ConvNeXt, VisionTransformer
@@ -176,6 +177,13 @@ def check(path: Path, pretrained, full: bool = False) -> None:
         for sample in data['data_samples']:
             sample.gt_sem_seg = PixelData(data=sample.gt_sem_seg.data[..., :96, :128])
     assert data['inputs'].shape == (2, 3, 96, 128)
+    # Where rates decay layer by layer, and without, the reused stem and the fusion have the rate of the host's stem.
+    groups = build_optim_wrapper(model, copy.deepcopy(load(path).optim_wrapper)).param_groups
+    rates = {id(parameter): group['lr'] for group in groups for parameter in group['params']}
+    added = list(backbone.dual_stem.fusion.parameters()) if len(both) == 2 else []
+    (rate,) = {rates[id(parameter)] for parameter in sum(both, added)}
+    if 'convnext' in path.stem:
+        assert rate == min(rates.values()) < load(path).optim_wrapper.optimizer.lr
     total, _ = model.parse_losses(model(**data, mode='loss'))
     assert math.isfinite(total.item())
     total.backward()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.config import Config
 
 from mmmaskany.apis import Work, take_turns, turns_table
 
@@ -40,6 +41,16 @@ def test_two_configs(host, write_host_config, tool, tmp_path, capsys):
     # Gradients and the optimiser's momentum are needed for training alone.
     for train, infer in zip(figures['training step'], figures['inference'], strict=True):
         assert train['memory'] > infer['memory'] + infer['parameters'] * 2 * 4 / 2**20
+
+
+def test_classifier_with_mixup(tiny_config, tool, tmp_path, capsys):
+    """Labels of mixed images are one-hot, whose length is in mmpretrain's top-level ``data_preprocessor``."""
+    path = Path(tiny_config())
+    cfg = Config.fromfile(path)
+    cfg.data_preprocessor = cfg.model.pop('data_preprocessor')
+    cfg.dump(path)
+    tool('analysis_tools/benchmark_configs')([str(path), '--size', '16', '16', '--turns', '1', '--warmup', '1'])
+    assert '| training step | parameters |' in capsys.readouterr().out
 
 
 def test_twins_do_the_same_work(write_host_config, tmp_path):
