@@ -13,6 +13,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner.checkpoint import load_checkpoint
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from mmmaskany.masking import half_size
 from mmmaskany.models.backbones import MaskAny
@@ -20,6 +21,7 @@ from mmmaskany.models.stems.find import halve_kernel
 
 GRID = dict(pattern=dict(type='mmmaskany.GridPattern', scale=0.5, cell=4))
 VIT = dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=32)
+MMSEG_BEIT = dict(type='mmseg.BEiT', img_size=64, embed_dims=16, num_layers=1, num_heads=2)
 HR_STAGES = {
     f'stage{count}': dict(
         num_modules=1, num_branches=count, block='BASIC', num_blocks=(1,) * count, num_channels=(8, 16, 32, 64)[:count]
@@ -308,6 +310,12 @@ def test_norms_of_new_output_levels_are_no_gap(hosts, caplog):
         model.load_state_dict({key: value for key, value in state.items() if key != 'norm3.bias'})
 
 
+def test_the_norm_of_the_mean_is_no_gap_after_pretraining_without_it(hosts):
+    model = build('VisionTransformer', out_type='avg_featmap', final_norm=False)
+    model.load_state_dict(hosts['VisionTransformer'].state_dict(), strict=False)
+    assert model.ln2.weight.eq(1).all() and torch.equal(model.pos_embed, hosts['VisionTransformer'].pos_embed)
+
+
 def test_a_host_that_has_its_weights_keeps_its_function(hosts):
     host = copy.deepcopy(hosts['MobileNetV2'])
     host.is_init = True  # as TIMMBackbone(pretrained=True) and what init_weights() has initialised
@@ -380,6 +388,55 @@ def test_layer_decay_gives_the_reused_stem_the_rate_of_the_stem(name):
     assert lowest == min(rates.values()) < max(rates.values())
 
 
+@pytest.mark.parametrize(
+    ('host', 'scope', 'constructor'),
+    [
+        (FAMILIES['ConvNeXt'][0], 'mmdet', 'LearningRateDecayOptimizerConstructor'),
+        (FAMILIES['ConvNeXt'][0], 'mmseg', 'LearningRateDecayOptimizerConstructor'),
+        (MMSEG_BEIT, 'mmseg', 'LayerDecayOptimizerConstructor'),
+    ],
+)
+def test_layer_decay_of_mmdet_and_mmseg(host, scope, constructor):
+    pytest.importorskip(f'{scope}.engine')
+    model = nn.Module()
+    model.backbone = MaskAny(copy.deepcopy(host))
+    paramwise = dict(num_layers=6, decay_rate=0.5, decay_type='layer_wise', layer_decay_rate=0.5)
+    wrapper = build_optim_wrapper(
+        model,
+        ConfigDict(
+            constructor=f'{scope}.{constructor}',
+            optimizer=dict(type='SGD', lr=1.0, weight_decay=0.01),
+            paramwise_cfg=paramwise,
+        ),
+    )
+    groups = {id(p): group['lr'] for group in wrapper.optimizer.param_groups for p in group['params']}
+    rates = {groups[id(parameter)] for parameter in model.backbone.dual_stem.parameters()}
+    assert rates == {min(groups.values())} and min(groups.values()) < max(groups.values())
+
+
+def test_checkpointing_the_whole_backbone_draws_the_same_masks_again():
+    models = [build('ConvNeXt', masking=GRID) for _ in range(2)]
+    models[1].load_state_dict(models[0].state_dict())
+    image = torch.randn(4, 3, 64, 64)
+    for model, wrap in zip(models, (False, True), strict=True):
+        model.train()
+        torch.manual_seed(3)
+        outputs = checkpoint(model, image, use_reentrant=False) if wrap else model(image)
+        loss(outputs).backward()
+    gradients = [model.dual_stem.reused.weight.grad for model in models]
+    torch.testing.assert_close(*gradients)
+    assert gradients[0].any()
+
+
+def test_the_stem_alone_is_not_to_be_checkpointed():
+    model = build('ConvNeXt')
+    model.train()
+    stem = model.dual_stem
+    forward, stem.forward = stem.forward, lambda x: checkpoint(forward, x, use_reentrant=False)
+    with pytest.raises(RuntimeError, match='let no gradient checkpointing run the stem by itself'):
+        loss(model(torch.randn(2, 3, 64, 64))).backward()
+
+
 def test_repvgg_is_deployed_with_its_reused_stem(hosts):
     model = build('RepVGG')
     adopt(model, hosts['RepVGG'])
@@ -394,7 +451,11 @@ def test_repvgg_is_deployed_with_its_reused_stem(hosts):
 
 # ---------------------------------------------------------------------- compiling, exporting, formats
 
-COMPILED = [name for name in FAMILIES if name not in ('ConvNeXt v2', 'SwinTransformerV2', 'DistilledVisionTransformer')]
+#: One of each family.
+COMPILED = (
+    'ConvNeXt', 'SwinTransformer', 'VisionTransformer', 'BEiTViT', 'EfficientNetV2', 'MobileNetV2', 'RegNet', 'HRNet',
+    'VAN', 'MViT', 'PoolFormer', 'RepVGG',
+)  # fmt: skip
 
 
 def small(name, hosts):
@@ -402,7 +463,7 @@ def small(name, hosts):
     model = adopt(build(name), hosts[name])
     nn.init.ones_(model.dual_stem.fusion.scale)
     if 'Net' in name and hasattr(model, 'layers'):
-        model.layers, model.out_indices = model.layers[:3], (2,)
+        model.layers, model.out_indices = model.layers[:2], (1,)
     return model
 
 
@@ -454,6 +515,21 @@ def test_autocast_and_channels_last(name, hosts):
     assert all(part.is_contiguous(memory_format=torch.channels_last) for part in seen.values())
     gradient = next(model.dual_stem.reused.parameters()).grad
     assert gradient.dtype == torch.float32 and gradient.isfinite().all() and gradient.any()
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize('name', COMPILED)
+def test_autocast_on_a_gpu(name, dtype):
+    model = build(name, masking=GRID).cuda().to(memory_format=torch.channels_last)
+    model.train()
+    image = torch.randn(2, 3, 64, 64, device='cuda').to(memory_format=torch.channels_last)
+    with torch.autocast('cuda', dtype):
+        outputs = model(image)
+    scaler = torch.amp.GradScaler('cuda', init_scale=256.0, enabled=dtype == torch.float16)
+    scaler.scale(loss(outputs)).backward()
+    gradients = [parameter.grad for parameter in model.dual_stem.parameters()]
+    assert all(gradient.dtype == torch.float32 and gradient.isfinite().all() for gradient in gradients)
 
 
 # ---------------------------------------------------------------------- backbones of others
@@ -545,12 +621,12 @@ def test_stems_and_fusions_that_do_not_fit_are_refused_when_built(host, options,
         (dict(type='MobileNetV2', widen_factor=0.25), 'conv1'),
         (dict(type='ResNeSt', depth=50, base_channels=8, stem_channels=8), 'maxpool'),
         (dict(type='PyramidVisionTransformer', embed_dims=8, num_layers=[1] * 4), 'layers.0.0.projection'),
-        (dict(type='CSPNeXt', widen_factor=0.125), 'stem'),
+        (dict(type='CSPNeXt', widen_factor=0.125, deepen_factor=0.1), 'stem'),
         (
             dict(type='mmseg.VisionTransformer', img_size=64, embed_dims=16, num_layers=1, num_heads=2),
             'patch_embed.projection',
         ),
-        (dict(type='mmseg.BEiT', img_size=64, embed_dims=16, num_layers=1, num_heads=2), 'patch_embed.projection'),
+        (MMSEG_BEIT, 'patch_embed.projection'),
         (dict(type='mmseg.MixVisionTransformer', embed_dims=8, num_layers=[1] * 4), 'layers.0.0.projection'),
         (dict(type='mmseg.MSCAN', embed_dims=[8, 8, 16, 16], depths=[1] * 4), 'patch_embed1.proj'),
     ],

@@ -210,18 +210,20 @@ class MaskAnyMixin:
             self._report(f'the checkpoint fills all {gaps.wanted} tensors of the backbone.')
 
     def _new_norms(self, given: Iterable[str]) -> list[str]:
-        """Return the norms of output levels that a checkpoint lacks, where the backbone returns several levels.
+        """Return the output norms that a checkpoint lacks because what it was trained for had no such output.
 
-        A classifier has the norm of its last level alone, ``norm3``; a detector's are new, as in the plain host.
+        A classifier has the norm of its last level alone, ``norm3``: the others of a detector are new. A ViT that was
+        pre-trained to reconstruct has no ``ln2``, the norm of the mean. The plain hosts start them anew, too.
         """
-        levels = getattr(self, 'out_indices', ())
-        if not isinstance(levels, Sequence) or len(levels) < 2:
-            return []
         children = {name for name, _ in self.named_children()}
-        norms = [f'norm{level}.' for level in levels if f'norm{level}' in children]
+        levels = getattr(self, 'out_indices', ())
+        norms = [f'norm{level}' for level in levels] if isinstance(levels, Sequence) and len(levels) > 1 else []
+        norms = [f'{norm}.' for norm in (*norms, 'ln2') if norm in children]
         new = [norm for norm in norms if not any(key.startswith(norm) for key in given)]
         if new:
-            self._report(f'{", ".join(new)} of output levels are not in the checkpoint and start new.')
+            self._report(
+                f'the checkpoint has no {", ".join(norm[:-1] for norm in new)}: these output norms start anew.'
+            )
         return new
 
     def _report(self, text: str) -> None:
