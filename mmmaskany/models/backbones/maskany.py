@@ -301,8 +301,8 @@ def MaskAny(
         fuse_at (str): 'stem', the paper's, or 'neck': the host runs on both images with shared weights and returns
             its levels for the visible image, then those for the reused one, for :class:`MaskAnyNeck` (about a
             quarter more compute). Defaults to 'stem'.
-        stem (str | None): Name of the module that is the host's stem, for a host whose stem is not known.
-            Defaults to None.
+        stem (str | None): Name of the module that is the host's stem, such as ``'features.0'``, for a host whose stem
+            is not known; those of the families in docs/backbones.md are. Defaults to None.
         init_cfg (dict | list | None): Replaces the host's ``init_cfg``. Defaults to None.
 
     Returns:
@@ -345,6 +345,12 @@ def MaskAny(
         dual = DualStem(host.get_submodule(found.parts[-1]), found.twin, fuse, found.stride)
         if getattr(host, 'is_init', False):  # it has weights to keep, such as those of TIMMBackbone(pretrained=True)
             fuse.silence()
+            print_log(
+                f'{type(host).__name__} has its weights already: the reused stem starts from those of its stem and '
+                'contributes nothing before it is trained.',
+                logger='current',
+                level=logging.INFO,
+            )
         setattr(host.get_submodule(owner), name, dual)
         host.stem_parts, host.halved = found.parts, found.halved
     host.fuse_at = fuse_at

@@ -159,7 +159,8 @@ def dry_run(module: nn.Module, *shapes: tuple[int, ...]) -> torch.Size:
     except Exception as error:  # whatever a module of the user's may raise
         raise ValueError(f'{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}') from error
     if not isinstance(output, Tensor) or output.dim() != 4:
-        raise ValueError(f'it returns {tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__}')
+        got = f'the shape {tuple(output.shape)}' if isinstance(output, Tensor) else f'a {type(output).__name__}'
+        raise ValueError(f'it returns {got}')
     return output.shape
 
 
@@ -230,7 +231,7 @@ def _halve_last(stem: nn.Module, count: int) -> None:
 def _padded(stem: nn.Module) -> nn.Module:
     """Pad every layer as much as its kernel reaches beyond its stride, for a stem that the host padded less."""
     for layer in stem.modules():
-        if isinstance(layer, _LAYERS):
+        if isinstance(layer, _LAYERS) and not isinstance(layer.padding, str):
             reach = math.ceil((_side(layer.kernel_size) - _side(layer.stride)) / 2)
             layer.padding = _like(layer.padding, max(_side(layer.padding), reach))
     return stem
