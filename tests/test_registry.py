@@ -14,6 +14,7 @@ NAMES = {
     'MODELS': [
         *('PatchPattern', 'GridPattern', 'RandomPattern', 'BlockPattern', 'MixturePattern'),
         *('ConstantFill', 'MeanFill', 'TokenFill', 'ImageFill', 'Masking', 'MaskAny', 'MaskResNet'),
+        *('MaskSwinTransformer', 'MaskVisionTransformer', 'MaskEfficientNetV2'),
         *('AddFusion', 'ConcatFusion', 'GatedFusion'),
         *('MaskAnyNeck', 'MaskAnyClsHead', 'MaskAnyDataPreprocessor'),
     ],

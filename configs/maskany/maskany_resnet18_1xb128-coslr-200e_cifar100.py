@@ -4,22 +4,12 @@ _base_ = [
     '../_base_/datasets/cifar100_bs128.py',
     '../_base_/schedules/small-images_bs128_coslr-200e.py',
     '../_base_/default_runtime.py',
+    '../_base_/cifar100_masking.py',
 ]
 
 model = dict(
     backbone=dict(
-        masking=dict(
-            # The reference's mixture for CIFAR-100: grid 0.1 + patch 0.3 + random 0.0.
-            pattern=dict(
-                type='mmmaskany.MixturePattern',
-                patterns=[
-                    dict(type='mmmaskany.GridPattern', scale=0.5, cell=[4, 8, 16], base=1),
-                    dict(type='mmmaskany.PatchPattern', scale=0.5, base=1),
-                ],
-                probs=[0.1, 0.3],
-            ),
-            fill=dict(type='mmmaskany.ConstantFill', value=_base_.black),
-        )
+        masking=dict(_base_.cifar100_masking, fill=dict(type='mmmaskany.ConstantFill', value=_base_.black)),
     ),
     head=dict(num_classes=100),
 )

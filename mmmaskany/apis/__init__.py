@@ -2,15 +2,18 @@
 """What scripts and notebooks call. Importing it needs none of the hosts."""
 
 from .runs import METRICS, Launch, Result, Run, read_result, report, table, train, train_all
+from .samples import SIZES, draw_batch
 from .turns import CLOCKS, Work, take_turns, turns_table
 
 __all__ = [
     'CLOCKS',
     'METRICS',
+    'SIZES',
     'Launch',
     'Result',
     'Run',
     'Work',
+    'draw_batch',
     'read_result',
     'report',
     'table',

@@ -6,6 +6,9 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
+#: Ends of names of buffers that modules compute anew: their absence, or presence, is no gap.
+_REBUILT = ('relative_position_index', 'relative_coords_table', 'attn_mask')
+
 
 class Gaps(NamedTuple):
     """Where a checkpoint and a module differ.
@@ -34,7 +37,9 @@ class Gaps(NamedTuple):
 
 
 def find_gaps(module: nn.Module, tensors: Mapping[str, Tensor], optional: Sequence[str] = ()) -> Gaps:
-    """Compare the tensors of a checkpoint with those of a module. Counters of batches do not count.
+    """Compare the tensors of a checkpoint with those of a module.
+
+    Counters of batches, indices of relative positions and masks of attention do not count: modules compute them anew.
 
     Args:
         module (nn.Module): The module.
@@ -46,7 +51,9 @@ def find_gaps(module: nn.Module, tensors: Mapping[str, Tensor], optional: Sequen
         Gaps: The differences; false where there are none.
     """
     own, children, optional = module.state_dict(), dict(module.named_children()), tuple(optional)
-    wanted = [key for key in own if not key.startswith(optional) and not key.endswith('num_batches_tracked')]
+    wanted = [
+        key for key in own if not key.startswith(optional) and not key.endswith(('num_batches_tracked', *_REBUILT))
+    ]
     return Gaps(
         len(wanted),
         [key for key in wanted if key not in tensors],
@@ -58,7 +65,10 @@ def find_gaps(module: nn.Module, tensors: Mapping[str, Tensor], optional: Sequen
         [
             key
             for key in tensors
-            if key not in own and key.partition('.')[0] in children and not key.startswith(optional)
+            if key not in own
+            and key.partition('.')[0] in children
+            and not key.startswith(optional)
+            and not key.endswith(_REBUILT)
         ],
     )
 

@@ -15,67 +15,16 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.structures import InstanceData, PixelData
+from mmpretrain.models.backbones import ConvNeXt, VisionTransformer
+from shipped import ROOT, load, shrink, stems
 
-ROOT = Path(__file__).resolve().parents[2]
 ENTRIES = [ROOT / 'configs/maskany_r50_mask-rcnn_coco.py', ROOT / 'configs/maskany_r50_upernet_ade20k.py']
 CONFIGS = [*ENTRIES, *sorted((ROOT / 'configs').glob('detection/*.py')), *sorted((ROOT / 'configs').glob('seg*/*.py'))]
 DILATED = [path for path in CONFIGS if 'mask' in path.stem and '-d8_' in path.stem]
 ids = dict(ids=lambda path: path.stem)
-
-WIDTHS = {
-    'c1_channels',
-    'c1_in_channels',
-    'channels',
-    'conv_out_channels',
-    'embed_dims',
-    'fc_out_channels',
-    'feat_channels',
-    'feedforward_channels',
-    'in_channels',
-    'num_feats',
-    'out_channels',
-}
-COUNTS = dict(
-    max_per_img=20,
-    nms_pre=50,
-    num=16,  # of a sampler
-    num_dn_queries=4,
-    num_groups=8,
-    num_layers=2,
-    num_points=32,
-    num_queries=10,
-)
-
-
-# ---------------------------------------------------------------------- shrinking
-
-
-def shrink_parts(node, factor: int, widths: set[str], key: str = ''):
-    """Divide every width of a model's config, take fewer of everything that is counted, and BN for SyncBN."""
-    if isinstance(node, dict):
-        return {key: shrink_parts(value, factor, widths, key) for key, value in node.items()}
-    if isinstance(node, (list, tuple)):
-        return type(node)(shrink_parts(value, factor, widths, key) for value in node)
-    if isinstance(node, int) and key in widths:
-        return node // factor
-    if isinstance(node, int) and key in COUNTS and factor > 1:
-        return min(node, COUNTS[key])
-    return 'BN' if node == 'SyncBN' else node
-
-
-def shrink(model: dict, full: bool = False) -> tuple[dict, int]:
-    """Shrink the config of a model with a backbone of the usual width to an eighth, and return by how much."""
-    host = model['backbone'].get('backbone', model['backbone'])
-    factor = 1 if full or 'base_channels' in host else 8
-    # The positions of DINO's queries are encoded for a width of 256 whatever its config says.
-    model = shrink_parts(model, factor, {'in_channels'} if model.get('type') == 'DINO' else WIDTHS)
-    if factor > 1:
-        host = model['backbone'].get('backbone', model['backbone'])
-        stem = 128 if host['type'] == 'mmmaskany.MaskResNet' else 64
-        host.update(base_channels=64 // factor, stem_channels=stem // factor)
-    return model, factor
 
 
 @pytest.fixture(scope='module')
@@ -89,7 +38,7 @@ def pretrained(tmp_path_factory):
     def make(checkpoint: str, factor: int):
         run = Path(checkpoint).parent.name
         (source,) = (ROOT / 'configs').rglob(f'{run}.py')
-        model, shrunk = shrink(Config.fromfile(source).model.to_dict(), full=factor == 1)
+        model, shrunk = shrink(load(source).model.to_dict(), full=factor == 1)
         assert shrunk == factor
         init_default_scope('mmpretrain')
         torch.manual_seed(0)
@@ -115,10 +64,10 @@ def build(path: Path, pretrained, full: bool = False):
 
     Returns it, and the tensors of the backbone that it must have been filled with, None from scratch.
     """
-    cfg = Config.fromfile(path)
-    pytest.importorskip(cfg.default_scope)
-    if 'Mask2Former' in str(cfg.model):
-        pytest.importorskip('mmdet.models')
+    cfg = load(path)
+    for host in (cfg.default_scope, *('mmdet.models', 'mmseg.models')):
+        if host in (cfg.default_scope, *cfg.custom_imports.imports):  # the other host's parts
+            pytest.importorskip(host)
     model, factor = shrink(cfg.model.to_dict(), full)
     init_cfg, state = model['backbone'].get('init_cfg'), None
     if init_cfg:
@@ -187,15 +136,6 @@ def images(samples):
     return [torch.randint(0, 256, (3, *s.img_shape), dtype=torch.uint8, generator=generator) for s in samples]
 
 
-def stems(backbone) -> list[list[torch.nn.Parameter]]:
-    """List the parameters of each stem of a backbone."""
-    dual = getattr(backbone, 'dual_stem', None)
-    if dual is None:
-        return [list(backbone.conv1.parameters())]
-    own = [parameter for part in backbone.stem_parts[:-1] for parameter in backbone.get_submodule(part).parameters()]
-    return [own + list(dual.visible.parameters()), list(dual.reused.parameters())]
-
-
 # ---------------------------------------------------------------------- every config
 
 
@@ -205,8 +145,14 @@ def check(path: Path, pretrained, full: bool = False) -> None:
     detects = model.__class__.__module__.startswith('mmdet')
 
     if state is not None:
-        own = {key: value for key, value in backbone.state_dict().items() if not key.startswith('masking.')}
+        # A classifier has the norm of its last level alone.
+        new = ('masking.', 'norm0.', 'norm1.', 'norm2.')
+        own = {key: value for key, value in backbone.state_dict().items() if not key.startswith(new)}
         assert own.keys() == {key for key in state if not key.startswith('masking.')}
+        if 'pos_embed' in own and backbone.img_size != (224, 224):
+            sides = (14, 14), tuple(side // 16 for side in backbone.img_size)
+            expected = backbone.resize_pos_embed(state['pos_embed'], *sides, 'bicubic', num_extra_tokens=1)
+            assert torch.equal(own.pop('pos_embed'), expected)
         assert all(torch.equal(value, state[key]) for key, value in own.items())
 
     model.train()
@@ -214,11 +160,13 @@ def check(path: Path, pretrained, full: bool = False) -> None:
     both = stems(backbone)
     assert len(both) == (1 if getattr(backbone, 'fuse_at', 'neck') == 'neck' else 2)
     fixed = set()
-    if not backbone.norm_cfg.get('requires_grad', True):
+    if not getattr(backbone, 'norm_cfg', {}).get('requires_grad', True):
         norms = [module for module in backbone.modules() if isinstance(module, torch.nn.BatchNorm2d)]
         fixed = {id(parameter) for norm in norms for parameter in norm.parameters()}
+    # In ConvNeXt and ViT 0 freezes nothing, in ResNet and Swin it freezes the stem.
+    free = backbone.frozen_stages < (1 if isinstance(backbone, (ConvNeXt, VisionTransformer)) else 0)
     for parameter in sum(both, []):
-        assert parameter.requires_grad == (backbone.frozen_stages < 0 and id(parameter) not in fixed)
+        assert parameter.requires_grad == (free and id(parameter) not in fixed)
     backbone.requires_grad_(True)  # and here all learn, to see where gradients go
 
     samples = (detection_batch if detects else segmentation_batch)(model)
@@ -229,6 +177,13 @@ def check(path: Path, pretrained, full: bool = False) -> None:
         for sample in data['data_samples']:
             sample.gt_sem_seg = PixelData(data=sample.gt_sem_seg.data[..., :96, :128])
     assert data['inputs'].shape == (2, 3, 96, 128)
+    # Where rates decay layer by layer, and without, the reused stem and the fusion have the rate of the host's stem.
+    groups = build_optim_wrapper(model, copy.deepcopy(load(path).optim_wrapper)).param_groups
+    rates = {id(parameter): group['lr'] for group in groups for parameter in group['params']}
+    added = list(backbone.dual_stem.fusion.parameters()) if len(both) == 2 else []
+    (rate,) = {rates[id(parameter)] for parameter in sum(both, added)}
+    if 'convnext' in path.stem:
+        assert rate == min(rates.values()) < load(path).optim_wrapper.optimizer.lr
     total, _ = model.parse_losses(model(**data, mode='loss'))
     assert math.isfinite(total.item())
     total.backward()
@@ -277,7 +232,7 @@ def test_promised_entry_at_full_size(path, pretrained):
 @pytest.mark.parametrize('path', DILATED, **ids)
 def test_output_stride_8_keeps_the_features_of_output_stride_32(path, pretrained):
     model, _ = build(path, pretrained)
-    cfg = shrink(Config.fromfile(path).model.to_dict())[0]['backbone']
+    cfg = shrink(load(path).model.to_dict())[0]['backbone']
     host = cfg.get('backbone', cfg)
     for key in ('strides', 'dilations'):
         del host[key]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.config import Config
 
 from mmmaskany.apis import Work, take_turns, turns_table
 
@@ -42,6 +43,16 @@ def test_two_configs(host, write_host_config, tool, tmp_path, capsys):
         assert train['memory'] > infer['memory'] + infer['parameters'] * 2 * 4 / 2**20
 
 
+def test_classifier_with_mixup(tiny_config, tool, tmp_path, capsys):
+    """Labels of mixed images are one-hot, whose length is in mmpretrain's top-level ``data_preprocessor``."""
+    path = Path(tiny_config())
+    cfg = Config.fromfile(path)
+    cfg.data_preprocessor = cfg.model.pop('data_preprocessor')
+    cfg.dump(path)
+    tool('analysis_tools/benchmark_configs')([str(path), '--size', '16', '16', '--turns', '1', '--warmup', '1'])
+    assert '| training step | parameters |' in capsys.readouterr().out
+
+
 def test_twins_do_the_same_work(write_host_config, tmp_path):
     pytest.importorskip('mmdet')
     plain = write_host_config(tmp_path, 'mmdet', 'plain', model=dict(backbone=dict(PLAIN, _delete_=True)))
@@ -65,6 +76,23 @@ def test_classifiers(tool, tmp_path, capsys):
     kinds = ('{}', 'MaskAny({})', 'MaskAny({}), concat', "MaskAny({}), fuse_at='neck'")
     check(rows, [*(kind.format('ResNet-18') for kind in kinds), 'MaskResNet-18'])
     assert rows[0]['parameters'] == 11_689_512
+
+
+def test_families(tool, tmp_path, capsys):
+    names, out = ['MobileNetV2', 'DeiT-III-S/16'], tmp_path / 'figures.json'
+    arguments = ['--batch', '2', '--size', '128', '--turns', '2', '--warmup', '1', '--out', str(out)]
+    tool('analysis_tools/benchmark_train_step')([*arguments, '--families', *names])
+    assert '| MaskAny(MobileNetV2) | ' in capsys.readouterr().out
+    rows = json.loads(out.read_text())['rows']
+    # The weights of the reused stem, its norm or bias, and one scale per channel.
+    added = [32 * (3 * 9 + 2 + 1), 384 * (3 * 64 + 1 + 1)]
+    for index, name in enumerate(names):
+        plain, masked = pair = rows[2 * index : 2 * index + 2]
+        check(pair, [name, f'MaskAny({name})'])
+        assert masked['parameters'] - plain['parameters'] == added[index]
+    with pytest.raises(SystemExit):
+        tool('analysis_tools/benchmark_train_step')(['--families', 'Swine'])
+    assert "--families must be some of ['ResNet-50', " in capsys.readouterr().err
 
 
 def test_memory_by_hand():

@@ -29,50 +29,11 @@ from mmengine.logging import MMLogger
 from mmengine.model import revert_sync_batchnorm
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, init_default_scope
-from mmengine.structures import PixelData
 from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
-from mmmaskany.apis import CLOCKS, Work, take_turns, turns_table
+from mmmaskany.apis import CLOCKS, SIZES, Work, draw_batch, take_turns, turns_table
 from mmmaskany.engine import launch
-
-#: Size of the images where none is asked for: height and width in px.
-SIZES = {'mmpretrain': (224, 224), 'mmdet': (800, 1344), 'mmseg': (512, 512)}
-
-
-def draw_batch(model: nn.Module, host: str, count: int, size: tuple[int, int]) -> dict:
-    """Draw images with labels, as a data loader of a host would give them.
-
-    Args:
-        model (nn.Module): The host's model.
-        host (str): 'mmpretrain', 'mmdet' or 'mmseg'.
-        count (int): Number of images.
-        size (tuple[int, int]): Their height and width in px.
-
-    Returns:
-        dict: What the model's ``train_step`` and ``test_step`` take.
-    """
-    numbers = [getattr(module, 'num_classes', None) for module in model.modules()]
-    classes = max(number for number in numbers if isinstance(number, int))
-    if host == 'mmdet':
-        from mmdet.testing import demo_mm_inputs
-
-        # Seven boxes, as an image of COCO has on average.
-        boxes = dict(num_items=[7] * count, num_classes=classes, with_mask=model.with_mask)
-        return demo_mm_inputs(count, (3, *size), **boxes)
-    generator = torch.Generator().manual_seed(0)
-    images = list(torch.randint(256, (count, 3, *size), generator=generator, dtype=torch.uint8))
-    if host == 'mmseg':
-        from mmseg.structures import SegDataSample
-
-        maps = torch.randint(classes, (count, 1, *size), generator=generator)
-        meta = dict(img_shape=size, ori_shape=size)
-        samples = [SegDataSample(metainfo=meta, gt_sem_seg=PixelData(data=labels)) for labels in maps]
-    else:
-        from mmpretrain.structures import DataSample
-
-        samples = [DataSample().set_gt_label(index % classes) for index in range(count)]
-    return dict(inputs=images, data_samples=samples)
 
 
 def build(config: Path, args: argparse.Namespace, twin: nn.Module | None) -> tuple[Work, Work]:
@@ -92,6 +53,8 @@ def build(config: Path, args: argparse.Namespace, twin: nn.Module | None) -> tup
     host = cfg.default_scope
     init_default_scope(host)
     cfg.model.backbone.init_cfg = None
+    if 'data_preprocessor' in cfg:  # as the Runner does
+        cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
     if cfg.model.get('data_preprocessor', {}).get('size'):
         cfg.model.data_preprocessor.size = args.size
     if args.amp:

@@ -8,16 +8,24 @@ GPU what torch allocated, on the CPU what the tensors that torch's profiler saw 
 
     python tools/analysis_tools/benchmark_train_step.py
     python tools/analysis_tools/benchmark_train_step.py --device cuda --amp --batch 256
+
+With ``--families`` it measures, one family after the other, a network of each with MaskAny around it against the plain
+one, both with the neck and the head of mmpretrain's own config; with names, only those::
+
+    python tools/analysis_tools/benchmark_train_step.py --families --batch 4
+    python tools/analysis_tools/benchmark_train_step.py --families Swin-T ConvNeXt-T --batch 8
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import sys
 from pathlib import Path
 
 import torch
+from mmengine.hub import get_config
 from mmengine.registry import init_default_scope
 from mmpretrain.registry import MODELS
 from torch import Tensor, nn
@@ -37,9 +45,33 @@ MASKING = dict(
     )
 )
 
+#: A network of each family: mmpretrain's config of the model, and what is changed in its backbone.
+FAMILIES = {
+    'ResNet-50': ('resnet50', {}),
+    'RegNetX-1.6GF': ('regnet/regnetx_1.6gf', {}),
+    'RepVGG-A0': ('repvgg-A0_in1k', {}),
+    'HRNet-W18': ('hrnet/hrnet-w18', {}),
+    'MobileNetV2': ('mobilenet_v2_1x', {}),
+    'MobileNetV3-L': ('mobilenet_v3/mobilenet_v3_large_imagenet', {}),
+    'EfficientNet-B0': ('efficientnet_b0', {}),
+    'EfficientNetV2-S': ('efficientnet_v2/efficientnetv2_s', {}),
+    'ConvNeXt-T': ('convnext/convnext-tiny', {}),
+    'ConvNeXtV2-T': ('convnext_v2/tiny', {}),
+    'VAN-T': ('van/van_tiny', {}),
+    'PoolFormer-S12': ('poolformer/poolformer_s12', {'frozen_stages': -1}),  # its default freezes the stem
+    'Swin-T': ('swin_transformer/tiny_224', {}),
+    'SwinV2-T': ('swin_transformer_v2/tiny_256', {'img_size': 224, 'window_size': 7}),
+    'MViTv2-T': ('mvit/mvitv2-tiny', {}),
+    'ViT-B/16': ('vit-base-p16', {}),
+    'DeiT-III-S/16': ('deit3/deit3-small-p16-224', {}),
+}
+#: On a CPU torch 2.11 writes where it must not in the backward pass of a 1 x 1 / 2 convolution of channels_last images,
+#: which is a part of RepVGG's stem.
+CONTIGUOUS = ('RepVGG-A0',)
+
 
 def backbones(depth: int) -> dict[str, dict]:
-    """Return the networks to compare; the first is the plain host."""
+    """Return the ResNets to compare; the first is the plain host."""
     plain = dict(type='mmpretrain.ResNet', depth=depth)
     late = dict(type='mmmaskany.MaskAny', backbone=plain, masking=MASKING, fuse_at='neck')
     return {
@@ -60,6 +92,16 @@ def classifier(backbone: dict, depth: int) -> nn.Module:
         neck = dict(type='mmmaskany.MaskAnyNeck', in_channels=channels, neck=neck)
     head = dict(type='mmpretrain.LinearClsHead', num_classes=1000, in_channels=channels)
     return MODELS.build(dict(type='mmpretrain.ImageClassifier', backbone=backbone, neck=neck, head=head))
+
+
+def family(name: str) -> dict[str, dict]:
+    """Return the model of a family as the host has it, and with MaskAny around its backbone."""
+    file, changes = FAMILIES[name]
+    plain = get_config(f'mmpretrain::_base_/models/{file}.py').model.to_dict()
+    plain['backbone'] |= dict(changes, type=f'mmpretrain.{plain["backbone"]["type"]}')
+    masked = copy.deepcopy(plain)
+    masked['backbone'] = dict(type='mmmaskany.MaskAny', backbone=masked['backbone'], masking=MASKING)
+    return {name: plain, f'MaskAny({name})': masked}
 
 
 def training_step(model: nn.Module, images: Tensor, labels: Tensor, args: argparse.Namespace) -> Work:
@@ -83,16 +125,20 @@ def training_step(model: nn.Module, images: Tensor, labels: Tensor, args: argpar
 def measure(args: argparse.Namespace) -> list[dict]:
     init_default_scope('mmpretrain')
     torch.manual_seed(0)
-    place = dict(
-        device=args.device, memory_format=torch.channels_last if args.channels_last else torch.contiguous_format
-    )
-    images = torch.randn(args.batch, 3, args.size, args.size).to(**place)
+    images = torch.randn(args.batch, 3, args.size, args.size, device=args.device)
     labels = torch.randint(1000, (args.batch,), device=args.device)
-    works = {
-        name: training_step(classifier(cfg, args.depth).to(**place), images, labels, args)
-        for name, cfg in backbones(args.depth).items()
-    }
-    return take_turns(works, args.turns, args.warmup)
+    groups = [family(name) for name in args.families] if args.families is not None else [backbones(args.depth)]
+    rows = []
+    for group in groups:
+        channels_last = args.channels_last and not (args.device == 'cpu' and {*CONTIGUOUS} & {*group})
+        memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        works = {}
+        for name, cfg in group.items():
+            model = MODELS.build(cfg) if 'head' in cfg else classifier(cfg, args.depth)
+            model.to(device=args.device, memory_format=memory_format)
+            works[name] = training_step(model, images.to(memory_format=memory_format), labels, args)
+        rows += take_turns(works, args.turns, args.warmup)
+    return rows
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -100,6 +146,9 @@ def main(argv: list[str] | None = None) -> None:
         description=__doc__.split('\n')[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     parser.add_argument('--depth', type=int, default=50, choices=[18, 34, 50, 101], help='depth of the ResNets')
+    parser.add_argument(
+        '--families', nargs='*', metavar='FAMILY', help=f'these instead, without names all of {", ".join(FAMILIES)}'
+    )
     parser.add_argument('--device', default='cpu', choices=['cpu', 'cuda'])
     parser.add_argument('--batch', type=int, default=16, help='images per step')
     parser.add_argument('--size', type=int, default=224, help='side of the images in px')
@@ -111,6 +160,11 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     if args.device == 'cuda' and not torch.cuda.is_available():
         parser.error('--device cuda needs a GPU that torch can use')
+    if args.families is not None:
+        args.families = args.families or list(FAMILIES)
+        for name in args.families:
+            if name not in FAMILIES:
+                parser.error(f'--families must be some of {list(FAMILIES)}, but got {name!r}')
     rows = measure(args)
     device = torch.cuda.get_device_name() if args.device == 'cuda' else f'CPU, {torch.get_num_threads()} threads'
     print(

@@ -1,5 +1,15 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+from .mask_efficientnet_v2 import MaskEfficientNetV2
 from .mask_resnet import MaskResNet
+from .mask_swin_transformer import MaskSwinTransformer
+from .mask_vision_transformer import MaskVisionTransformer
 from .maskany import MaskAny, MaskAnyMixin
 
-__all__ = ['MaskAny', 'MaskAnyMixin', 'MaskResNet']
+__all__ = [
+    'MaskAny',
+    'MaskAnyMixin',
+    'MaskEfficientNetV2',
+    'MaskResNet',
+    'MaskSwinTransformer',
+    'MaskVisionTransformer',
+]

@@ -17,6 +17,7 @@ from mmmaskany.utils.gaps import find_gaps
 
 from ..masking import build_masking
 from ..stems import DualStem, build_fusion, find_stem
+from ..stems.find import dry_run, halve_kernel
 
 
 class CheckpointMismatchError(ValueError):
@@ -39,6 +40,10 @@ class MaskAnyMixin:
     fuse_at = 'stem'
     #: Names of the host's modules that form its stem; the last one is the dual stem.
     stem_parts: tuple[str, ...] = ()
+    #: Kernels of the reused stem that start as the host's at half size, by their names in it.
+    halved: tuple[str, ...] = ()
+    #: Whether a checkpoint was loaded.
+    filled = False
     #: The masking of a batch in training mode, or None; without a value here, which would hide the module.
     masking: nn.Module | None
 
@@ -127,26 +132,58 @@ class MaskAnyMixin:
     # ------------------------------------------------------------------ checkpoints
 
     def init_weights(self) -> None:
-        """Initialise as the host does; an error about a checkpoint of ``init_cfg`` names the file."""
+        """Initialise as the host does; an error about a checkpoint of ``init_cfg`` names the file.
+
+        Without a checkpoint the reused stem's kernels of patches are the host's at half size, as it has made them.
+        """
+        host = super()
+        if not hasattr(host, 'init_weights'):
+            return
+        again = getattr(self, 'is_init', False)
         try:
-            super().init_weights()
+            host.init_weights()
         except CheckpointMismatchError as error:
             cfgs = self.init_cfg if isinstance(self.init_cfg, list) else [self.init_cfg]
             files = [cfg['checkpoint'] for cfg in cfgs if 'checkpoint' in cfg]
             raise CheckpointMismatchError(f'{", ".join(map(str, files))}: {error}') from error
+        if not again and not self.filled:
+            for name in self.halved:
+                kernel = halve_kernel(self.get_parameter(self._host_name(name)).detach())
+                self.dual_stem.reused.get_parameter(name).data.copy_(kernel)
+
+    def _host_name(self, name: str) -> str:
+        """Return the name of the host's tensor that one of the reused stem is a twin of."""
+        owner, dot, last = self.stem_parts[-1].rpartition('.')
+        if len(self.stem_parts) == 1:  # the twin of a single module bears the names within it
+            return f'{self.stem_parts[-1]}.visible.{name}'
+        part, _, rest = name.partition('.')  # that of several repeats theirs
+        return f'{owner}{dot}{part}.visible.{rest}' if part == last else f'{owner}{dot}{name}'
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args) -> None:
-        self._complete(state_dict, prefix)
-        super()._load_from_state_dict(state_dict, prefix, *args)
+        self._rename(state_dict, prefix)
+        # The host's own hooks come first: they resize position embeddings, and drop what they rebuild.
+        check = self._register_load_state_dict_pre_hook(lambda tensors, name, *_: self._complete(tensors, name))
+        try:
+            super()._load_from_state_dict(state_dict, prefix, *args)
+        finally:
+            check.remove()
+
+    def _rename(self, state_dict: dict, prefix: str) -> None:
+        """Rename what mmpretrain's Swin of old releases called otherwise; it does so for its very class only."""
+        hosts = [cls for cls in type(self).__mro__ if cls.__name__ == 'SwinTransformer']
+        if hosts and hosts[0].__module__.startswith('mmpretrain.') and not hasattr(self, 'norm'):
+            for key in [key for key in state_dict if key.startswith(f'{prefix}norm.')]:
+                state_dict[f'{prefix}norm{len(self.stages) - 1}.{key.rpartition(".")[2]}'] = state_dict.pop(key)
 
     def _complete(self, state_dict: dict, prefix: str) -> None:
         """Check that the checkpoint fills the backbone, and make a plain one do so.
 
-        ``state_dict`` is the loader's own copy of the checkpoint's dict, made to be changed by this very hook.
+        ``state_dict`` is the loader's own copy of the checkpoint's dict, made to be changed by such a hook.
         """
         stem = self.stem_parts[-1] + '.' if self.stem_parts else ''
         added = (f'{stem}reused.', f'{stem}fusion.') if stem else ()
-        extra = [key for key in self.state_dict() if key.startswith(added)] if added else []
+        own = self.state_dict()
+        extra = [key for key in own if key.startswith(added)] if added else []
         plain = bool(extra) and not any(prefix + key in state_dict for key in extra)
         if plain:
             # In the plain host the dual stem's place is taken by the module that is now its visible part.
@@ -154,12 +191,14 @@ class MaskAnyMixin:
             for key in [key for key in state_dict if key.startswith(inside)]:
                 state_dict[f'{inside}visible.{key.removeprefix(inside)}'] = state_dict.pop(key)
         given = {key.removeprefix(prefix): value for key, value in state_dict.items() if key.startswith(prefix)}
-        gaps = find_gaps(self, given, optional=('masking.', *added) if plain else ('masking.',))
+        optional = ('masking.', *self._new_norms(given), *(added if plain else ()))
+        gaps = find_gaps(self, given, optional)
         if gaps:
             raise CheckpointMismatchError(
                 f'the checkpoint does not fit the backbone {type(self).__name__}: it must fill all {gaps.wanted} '
                 f'tensors and hold no other, but {gaps}. {_guess(given)}'
             )
+        self.filled = True
         if plain:
             self._adopt(state_dict, prefix, extra)
             self._report(
@@ -170,22 +209,40 @@ class MaskAnyMixin:
         else:
             self._report(f'the checkpoint fills all {gaps.wanted} tensors of the backbone.')
 
+    def _new_norms(self, given: Iterable[str]) -> list[str]:
+        """Return the output norms that a checkpoint lacks because what it was trained for had no such output.
+
+        A classifier has the norm of its last level alone, ``norm3``: the others of a detector are new. A ViT that was
+        pre-trained to reconstruct has no ``ln2``, the norm of the mean. The plain hosts start them anew, too.
+        """
+        children = {name for name, _ in self.named_children()}
+        levels = getattr(self, 'out_indices', ())
+        norms = [f'norm{level}' for level in levels] if isinstance(levels, Sequence) and len(levels) > 1 else []
+        norms = [f'{norm}.' for norm in (*norms, 'ln2') if norm in children]
+        new = [norm for norm in norms if not any(key.startswith(norm) for key in given)]
+        if new:
+            self._report(
+                f'the checkpoint has no {", ".join(norm[:-1] for norm in new)}: these output norms start anew.'
+            )
+        return new
+
     def _report(self, text: str) -> None:
         print_log(f'{type(self).__name__}: {text}', logger='current', level=logging.INFO)
 
     def _adopt(self, state_dict: dict, prefix: str, extra: list[str]) -> None:
         """Fill the reused stem from the plain host's and silence it."""
-        stem = self.dual_stem
-        stem.fusion.silence()
+        self.dual_stem.fusion.silence()
         own = self.state_dict()
         mark = f'{self.stem_parts[-1]}.reused.'
         for key in extra:
-            # The twin of a stem in several parts repeats their names; of a single part, those within it.
-            name = key.removeprefix(mark)
-            host = name if len(self.stem_parts) > 1 else f'{self.stem_parts[-1]}.visible.{name}'
-            source = state_dict.get(prefix + host) if key.startswith(mark) else None
-            fits = source is not None and source.shape == own[key].shape
-            state_dict[prefix + key] = source if fits else own[key]
+            value = own[key]
+            if key.startswith(mark):
+                source = state_dict.get(prefix + self._host_name(key.removeprefix(mark)))
+                if source is not None and source.shape == value.shape:
+                    value = source
+                elif source is not None and source.shape == (*value.shape[:2], *(2 * side for side in value.shape[2:])):
+                    value = halve_kernel(source)
+            state_dict[prefix + key] = value
 
 
 def _guess(names: Iterable[str]) -> str:
@@ -244,8 +301,8 @@ def MaskAny(
         fuse_at (str): 'stem', the paper's, or 'neck': the host runs on both images with shared weights and returns
             its levels for the visible image, then those for the reused one, for :class:`MaskAnyNeck` (about a
             quarter more compute). Defaults to 'stem'.
-        stem (str | None): Name of the module that is the host's stem, for a host whose stem is not known.
-            Defaults to None.
+        stem (str | None): Name of the module that is the host's stem, such as ``'features.0'``, for a host whose stem
+            is not known; those of the families in docs/backbones.md are. Defaults to None.
         init_cfg (dict | list | None): Replaces the host's ``init_cfg``. Defaults to None.
 
     Returns:
@@ -253,7 +310,8 @@ def MaskAny(
 
     Raises:
         TypeError: If ``backbone`` or ``masking`` is neither a config nor a module.
-        ValueError: If the stem is not found, or ``fusion`` or ``fuse_at`` is not known.
+        ValueError: If the stem is not found or cannot be halved, see :func:`find_stem`, if ``fusion`` or ``fuse_at`` is
+            not known, or if the fusion takes another number of channels.
 
     Example:
         >>> import torch
@@ -282,16 +340,35 @@ def MaskAny(
     if fuse_at == 'stem':
         found = find_stem(host, stem)
         owner, _, name = found.parts[-1].rpartition('.')
-        dual = DualStem(
-            host.get_submodule(found.parts[-1]), found.twin, build_fusion(fusion, found.channels), found.stride
-        )
+        fuse = build_fusion(fusion, found.channels)
+        _check_fusion(fuse, found.channels)
+        dual = DualStem(host.get_submodule(found.parts[-1]), found.twin, fuse, found.stride)
+        if getattr(host, 'is_init', False):  # it has weights to keep, such as those of TIMMBackbone(pretrained=True)
+            fuse.silence()
+            print_log(
+                f'{type(host).__name__} has its weights already: the reused stem starts from those of its stem and '
+                'contributes nothing before it is trained.',
+                logger='current',
+                level=logging.INFO,
+            )
         setattr(host.get_submodule(owner), name, dual)
-        host.stem_parts = found.parts
+        host.stem_parts, host.halved = found.parts, found.halved
     host.fuse_at = fuse_at
     host.masking = as_masking(masking)
     host.__class__ = _maskany_class(type(host))
     host.warn_if_frozen()
     return host
+
+
+def _check_fusion(fusion: nn.Module, channels: int) -> None:
+    """Refuse a fusion that does not take and return what both stems return."""
+    shape = (1, channels, 2, 2)
+    try:
+        got = f'returns {dry_run(fusion, shape, shape)[1]}'
+    except ValueError as error:
+        got = f'fails: {error}'
+    if got != f'returns {channels}':
+        raise ValueError(f'the fusion must take and return {channels} channels, as both stems do, but it {got}')
 
 
 def as_masking(masking: dict | nn.Module | None) -> nn.Module | None:

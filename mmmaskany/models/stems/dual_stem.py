@@ -52,7 +52,10 @@ class DualStem(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.reused_image is None:
-            raise RuntimeError('the dual stem was called without a reused image: call the backbone, not its parts')
+            raise RuntimeError(
+                'the dual stem was called without a reused image: call the backbone, not its parts, and let no '
+                'gradient checkpointing run the stem by itself'
+            )
         visible = self.visible(x)
         size = visible.shape[-2:]
         image = resize(self.reused_image, tuple(math.ceil(length * self.stride) for length in size))

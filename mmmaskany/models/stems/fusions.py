@@ -50,33 +50,44 @@ class AddFusion(nn.Module):
 class ConcatFusion(nn.Module):
     r"""Concatenate, then a 1 x 1 convolution: :math:`y = W [v; r]` (MaskAnyNet, arXiv 2511.12480).
 
-    The weight starts as [identity, identity], which is the addition.
+    The weight starts as [identity, identity], which is the addition. The paper's MaskSwin has no convolution: there
+    each stem has half the channels, and :math:`y = [v; r]`.
 
     Args:
-        channels (int): Channels of both inputs.
+        channels (int): Channels C of the output.
+        projected (bool): Whether to learn the convolution. Without it the fusion has no parameters, cannot be
+            silenced, and takes :attr:`stem_channels` = C / 2 channels of each stem, else C. Defaults to True.
 
     Shape:
-        - visible, reused: ``(B, C, H, W)``.
+        - visible, reused: ``(B, C, H, W)``; ``(B, C / 2, H, W)`` where not projected.
         - output: ``(B, C, H, W)``.
+
+    Raises:
+        ValueError: If an odd number of channels shall have two halves.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, projected: bool = True) -> None:
         super().__init__()
-        identity = torch.eye(channels).view(channels, channels, 1, 1)
-        self.weight = nn.Parameter(torch.cat([identity, identity], dim=1))
+        if not projected and channels % 2:
+            raise ValueError(f'channels must be even to be two halves side by side, but got {channels}')
+        self.stem_channels = channels if projected else channels // 2
+        self.weight = nn.Parameter(torch.eye(channels).repeat(1, 2)[..., None, None]) if projected else None
 
     def forward(self, visible: Tensor, reused: Tensor) -> Tensor:
-        return F.conv2d(torch.cat([visible, reused], dim=1), self.weight)
+        both = torch.cat([visible, reused], dim=1)
+        return both if self.weight is None else F.conv2d(both, self.weight)
 
     def silence(self) -> None:
         """Let the output be the visible input, so that a plain checkpoint keeps its function."""
+        if self.weight is None:
+            raise ValueError('a plain concatenation cannot be silenced: give ConcatFusion projected=True')
         with torch.no_grad():
             self.weight.zero_()
             nn.init.eye_(self.weight[:, : len(self.weight), 0, 0])
 
     def is_silent(self) -> bool:
         """Tell whether the output is the visible input."""
-        return not self.weight[:, len(self.weight) :].any()
+        return self.weight is not None and not self.weight[:, len(self.weight) :].any()
 
 
 @MODELS.register_module()
@@ -118,17 +129,42 @@ def _scaled_add(visible: Tensor, scale: Tensor, reused: Tensor) -> Tensor:
 _FUSIONS = {'add': AddFusion, 'concat': ConcatFusion, 'gated': GatedFusion}
 
 
-def build_fusion(cfg: str | dict | nn.Module, channels: int) -> nn.Module:
+#: The paper's own fusions, which have no parameters.
+_PAPER = {
+    'add': dict(type='mmmaskany.AddFusion', scaled=False),
+    'concat': dict(type='mmmaskany.ConcatFusion', projected=False),
+}
+
+
+def build_fusion(cfg: str | dict | nn.Module, channels: int, paper: bool = False) -> nn.Module:
     """Build a fusion.
 
     Args:
         cfg (str | dict | nn.Module): 'add', 'concat', 'gated', a config such as
             ``dict(type='mmmaskany.AddFusion', scaled=False)``, or a built fusion.
-        channels (int): Channels of both inputs.
+        channels (int): Channels of the output.
+        paper (bool): Whether 'add' and 'concat' are the paper's, without parameters, for a network that builds its
+            stems with the channels that the fusion takes. Defaults to False: both stems have ``channels``.
 
     Raises:
-        ValueError: If the fusion is not known.
+        ValueError: If the fusion is not known, or takes other channels than the stems have.
     """
+    cfg = _PAPER.get(cfg, cfg) if paper and isinstance(cfg, str) else cfg
+    fusion = _build(cfg, channels)
+    if not paper and stem_channels(fusion, channels) != channels:
+        raise ValueError(
+            f'the fusion must take the {channels} channels that each of both stems has, but a concatenation without '
+            f'projection takes {stem_channels(fusion, channels)}: leave out projected=False'
+        )
+    return fusion
+
+
+def stem_channels(fusion: nn.Module, channels: int) -> int:
+    """Return how many channels a fusion to so many channels takes of each stem."""
+    return getattr(fusion, 'stem_channels', channels)
+
+
+def _build(cfg: str | dict | nn.Module, channels: int) -> nn.Module:
     if isinstance(cfg, nn.Module):
         return cfg
     if isinstance(cfg, dict):

@@ -1,0 +1,5 @@
+# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+# Twin: the same network and recipe, nothing masked.
+_base_ = './maskany_maskswin-base_8xb128-coslr-300e_in1k.py'
+
+model = dict(backbone=dict(masking=None))

@@ -1,0 +1,10 @@
+# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+# The paper's MaskSwin-T on Tiny-ImageNet.
+_base_ = ['./swin-tiny_1xb128-coslr-200e_tiny-imagenet.py', '../_base_/tiny-imagenet_masking.py']
+
+model = dict(
+    backbone=dict(
+        type='mmmaskany.MaskSwinTransformer',
+        masking=dict(_base_.tiny_imagenet_masking, fill=dict(type='mmmaskany.ConstantFill', value=_base_.black)),
+    )
+)

@@ -1,0 +1,5 @@
+# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+# Twin: the plain Swin-S, same recipe.
+_base_ = './swin-tiny_8xb128-coslr-300e_in1k.py'
+
+model = dict(backbone=dict(arch='small', drop_path_rate=0.3))

@@ -1,0 +1,46 @@
+# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+"""Drawn images with labels, for what is measured about models of any host without data."""
+
+from __future__ import annotations
+
+import torch
+from mmengine.structures import PixelData
+from torch import nn
+
+#: Size of the images where none is asked for: height and width in px.
+SIZES = {'mmpretrain': (224, 224), 'mmdet': (800, 1344), 'mmseg': (512, 512)}
+
+
+def draw_batch(model: nn.Module, host: str, count: int, size: tuple[int, int]) -> dict:
+    """Draw images with labels, as a data loader of a host would give them.
+
+    Args:
+        model (nn.Module): The host's model.
+        host (str): 'mmpretrain', 'mmdet' or 'mmseg'.
+        count (int): Number of images.
+        size (tuple[int, int]): Their height and width in px.
+
+    Returns:
+        dict: What the model's ``train_step`` and ``test_step`` take.
+    """
+    numbers = [getattr(module, 'num_classes', None) for module in model.modules()]
+    classes = max(number for number in numbers if isinstance(number, int))
+    if host == 'mmdet':
+        from mmdet.testing import demo_mm_inputs
+
+        # Seven boxes, as an image of COCO has on average.
+        boxes = dict(num_items=[7] * count, num_classes=classes, with_mask=model.with_mask)
+        return demo_mm_inputs(count, (3, *size), **boxes)
+    generator = torch.Generator().manual_seed(0)
+    images = list(torch.randint(256, (count, 3, *size), generator=generator, dtype=torch.uint8))
+    if host == 'mmseg':
+        from mmseg.structures import SegDataSample
+
+        maps = torch.randint(classes, (count, 1, *size), generator=generator)
+        meta = dict(img_shape=size, ori_shape=size)
+        samples = [SegDataSample(metainfo=meta, gt_sem_seg=PixelData(data=labels)) for labels in maps]
+    else:
+        from mmpretrain.structures import DataSample
+
+        samples = [DataSample().set_gt_label(index % classes) for index in range(count)]
+    return dict(inputs=images, data_samples=samples)

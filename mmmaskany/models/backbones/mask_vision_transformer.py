@@ -1,0 +1,71 @@
+# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+"""MaskViT: the vision transformer of the MaskAnyNet paper."""
+
+from __future__ import annotations
+
+from mmcv.cnn.bricks import DropPath
+from mmpretrain.models.backbones import VisionTransformer
+from torch import nn
+
+from mmmaskany.registry import MODELS
+
+from ..stems import build_fusion, patch_dual_stem
+from .maskany import MaskAnyMixin, as_masking
+
+
+@MODELS.register_module()
+class MaskVisionTransformer(MaskAnyMixin, VisionTransformer):
+    """The MaskViT of MaskAnyNet (arXiv 2511.12480), exactly: same layers, same parameter counts.
+
+    It differs from mmpretrain's VisionTransformer in two things:
+
+    1. Two projections to patches: of the visible image with 16 x 16, of the reused one with 8 x 8 pixels. Their
+       features are added. One class token and one position embedding follow, as in the host.
+    2. Dropout of 0.15: after the position embedding, and in every layer after attention and feed-forward layers.
+
+    ::
+
+        visible (H, W) ──── 16x16/16 ──┐
+                                       add ─ (H/16, W/16) ─ class token ─ position embedding ─ layers
+        reused (H/2, W/2) ─ 8x8/8 ─────┘
+
+    Args:
+        arch (str | dict): 'base' and 'large' are ViT-B and ViT-L. 'small' is mmpretrain's, 768 wide with 8 layers;
+            the usual ViT-S, 384 wide with 12 layers, is 'deit-small'. Defaults to 'base'.
+        fusion (str | dict | nn.Module): 'add', the paper's; 'concat', its variant: projections to 384 and 384
+            channels side by side. Neither has parameters. Or a config of a learned fusion, such as
+            ``dict(type='mmmaskany.GatedFusion')``, of two projections to all channels. Defaults to 'add'.
+        masking (dict | nn.Module | None): What masks a batch in training mode, see :func:`MaskAny`. Defaults to None.
+        drop_rate (float): Dropout rate. Defaults to the paper's 0.15.
+        **kwargs: Other arguments of mmpretrain's VisionTransformer, such as ``img_size``, ``out_type`` and
+            ``frozen_stages``. ``patch_size`` must be even.
+
+    Shape:
+        - input: ``(B, 3, H, W)``, or a pair of it and ``(B, 3, H / 2, W / 2)``.
+        - output: tuple of the layers in ``out_indices``, in the form of ``out_type``.
+
+    Raises:
+        ValueError: If the patches cannot be halved, or the fusion is not known.
+
+    Parameters with 1000 classes: MaskViT-S/16 (deit-small) 22,124,776; -B/16 86,715,880; -L/16 304,524,264.
+    """
+
+    def __init__(
+        self,
+        arch: str | dict = 'base',
+        fusion: str | dict | nn.Module = 'add',
+        masking: dict | nn.Module | None = None,
+        drop_rate: float = 0.15,
+        **kwargs,
+    ) -> None:
+        super().__init__(arch, drop_rate=drop_rate, **kwargs)
+        for module in self.modules():
+            if isinstance(module, DropPath):  # the host's rates are NumPy's, at which torch.compile breaks the graph
+                module.drop_prob = float(module.drop_prob)
+        fusion = build_fusion(fusion, self.embed_dims, paper=True)
+        self.patch_embed.projection = patch_dual_stem(self.patch_embed.projection, fusion)
+        self.stem_parts = ('patch_embed.projection',)
+        self.masking = as_masking(masking)
+        if self.frozen_stages > 0:  # as the host does in its constructor, which ran before the stems were made
+            self._freeze_stages()
+        self.warn_if_frozen()

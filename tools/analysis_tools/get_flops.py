@@ -1,0 +1,121 @@
+# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+"""Count parameters and multiply-accumulates of the model of a config, of any of the three hosts.
+
+    python tools/analysis_tools/get_flops.py configs/maskany/maskany_maskswin-tiny_8xb128-coslr-300e_in1k.py
+    python tools/analysis_tools/get_flops.py configs/maskany_r50_mask-rcnn_coco.py --shape 800 1344
+
+Counted is what one image costs at test time, where nothing is masked: the reused image is the whole one at half size.
+The unit is the MAC, one multiplication and one addition. Many papers call it a FLOP; here it is two FLOPs, and both are
+printed. Convolutions, linear layers and matrix products count, those of attention among them; norms, activations,
+pooling and interpolation do not, nor do operators that mmcv compiles, such as deformable attention.
+
+A segmentor is counted up to its scores, which its auxiliary heads have no part in. What the heads of a two-stage
+detector cost depends on how many boxes it proposes; an untrained one proposes about as many as its config allows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import torch
+from mmengine.config import Config, DictAction
+from mmengine.model import revert_sync_batchnorm
+from mmengine.registry import MODELS, init_default_scope
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
+from mmmaskany.apis import SIZES, draw_batch
+
+
+def count(model: nn.Module, host: str, size: tuple[int, int]) -> dict[str, dict[str, int]]:
+    """Count the parameters of a model, and its multiply-accumulates for one image.
+
+    Args:
+        model (nn.Module): The host's model.
+        host (str): 'mmpretrain', 'mmdet' or 'mmseg'.
+        size (tuple[int, int]): Height and width of the image in px.
+
+    Returns:
+        dict[str, dict[str, int]]: ``parameters`` and ``macs`` of the ``backbone``, of the ``reused stem`` and fusion
+            within it where it has them, and of the model in ``total``.
+    """
+    model = revert_sync_batchnorm(model).eval()
+    stem = getattr(model.backbone, 'dual_stem', None)
+    parts = {'backbone': [model.backbone], 'reused stem': [stem.reused, stem.fusion] if stem else [], 'total': [model]}
+    rows = {
+        name: dict(parameters=sum(p.numel() for part in modules for p in part.parameters()), macs=0)
+        for name, modules in parts.items()
+        if modules
+    }
+    counter = FlopCounterMode(display=False)
+
+    def add(name: str, sign: int) -> None:
+        rows[name]['macs'] += sign * counter.get_total_flops() // 2
+
+    hooks = []
+    for name in ('backbone', 'reused stem'):
+        for part in parts[name]:
+            hooks.append(part.register_forward_pre_hook(lambda *_, name=name: add(name, -1)))
+            hooks.append(part.register_forward_hook(lambda *_, name=name: add(name, 1)))
+
+    batch = draw_batch(model, host, 1, size)
+    images, samples = batch['inputs'][0][None].float(), batch['data_samples']
+    for sample in samples:
+        sample.set_metainfo(dict(batch_input_shape=size, pad_shape=size))
+    # The counter knows convolutions and matrix products, but not every fused kernel that attention may take instead.
+    fast_path = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:
+            if host == 'mmseg':
+                model.encode_decode(images, [sample.metainfo for sample in samples])
+            else:
+                model(images, samples, mode='tensor')
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast_path)
+        for hook in hooks:
+            hook.remove()
+    add('total', 1)
+    return rows
+
+
+def main(argv: list[str] | None = None) -> dict[str, dict[str, int]]:
+    """Count, print a table and return what is in it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', type=Path, help='a config of any host')
+    parser.add_argument(
+        '--shape',
+        type=int,
+        nargs=2,
+        metavar=('HEIGHT', 'WIDTH'),
+        help='of the image in px (default: 224 224 with mmpretrain, 800 1344 with mmdet, 512 512 with mmseg)',
+    )
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='changes to the config')
+    parser.add_argument('--out', type=Path, help='also write the numbers to this JSON file')
+    args = parser.parse_args(argv)
+    cfg = Config.fromfile(args.config)
+    cfg.merge_from_dict(args.cfg_options)
+    host = cfg.default_scope
+    init_default_scope(host)
+    size = tuple(args.shape or SIZES[host])
+    if min(size) < 1:
+        parser.error(f'--shape must be positive, but got {size[0]} {size[1]}')
+    torch.manual_seed(0)
+    rows = count(MODELS.build(cfg.model), host, size)
+    print(f'{args.config.stem}, one image of {size[0]} x {size[1]} px; 1 MAC (multiply-accumulate) = 2 FLOPs\n')
+    print(f'| part | parameters | MACs | FLOPs |\n|{"---|" * 4}')
+    for name, row in rows.items():
+        part = 'reused stem and fusion, in it' if name == 'reused stem' else name
+        print(f'| {part} | {row["parameters"]:,} | {row["macs"] / 1e9:.3f} G | {2 * row["macs"] / 1e9:.3f} G |')
+    if args.out:
+        args.out.write_text(json.dumps(dict(config=str(args.config), shape=size, counts=rows), indent=2))
+    return rows
+
+
+if __name__ == '__main__':
+    main()
