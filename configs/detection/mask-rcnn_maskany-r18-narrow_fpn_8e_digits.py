@@ -1,7 +1,7 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
-# Mask R-CNN on scenes of handwritten digits from the classifier that the quickstart trains on single ones.
+# Mask R-CNN on scenes of handwritten digits, from a classifier of single ones. The quickstart does the same.
 #
-#     bash tools/quickstart.sh
+#     python tools/train.py configs/maskany/maskany_resnet18-narrow_1xb32-coslr-8e_digits.py
 #     python tools/train.py configs/detection/mask-rcnn_maskany-r18-narrow_fpn_8e_digits.py
 _base_ = [
     '../_base_/models/mask-rcnn_maskany-r18-narrow_fpn.py',
@@ -16,7 +16,7 @@ model = dict(
     backbone=dict(
         init_cfg=dict(
             type='Pretrained',
-            checkpoint='work_dirs/quickstart/MaskAny/epoch_8.pth',
+            checkpoint='work_dirs/maskany_resnet18-narrow_1xb32-coslr-8e_digits/epoch_8.pth',
             prefix='backbone.',
         )
     ),

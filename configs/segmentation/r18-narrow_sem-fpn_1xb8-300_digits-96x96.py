@@ -8,7 +8,7 @@ model = dict(
         **_base_.model.backbone.backbone,
         init_cfg=dict(
             type='Pretrained',
-            checkpoint='work_dirs/quickstart/plain/epoch_8.pth',
+            checkpoint='work_dirs/resnet18-narrow_1xb32-coslr-8e_digits/epoch_8.pth',
             prefix='backbone.',
         ),
     )
