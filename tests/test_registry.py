@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 
 NAMES = {
     'MODELS': [
-        *('PatchPattern', 'GridPattern', 'RandomPattern', 'BlockPattern', 'MixturePattern'),
+        *('PatchPattern', 'GridPattern', 'RandomPattern', 'BlockPattern', 'NoisePattern', 'MixturePattern'),
         *('ConstantFill', 'MeanFill', 'TokenFill', 'ImageFill', 'Masking', 'MaskAny', 'MaskResNet'),
         *('MaskSwinTransformer', 'MaskVisionTransformer', 'MaskEfficientNetV2'),
         *('AddFusion', 'ConcatFusion', 'GatedFusion'),
