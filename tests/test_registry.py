@@ -21,7 +21,7 @@ NAMES = {
     'TRANSFORMS': ['MaskRegions', 'AugmentReused', 'PackMaskAnyInputs'],
     'DATASETS': ['SeededDataset'],
     'DATA_SAMPLERS': ['SeededSampler'],
-    'HOOKS': ['SeedHook', 'AtomicCheckpointHook', 'LaunchCheckHook'],
+    'HOOKS': ['SeedHook', 'AtomicCheckpointHook', 'LaunchCheckHook', 'MaskScheduleHook'],
 }
 
 BLOCK = """

@@ -1,5 +1,5 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
-from .hooks import AtomicCheckpointHook, LastValidationHook, LaunchCheckHook, SeedHook
+from .hooks import AtomicCheckpointHook, LastValidationHook, LaunchCheckHook, MaskScheduleHook, SeedHook
 from .optim_wrapper import CpuAmpOptimWrapper
 from .replay import make_replayable
 from .resume import find_resume_point
@@ -9,6 +9,7 @@ __all__ = [
     'CpuAmpOptimWrapper',
     'LastValidationHook',
     'LaunchCheckHook',
+    'MaskScheduleHook',
     'SeedHook',
     'find_resume_point',
     'make_replayable',

@@ -59,17 +59,15 @@ class Pattern:
     ) -> None:
         if (scale is None) == (ratio is None):
             raise ValueError(f'give either `scale` or `ratio`, but got scale={scale} and ratio={ratio}')
-        for name, share in (('scale', scale), ('ratio', ratio)):
-            if share is not None and not 0 < share < 1:
-                raise ValueError(f'{name} must be in (0, 1), but got {share}')
+        self.scale = scale
+        self.ratio = ratio
+        self.share = scale if ratio is None else ratio
         sizes = tuple(cell) if isinstance(cell, Sequence) else (cell,)
         for size in (base, *sizes):
             if not isinstance(size, int):
                 raise TypeError(f'cell and base must be whole numbers of pixels, but got {size!r}')
         if base < 1 or not sizes or any(size < 1 or size % base for size in sizes):
             raise ValueError(f'cell sizes must be positive multiples of base={base} px, but got {cell}')
-        self.scale = scale
-        self.ratio = ratio
         self.cell = sizes
         self.base = base
         self._tables: dict[tuple, Tensor] = {}
@@ -77,6 +75,18 @@ class Pattern:
     def __repr__(self) -> str:
         share = f'ratio={self.ratio}' if self.scale is None else f'scale={self.scale}'
         return f'{type(self).__name__}({share}, cell={list(self.cell)}, base={self.base})'
+
+    @property
+    def share(self) -> float:
+        """The scale, or the ratio of a pattern that has one instead. It may be set, for the draws that follow."""
+        return self.ratio if self.scale is None else self.scale
+
+    @share.setter
+    def share(self, value: float) -> None:
+        name = 'ratio' if self.scale is None else 'scale'
+        if not 0 < value < 1:
+            raise ValueError(f'{name} must be in (0, 1), but got {value}')
+        setattr(self, name, value)
 
     # ------------------------------------------------------------------ what a subclass says
 
@@ -128,6 +138,15 @@ class Pattern:
         """Return the size of the canvas in base cells for images of ``height x width`` px."""
         layouts = self.layouts(height // self.base, width // self.base)
         return max(v.rows * v.height for v in layouts), max(v.cols * v.width for v in layouts)
+
+    def masked_cells(self, height: int, width: int) -> int:
+        """Return how many base cells are masked in each image of ``height x width`` px.
+
+        Raises:
+            ValueError: If cells of several sizes mask more or less.
+        """
+        counts = {v.count * v.height * v.width for v in self.layouts(height // self.base, width // self.base)}
+        return _only(counts, self)
 
     def cells(
         self,
@@ -478,6 +497,22 @@ class MixturePattern:
     def __repr__(self) -> str:
         return f'MixturePattern({self.patterns}, probs={self.probs})'
 
+    @property
+    def share(self) -> float | list[float]:
+        """The one scale, or the ratios where the patterns have them; setting it sets that of every pattern."""
+        return self.scale if self.scale is not None else [pattern.ratio for pattern in self.patterns]
+
+    @share.setter
+    def share(self, value: float) -> None:
+        for pattern in self.patterns:
+            pattern.share = value
+        self.scale = self.patterns[0].scale
+
+    def masked_cells(self, height: int, width: int) -> int:
+        """Return how many base cells are masked in each image; see :meth:`Pattern.masked_cells`."""
+        counts = {pattern.masked_cells(height, width) for pattern in self.patterns}
+        return _only(counts if self._bounds[-1] == 1 else counts | {0}, self)
+
     def canvas(self, height: int, width: int) -> tuple[int, int]:
         """Return the size of the canvas in base cells for images of ``height x width`` px: the largest."""
         sizes = [pattern.canvas(height, width) for pattern in self.patterns]
@@ -522,6 +557,17 @@ class MixturePattern:
                 corner = source[:, : drawn.source.shape[1], : drawn.source.shape[2]]
                 corner.copy_(torch.where(chosen, drawn.source, corner))
         return Draw(mask, masked, self.base, source)
+
+
+def _only(counts: set[int], pattern: Pattern | MixturePattern) -> int:
+    """Return the one number of masked cells."""
+    if len(counts) > 1:
+        raise ValueError(
+            f'as many cells must be masked in every image, but {pattern} masks one of {sorted(counts)} base cells: '
+            'take one cell size, and in a mixture one share and probabilities that sum to 1'
+        )
+    (count,) = counts
+    return count
 
 
 def _round(value: float) -> int:

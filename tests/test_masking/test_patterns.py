@@ -186,6 +186,41 @@ def test_an_empty_batch(make_any):
     assert draw.mask.shape == (0, 12, 12) and draw.source.shape[0] == 0
 
 
+@pytest.mark.parametrize('share', [dict(scale=0.5), dict(ratio=0.5)])
+def test_share_may_change_between_draws(make_any, share):
+    pattern, name = make_any(**share), next(iter(share))
+    pattern.draw(2, 24, 24)
+    pattern.share = 0.3
+    assert same(pattern.draw(20, 24, 24, seeded()), make_any(**{name: 0.3}).draw(20, 24, 24, seeded()))
+    assert pattern.canvas(24, 24) == make_any(**{name: 0.3}).canvas(24, 24)
+    for value in (0, 1, -0.5, 1.5):
+        with pytest.raises(ValueError, match=rf'{name} must be in \(0, 1\), but got {value}'):
+            pattern.share = value
+    several = isinstance(pattern, MixturePattern) and name == 'ratio'
+    assert pattern.share == ([0.3] * 4 if several else 0.3)
+
+
+def test_masked_cells_are_those_of_every_draw(make_pattern):
+    for share in (dict(scale=0.4), dict(ratio=0.6)):
+        pattern = make_pattern(**share)
+        counts = set(pattern.draw(60, 14, 11, seeded()).mask.flatten(1).sum(1).tolist())
+        if len(counts) > 1:
+            with pytest.raises(ValueError, match=r'as many cells must be masked in every image, but .* masks one of'):
+                pattern.masked_cells(14, 11)
+        else:
+            assert {pattern.masked_cells(14, 11)} == counts
+
+
+def test_masked_cells_of_a_mixture():
+    patterns = [RandomPattern(ratio=0.5, cell=1, base=1), NoisePattern(ratio=0.5, cell=1, base=1)]
+    assert MixturePattern(patterns, [0.7, 0.3]).masked_cells(6, 6) == 18
+    with pytest.raises(ValueError, match=r'masks one of \[0, 18\] base cells.*probabilities that sum to 1'):
+        MixturePattern(patterns, [0.7, 0.2]).masked_cells(6, 6)
+    patterns[0] = RandomPattern(ratio=0.25, cell=1, base=1)
+    with pytest.raises(ValueError, match=r'masks one of \[9, 18\] base cells'):
+        MixturePattern(patterns, [0.7, 0.3]).masked_cells(6, 6)
+
+
 # --------------------------------------------------------------------------- random numbers
 
 
