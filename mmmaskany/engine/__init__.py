@@ -1,5 +1,6 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
 from .hooks import AtomicCheckpointHook, LastValidationHook, LaunchCheckHook, MaskScheduleHook, SeedHook
+from .model_wrapper import OwnStepDistributedDataParallel
 from .optim_wrapper import CpuAmpOptimWrapper
 from .replay import make_replayable
 from .resume import find_resume_point
@@ -10,6 +11,7 @@ __all__ = [
     'LastValidationHook',
     'LaunchCheckHook',
     'MaskScheduleHook',
+    'OwnStepDistributedDataParallel',
     'SeedHook',
     'find_resume_point',
     'make_replayable',
