@@ -171,20 +171,13 @@ class DropTokens(_PatchMasking):
     way, and its class and distillation tokens stand first. These stay.
 
     Args:
-        pattern (dict | Pattern | None): Where to mask; its ``base`` must be a multiple of the backbone's patches. None
-            is half of the patches, anywhere, the paper's. Defaults to None.
+        pattern (dict | Pattern | MixturePattern | None): Where to mask, as many cells in every image; its ``base`` must
+            be a multiple of the backbone's patches. None is half of the patches, anywhere, the paper's. Defaults to
+            None.
 
     Raises:
-        TypeError: If ``pattern`` is none, or a mixture, which may drop a different number in each sample.
+        TypeError: If ``pattern`` is none.
     """
-
-    def __init__(self, pattern: dict | Pattern | None = None) -> None:
-        super().__init__(pattern)
-        if isinstance(self.pattern, MixturePattern):
-            raise TypeError(
-                'DropTokens needs one pattern, so that every sample keeps as many tokens, but got a mixture: take its '
-                'patterns one by one, or ReplacePatches'
-            )
 
     def bind(self, backbone: nn.Module) -> None:
         name = type(backbone).__name__
@@ -208,17 +201,8 @@ class DropTokens(_PatchMasking):
         self.masked_tokens(*backbone.patch_embed.init_input_size)
 
     def masked_tokens(self, height: int, width: int) -> int:
-        """Return how many tokens of an image are masked."""
-        base = self.pattern.base
-        areas = {
-            cells.count * cells.height * cells.width for cells in self.pattern.layouts(height // base, width // base)
-        }
-        if len(areas) > 1:
-            raise ValueError(
-                f'DropTokens must drop as many tokens of every sample, but {self.pattern} masks one of {areas} base '
-                'cells: take one cell size'
-            )
-        return areas.pop() * (base // self.patch) ** 2
+        """Return how many tokens of each image are masked."""
+        return self.pattern.masked_cells(height, width) * (self.pattern.base // self.patch) ** 2
 
     @contextmanager
     def masked(self, backbone: nn.Module, images: Tensor) -> Iterator[Tensor]:
