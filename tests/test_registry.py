@@ -53,6 +53,8 @@ model = MODELS.build(dict(
         masking=dict(pattern=dict(type='mmmaskany.GridPattern', scale=0.5, cell=8))),
     neck=dict(
         type='mmmaskany.MaskAnyNeck', in_channels=512, neck=dict(type='GlobalAveragePooling'), with_branches=True),
+    train_cfg=dict(augments=dict(
+        type='mmmaskany.MaskMix', pattern=dict(type='mmmaskany.GridPattern', scale=0.5, cell=8))),
     head=dict(
         type='mmmaskany.MaskAnyClsHead', num_classes=3, in_channels=512, visible_weight=1.0, reused_weight=1.0,
         loss=dict(type='CrossEntropyLoss')),
