@@ -5,6 +5,7 @@ from .classifiers import *  # noqa: F403
 from .data_preprocessors import *  # noqa: F403
 from .heads import *  # noqa: F403
 from .necks import *  # noqa: F403
+from .selfsup import *  # noqa: F403
 from .stems import *  # noqa: F403
 
 __all__ = ['masking']
