@@ -35,10 +35,25 @@ CLASSIFICATION_ARMS = {
     '-pipeline': 'MaskAny, data pipeline',
 }
 SPECIALITIES = {'-masked': 'masked', '-late': 'late fusion', '-scratch': 'from scratch'}
+#: Of configs/masking, by the first word of the name.
+MASKING_ARMS = {
+    'cutout': 'Cutout',
+    'gridmask': 'GridMask',
+    'random-token': 'random cells, learned token',
+    'block-mean': 'blocks, mean',
+    **{f'noise-{color}': f'{color} noise' for color in ('red', 'blue', 'green', 'purple')},
+    'easy-to-hard': 'MaskAny, easy to hard',
+    'cutmix': 'CutMix',
+    'maskmix': 'MaskMix',
+    'simmim-noise': 'SimMIM, blue noise',
+    'mae-noise': 'MAE, green noise',
+}
 
 
 def arm(name: str, scope: str) -> str:
     """Read the arm from the name of a config."""
+    if (method := name.partition('_')[0]) in MASKING_ARMS:
+        return MASKING_ARMS[method]
     marks = CLASSIFICATION_ARMS if scope == 'mmpretrain' else SPECIALITIES
     special = [arm for mark, arm in marks.items() if f'{mark}_' in name or f'{mark}-' in name]
     if scope == 'mmpretrain' and special:
@@ -51,6 +66,8 @@ def arm(name: str, scope: str) -> str:
 def results(cfg: Config) -> dict[str, list[str]]:
     """Read from the evaluator of a config what its results are: the metrics of each task."""
     evaluator = cfg.val_evaluator
+    if evaluator is None:  # pre-training
+        return {'Masked Image Modeling': []}
     if cfg.default_scope == 'mmpretrain':
         return {'Image Classification': ['Top 1 Accuracy', 'Top 5 Accuracy']}
     if cfg.default_scope == 'mmseg':
