@@ -55,7 +55,7 @@ def train(model, accumulate, part=slice(None), run=None):
 
 def train_in_two_processes(rank, folder):
     """Yield what was trained, and how often all gradients were sent, for each way to accumulate and to pass."""
-    wait = timedelta(seconds=120)
+    wait = timedelta(minutes=10)
     torch.distributed.init_process_group('gloo', f'file://{folder}/meet', wait, rank=rank, world_size=2)
     for accumulate in (1, 2):
         for two_passes in (True, False):

@@ -16,7 +16,7 @@ from mmengine.registry import MODELS, init_default_scope
 from mmpretrain.structures import DataSample
 
 from mmmaskany.apis import Work
-from mmmaskany.engine import CpuAmpOptimWrapper
+from mmmaskany.engine import CpuAmpOptimWrapper, OwnStepDistributedDataParallel
 from mmmaskany.masking import half_size
 from mmmaskany.models.classifiers import DropTokens, FillCells, MaskSubClassifier, ReplacePatches
 from mmmaskany.utils.safe_load import read_checkpoint
@@ -399,11 +399,19 @@ def test_two_processes_take_the_same_steps_as_one(tmp_path):
         for accumulate, _, weights, sent in train_in_two_processes(0, tmp_path):
             assert sent == STEPS // accumulate  # once per update, and never for the main pass
             torch.testing.assert_close(weights, train(classifier(), accumulate))
-        assert other.wait(timeout=60) == 0
+        assert other.wait(timeout=600) == 0
     finally:
         other.kill()
         if torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
+
+
+def test_the_wrapper_is_for_models_with_a_step_of_their_own():
+    with pytest.raises(ValueError, match=r'ResNet_CIFAR must have a train_step\(data, optim_wrapper, run\)'):
+        OwnStepDistributedDataParallel(cnn().backbone)
+    host = MODELS.build(dict(type='ImageClassifier', backbone=CNN))
+    with pytest.raises(ValueError, match='ImageClassifier must have.*leave model_wrapper_cfg out'):
+        OwnStepDistributedDataParallel(host)
 
 
 def test_a_resumed_run_is_the_undisturbed_one(tiny_config, tool, tmp_path):
