@@ -12,4 +12,16 @@ from .version import __version__
 
 safe_load.install()
 
+
+def __getattr__(name: str) -> object:
+    """Find the batch augmentations when they are named: mmpretrain's registry of these knows no other scopes."""
+    if name != 'MaskMix':
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    try:
+        from .models.batch_augments import MaskMix
+    except ImportError as error:  # the registry would only say that it does not know the name
+        raise RuntimeError(f'{__name__}.{name} cannot be imported: {error}') from error
+    return MaskMix
+
+
 __all__ = ['__version__', 'registry']

@@ -8,6 +8,7 @@ resolves alike from the ``mmpretrain``, ``mmdet`` and ``mmseg`` scopes.
 from mmengine.registry import DATA_SAMPLERS as MMENGINE_DATA_SAMPLERS
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
+from mmengine.registry import MODEL_WRAPPERS as MMENGINE_MODEL_WRAPPERS
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import OPTIM_WRAPPERS as MMENGINE_OPTIM_WRAPPERS
 from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
@@ -25,6 +26,10 @@ DATA_SAMPLERS = Registry(
 )
 #: Training hooks.
 HOOKS = Registry('hook', parent=MMENGINE_HOOKS, scope='mmmaskany', locations=['mmmaskany.engine'])
+#: Wrappers of models in distributed training.
+MODEL_WRAPPERS = Registry(
+    'model_wrapper', parent=MMENGINE_MODEL_WRAPPERS, scope='mmmaskany', locations=['mmmaskany.engine']
+)
 #: Optimizer wrappers.
 OPTIM_WRAPPERS = Registry(
     'optimizer wrapper', parent=MMENGINE_OPTIM_WRAPPERS, scope='mmmaskany', locations=['mmmaskany.engine']

@@ -12,16 +12,18 @@ ROOT = Path(__file__).parents[1]
 
 NAMES = {
     'MODELS': [
-        *('PatchPattern', 'GridPattern', 'RandomPattern', 'BlockPattern', 'MixturePattern'),
+        *('PatchPattern', 'GridPattern', 'RandomPattern', 'BlockPattern', 'NoisePattern', 'MixturePattern'),
         *('ConstantFill', 'MeanFill', 'TokenFill', 'ImageFill', 'Masking', 'MaskAny', 'MaskResNet'),
         *('MaskSwinTransformer', 'MaskVisionTransformer', 'MaskEfficientNetV2'),
         *('AddFusion', 'ConcatFusion', 'GatedFusion'),
-        *('MaskAnyNeck', 'MaskAnyClsHead', 'MaskAnyDataPreprocessor'),
+        *('MaskAnyNeck', 'MaskAnyClsHead', 'MaskAnyDataPreprocessor', 'PatternMAEViT'),
+        *('MaskSubClassifier', 'DropTokens', 'ReplacePatches', 'FillCells'),
     ],
-    'TRANSFORMS': ['MaskRegions', 'AugmentReused', 'PackMaskAnyInputs'],
+    'MODEL_WRAPPERS': ['OwnStepDistributedDataParallel'],
+    'TRANSFORMS': ['MaskRegions', 'AugmentReused', 'PackMaskAnyInputs', 'PatternMask'],
     'DATASETS': ['SeededDataset'],
     'DATA_SAMPLERS': ['SeededSampler'],
-    'HOOKS': ['SeedHook', 'AtomicCheckpointHook', 'LaunchCheckHook'],
+    'HOOKS': ['SeedHook', 'AtomicCheckpointHook', 'LaunchCheckHook', 'MaskScheduleHook'],
 }
 
 BLOCK = """
@@ -51,6 +53,8 @@ model = MODELS.build(dict(
         masking=dict(pattern=dict(type='mmmaskany.GridPattern', scale=0.5, cell=8))),
     neck=dict(
         type='mmmaskany.MaskAnyNeck', in_channels=512, neck=dict(type='GlobalAveragePooling'), with_branches=True),
+    train_cfg=dict(augments=dict(
+        type='mmmaskany.MaskMix', pattern=dict(type='mmmaskany.GridPattern', scale=0.5, cell=8))),
     head=dict(
         type='mmmaskany.MaskAnyClsHead', num_classes=3, in_channels=512, visible_weight=1.0, reused_weight=1.0,
         loss=dict(type='CrossEntropyLoss')),

@@ -8,7 +8,7 @@ usage() {
 Usage: bash tools/install.sh [--python PYTHON | --current-env] [--check]
 
 Makes or reuses .venv in the repository, puts the verified set of requirements/ there and proves that it works:
-about 3 minutes, and another 9 on two cores for compiling mmcv's operators (once: pip keeps the result).
+about 3 minutes, and another 10 to 20 on two cores for compiling mmcv's operators (once: pip keeps the result).
 
   --python PYTHON  the interpreter (3.10 to 3.12) that .venv is made with; default: the first one found
   --current-env    install into the active environment instead, and keep what works there: a torch from 2.6 to
@@ -284,7 +284,7 @@ if needs mmcv; then
     hide_gpu=(env CUDA_VISIBLE_DEVICES=)
   fi
   pip=("${hide_gpu[@]}" "${pip[@]}")
-  install mmcv 'Installing mmcv (seconds if pip has kept it; else about 9 minutes of compiling on two cores)' \
+  install mmcv 'Installing mmcv (seconds if pip has kept it; else 10 to 20 minutes of compiling on two cores)' \
     -v --no-build-isolation "${keep[@]}"
   pip=("$py" -m pip install)
 fi

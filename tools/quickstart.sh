@@ -62,6 +62,7 @@ logged() {
 
 all_lines() { sed -u 's/^/  /'; }
 no_lines() { cat >/dev/null; }
+written_lines() { sed -nu 's/^wrote /  wrote /p'; }
 
 # One line per validation out of MMEngine's log; $name is that of the run.
 progress() {
@@ -72,9 +73,9 @@ progress() {
     elif [[ "$line" =~ (Epoch|Iter)\(val\)\ .*\ (accuracy/top1|coco/bbox_mAP|mIoU):\ ([0-9.]+) ]]; then
       value="${BASH_REMATCH[3]}"
       case "${BASH_REMATCH[2]}" in
-        accuracy/top1) value="accuracy $value %" ;;
-        coco/bbox_mAP) value="box AP $value" ;;
-        mIoU) value="mIoU $value %" ;;
+        accuracy/top1) value="$(LC_ALL=C printf 'accuracy %.1f %%' "$value")" ;;
+        coco/bbox_mAP) value="$(LC_ALL=C printf 'box AP %.1f %%' "${value}e2")" ;;
+        mIoU) value="$(LC_ALL=C printf 'mIoU %.1f %%' "$value")" ;;
       esac
       printf '  %-12s  %-8s  loss %-7s  %s\n' "$name" "$at" "$loss" "$value"
     fi
@@ -149,15 +150,15 @@ finish
 head_line 'Drawing what the masks do, and what was found in held-out scenes'
 for task in detection segmentation; do
   [[ "$task" == detection ]] && config="$detector" || config="$segmentor"
-  begin logged "$task-pictures" all_lines "$python" tools/visualization/prediction_gallery.py "$config" \
+  begin logged "$task-pictures" written_lines "$python" tools/visualization/prediction_gallery.py "$config" \
     "$(cat -- "$out/$task/last_checkpoint")" --out "$out/$task.png"
 done
-begin logged gallery all_lines "$python" tools/visualization/mask_gallery.py "$mask_any" --out "$out/mask_gallery.png"
+begin logged gallery written_lines "$python" tools/visualization/mask_gallery.py "$mask_any" --out "$out/mask_gallery.png"
 finish
 
 head_line 'Results on the held-out digits'
 status=0
-"$python" tools/analysis_tools/run_table.py "plain=$out/plain" "MaskAny=$out/MaskAny" \
+"$python" -W ignore tools/analysis_tools/run_table.py "plain=$out/plain" "MaskAny=$out/MaskAny" \
   "MaskAny, Mask R-CNN=$out/detection" "MaskAny, Semantic FPN=$out/segmentation" --out "$out/table.md" \
   --at-least MaskAny=97 'MaskAny, Mask R-CNN=40' 'MaskAny, Semantic FPN=50' || status=$?
 say

@@ -1,5 +1,6 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
-from .hooks import AtomicCheckpointHook, LastValidationHook, LaunchCheckHook, SeedHook
+from .hooks import AtomicCheckpointHook, LastValidationHook, LaunchCheckHook, MaskScheduleHook, SeedHook
+from .model_wrapper import OwnStepDistributedDataParallel
 from .optim_wrapper import CpuAmpOptimWrapper
 from .replay import make_replayable
 from .resume import find_resume_point
@@ -9,6 +10,8 @@ __all__ = [
     'CpuAmpOptimWrapper',
     'LastValidationHook',
     'LaunchCheckHook',
+    'MaskScheduleHook',
+    'OwnStepDistributedDataParallel',
     'SeedHook',
     'find_resume_point',
     'make_replayable',

@@ -8,17 +8,20 @@ comes to it. Only files on this machine are looked at, once, and by what their c
 import json
 import logging
 import os
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from mmengine.config import ConfigDict
 from mmengine.logging import print_log
 from mmengine.registry import TRANSFORMS
+from PIL import Image
 
 from mmmaskany.datasets.label_map import check_label_map
 
-#: How many label maps of a split are read before the training; all others are checked when they are loaded.
-MAPS = 32
+#: For how many seconds the label maps of a split are read before the training, evenly spread over the set; the ids of
+#: all others are checked when they are loaded.
+SECONDS = 10
 
 
 def check_dataset(key: str, dataset: ConfigDict, maker: type) -> None:
@@ -79,9 +82,10 @@ def check_coco(key: str, annotations: Path, images: Path, classes: Sequence[str]
     names = [category['name'] for category in content['categories']]
     unknown = [] if classes is None or isinstance(classes, str) else [name for name in classes if name not in names]
     if unknown:
+        show = str if all(isinstance(name, str) for name in unknown) else repr  # 7 and '7' would look alike
         raise ValueError(
-            f'the classes of {key} must be categories of {annotations}, {_first(names, 10)}, but got '
-            f'{_first(unknown, 10)}: set metainfo=dict(classes=...) in the dataset'
+            f'the classes of {key} must be categories of {annotations}, {_first([*map(show, names)], 10)}, but got '
+            f'{_first([*map(show, unknown)], 10)}: set metainfo=dict(classes=...) in the dataset'
         )
 
     sizes = {}
@@ -137,12 +141,24 @@ def _check_segmentation(key: str, dataset: ConfigDict, maker: type, classes: int
         return
     _check_files(key, (Path(sample['seg_map_path']) for sample in samples))
     load = TRANSFORMS.build(dict(type='mmseg.LoadAnnotations'))
-    for sample in samples[:: max(1, len(samples) // MAPS)]:
+    golden = (5**0.5 - 1) / 2  # its multiples, modulo 1, are spread evenly wherever one stops
+    end = time.monotonic() + SECONDS
+    for _, sample in sorted(enumerate(samples), key=lambda item: item[0] * golden % 1):
         try:
             ids = load(sample)['gt_seg_map']
+            with Image.open(sample['img_path']) as image:  # reads the size alone
+                size = image.size[::-1]
         except OSError as error:
-            raise ValueError(f'label maps must be images, but {sample["seg_map_path"]} of {key} is not') from error
+            files = f'{sample["img_path"]} or its label map {sample["seg_map_path"]}'
+            raise ValueError(f'images and label maps must be images, but {files} of {key} is not') from error
+        if sorted(size) != sorted(ids.shape):  # a photograph may say that it is to be turned
+            raise ValueError(
+                f'label maps must have the size of their images, but {sample["seg_map_path"]} of {key} is {ids.shape} '
+                f'and {sample["img_path"]} is {size}'
+            )
         check_label_map(ids, classes, built.ignore_index, built.reduce_zero_label, sample['seg_map_path'])
+        if time.monotonic() > end:
+            break
 
 
 def _check_files(key: str, paths: Iterable[Path]) -> None:

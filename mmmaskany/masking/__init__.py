@@ -10,7 +10,7 @@ base grid, n, m = rows and columns of a pattern's own cells on the canvas of the
 from .draw import Cells, Draw
 from .fills import ConstantFill, Fill, ImageFill, MeanFill, TokenFill
 from .masking import Masking, Views, half_size, reused_size
-from .patterns import BlockPattern, GridPattern, MixturePattern, PatchPattern, Pattern, RandomPattern
+from .patterns import BlockPattern, GridPattern, MixturePattern, NoisePattern, PatchPattern, Pattern, RandomPattern
 from .recompose import recompose, restore
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     'Masking',
     'MeanFill',
     'MixturePattern',
+    'NoisePattern',
     'PatchPattern',
     'Pattern',
     'RandomPattern',

@@ -59,17 +59,15 @@ class Pattern:
     ) -> None:
         if (scale is None) == (ratio is None):
             raise ValueError(f'give either `scale` or `ratio`, but got scale={scale} and ratio={ratio}')
-        for name, share in (('scale', scale), ('ratio', ratio)):
-            if share is not None and not 0 < share < 1:
-                raise ValueError(f'{name} must be in (0, 1), but got {share}')
+        self.scale = scale
+        self.ratio = ratio
+        self.share = scale if ratio is None else ratio
         sizes = tuple(cell) if isinstance(cell, Sequence) else (cell,)
         for size in (base, *sizes):
             if not isinstance(size, int):
                 raise TypeError(f'cell and base must be whole numbers of pixels, but got {size!r}')
         if base < 1 or not sizes or any(size < 1 or size % base for size in sizes):
             raise ValueError(f'cell sizes must be positive multiples of base={base} px, but got {cell}')
-        self.scale = scale
-        self.ratio = ratio
         self.cell = sizes
         self.base = base
         self._tables: dict[tuple, Tensor] = {}
@@ -77,6 +75,18 @@ class Pattern:
     def __repr__(self) -> str:
         share = f'ratio={self.ratio}' if self.scale is None else f'scale={self.scale}'
         return f'{type(self).__name__}({share}, cell={list(self.cell)}, base={self.base})'
+
+    @property
+    def share(self) -> float:
+        """The scale, or the ratio of a pattern that has one instead. It may be set, for the draws that follow."""
+        return self.ratio if self.scale is None else self.scale
+
+    @share.setter
+    def share(self, value: float) -> None:
+        name = 'ratio' if self.scale is None else 'scale'
+        if not 0 < value < 1:
+            raise ValueError(f'{name} must be in (0, 1), but got {value}')
+        setattr(self, name, value)
 
     # ------------------------------------------------------------------ what a subclass says
 
@@ -128,6 +138,15 @@ class Pattern:
         """Return the size of the canvas in base cells for images of ``height x width`` px."""
         layouts = self.layouts(height // self.base, width // self.base)
         return max(v.rows * v.height for v in layouts), max(v.cols * v.width for v in layouts)
+
+    def masked_cells(self, height: int, width: int) -> int:
+        """Return how many base cells are masked in each image of ``height x width`` px.
+
+        Raises:
+            ValueError: If cells of several sizes mask more or less.
+        """
+        counts = {v.count * v.height * v.width for v in self.layouts(height // self.base, width // self.base)}
+        return _only(counts, self)
 
     def cells(
         self,
@@ -368,6 +387,80 @@ class BlockPattern(_RankedPattern):
         return torch.where(inside.isinf(), self.num_blocks + distance[:, 0], inside)
 
 
+class NoisePattern(_RankedPattern):
+    """The highest cells of filtered noise, as in ColorMAE (arXiv 2407.13036): data-independent, but not uniform.
+
+    White noise, one number per own cell, is filtered by Gaussians; how large and how regular the masked regions are
+    follows from the frequencies that are left:
+
+    ========  =========  =====================================  ==========================================
+    color     filter     of the noise W, blurred by G           masked regions
+    ========  =========  =====================================  ==========================================
+    red       low-pass   ``G(sigma) W``                         large and smooth
+    blue      high-pass  ``W - G(sigma) W``                     single cells, evenly spread
+    green     band-pass  ``G(sigma[0]) W - G(sigma[1]) W``      clusters of one size, at regular distances
+    purple    band-stop  ``W - (G(sigma[0]) - G(sigma[1])) W``  single cells, and some large regions
+    ========  =========  =====================================  ==========================================
+
+    Args:
+        scale (float | None): See :class:`Pattern`. Defaults to None.
+        ratio (float | None): See :class:`Pattern`. Defaults to None.
+        cell (int | Sequence[int]): Side of a cell in pixels, or those to draw from. Defaults to 16.
+        color (str): 'red', 'blue', 'green' or 'purple'. Defaults to 'green', the paper's best.
+        sigma (float | tuple[float, float] | None): Standard deviation of the Gaussian in own cells; for green and
+            purple of both, the narrow one first. None is :attr:`sigmas`. Defaults to None.
+        base (int): Side of a base cell in pixels. Defaults to 4.
+
+    Raises:
+        ValueError: If the color is not known, or ``sigma`` is not one positive number for red and blue, or an
+            increasing pair of them for green and purple.
+    """
+
+    #: The standard deviations of each color where none are given, in own cells.
+    sigmas = {'red': 1.0, 'blue': 1.0, 'green': (0.5, 2.0), 'purple': (0.5, 2.0)}
+
+    def __init__(
+        self,
+        scale: float | None = None,
+        ratio: float | None = None,
+        cell: int | Sequence[int] = 16,
+        color: str = 'green',
+        sigma: float | tuple[float, float] | None = None,
+        base: int = 4,
+    ) -> None:
+        super().__init__(scale, ratio, cell, base)
+        if color not in self.sigmas:
+            raise ValueError(f'color must be one of {list(self.sigmas)}, but got {color!r}')
+        usual = self.sigmas[color]
+        given = usual if sigma is None else sigma
+        sigmas = tuple(given) if isinstance(given, Sequence) else (given,)
+        wanted = len(usual) if isinstance(usual, tuple) else 1
+        if len(sigmas) != wanted or sigmas[0] <= 0 or list(sigmas) != sorted(set(sigmas)):
+            what = 'a positive number' if wanted == 1 else 'an increasing pair of positive numbers'
+            raise ValueError(f'sigma must be {what} for {color} noise, but got {sigma}')
+        self.color = color
+        self.sigma = sigmas
+
+    def __repr__(self) -> str:
+        return f'{super().__repr__()[:-1]}, color={self.color!r}, sigma={list(self.sigma)})'
+
+    def scores(self, layout: Layout, largest: Layout, generator: Generator | None) -> Tensor:
+        batch, device = len(layout.count), layout.count.device
+        # Filtering by Fourier transform wraps around: a margin keeps opposite sides of the image independent.
+        margin = math.ceil(3 * self.sigma[-1])
+        rows, cols = largest.grid_rows + margin, largest.grid_cols + margin
+        # No Fourier transform takes an empty batch.
+        noise = _rand(max(batch, 1), rows, cols, generator=generator, device=device) - 0.5
+        frequency = torch.fft.fftfreq(rows, device=device).view(-1, 1).square()
+        frequency = frequency + torch.fft.rfftfreq(cols, device=device).square()
+        low, *wide = (torch.exp(-2 * (math.pi * sigma) ** 2 * frequency) for sigma in self.sigma)
+        passed = low - wide[0] if wide else low
+        passed = 1 - passed if self.color in ('blue', 'purple') else passed
+        noise = torch.fft.irfft2(torch.fft.rfft2(noise) * passed, s=(rows, cols))
+        # The lowest scores are masked.
+        return -noise[:batch, : largest.grid_rows, : largest.grid_cols]
+
+
 class MixturePattern:
     """Draws one of several patterns for each sample, or none.
 
@@ -403,6 +496,22 @@ class MixturePattern:
 
     def __repr__(self) -> str:
         return f'MixturePattern({self.patterns}, probs={self.probs})'
+
+    @property
+    def share(self) -> float | list[float]:
+        """The one scale, or the ratios where the patterns have them; setting it sets that of every pattern."""
+        return self.scale if self.scale is not None else [pattern.ratio for pattern in self.patterns]
+
+    @share.setter
+    def share(self, value: float) -> None:
+        for pattern in self.patterns:
+            pattern.share = value
+        self.scale = self.patterns[0].scale
+
+    def masked_cells(self, height: int, width: int) -> int:
+        """Return how many base cells are masked in each image; see :meth:`Pattern.masked_cells`."""
+        counts = {pattern.masked_cells(height, width) for pattern in self.patterns}
+        return _only(counts if self._bounds[-1] == 1 else counts | {0}, self)
 
     def canvas(self, height: int, width: int) -> tuple[int, int]:
         """Return the size of the canvas in base cells for images of ``height x width`` px: the largest."""
@@ -448,6 +557,17 @@ class MixturePattern:
                 corner = source[:, : drawn.source.shape[1], : drawn.source.shape[2]]
                 corner.copy_(torch.where(chosen, drawn.source, corner))
         return Draw(mask, masked, self.base, source)
+
+
+def _only(counts: set[int], pattern: Pattern | MixturePattern) -> int:
+    """Return the one number of masked cells."""
+    if len(counts) > 1:
+        raise ValueError(
+            f'as many cells must be masked in every image, but {pattern} masks one of {sorted(counts)} base cells: '
+            'take one cell size, and in a mixture one share and probabilities that sum to 1'
+        )
+    (count,) = counts
+    return count
 
 
 def _round(value: float) -> int:

@@ -1,9 +1,11 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
 from . import masking
 from .backbones import *  # noqa: F403
+from .classifiers import *  # noqa: F403
 from .data_preprocessors import *  # noqa: F403
 from .heads import *  # noqa: F403
 from .necks import *  # noqa: F403
+from .selfsup import *  # noqa: F403
 from .stems import *  # noqa: F403
 
 __all__ = ['masking']

@@ -13,7 +13,7 @@ from mmmaskany import masking
 from mmmaskany.registry import MODELS
 
 #: The patterns and fills that configs can name.
-PATTERNS = ('PatchPattern', 'GridPattern', 'RandomPattern', 'BlockPattern', 'MixturePattern')
+PATTERNS = ('PatchPattern', 'GridPattern', 'RandomPattern', 'BlockPattern', 'NoisePattern', 'MixturePattern')
 FILLS = ('ConstantFill', 'MeanFill', 'TokenFill', 'ImageFill')
 
 for _name in (*PATTERNS[:-1], *FILLS):

@@ -36,20 +36,39 @@ CLASSIFICATION_ARMS = {
     '-pipeline': 'MaskAny, data pipeline',
 }
 SPECIALITIES = {'-masked': 'masked', '-late': 'late fusion', '-scratch': 'from scratch'}
+#: Of configs/masking, by the first word of the name.
+MASKING_ARMS = {
+    'cutout': 'Cutout',
+    'gridmask': 'GridMask',
+    'random-token': 'random cells, learned token',
+    'block-mean': 'blocks, mean',
+    **{f'noise-{color}': f'{color} noise' for color in ('red', 'blue', 'green', 'purple')},
+    'easy-to-hard': 'MaskAny, easy to hard',
+    'cutmix': 'CutMix',
+    'maskmix': 'MaskMix',
+    'simmim-noise': 'SimMIM, blue noise',
+    'mae-noise': 'MAE, green noise',
+}
 
 
 def arm(name: str, scope: str) -> str:
     """Read the arm from the name of a config."""
+    if (method := name.partition('_')[0]) in MASKING_ARMS:
+        return MASKING_ARMS[method]
     marks = CLASSIFICATION_ARMS if scope == 'mmpretrain' else SPECIALITIES
     special = [arm for mark, arm in marks.items() if f'{mark}_' in name or f'{mark}-' in name]
     if scope == 'mmpretrain' and special:
         return special[0]
-    return ', '.join(['MaskAny' if re.search('maskany|maskresnet|maskswin', name) else 'plain', *special])
+    methods = dict(MaskAny='maskany|maskresnet|maskswin', MaskSub='masksub')
+    found = [method for method, names in methods.items() if re.search(names, name)]
+    return ', '.join([' + '.join(found) or 'plain', *special])
 
 
 def results(cfg: Config) -> dict[str, list[str]]:
     """Read from the evaluator of a config what its results are: the metrics of each task."""
     evaluator = cfg.val_evaluator
+    if evaluator is None:  # pre-training
+        return {'Masked Image Modeling': []}
     if cfg.default_scope == 'mmpretrain':
         return {'Image Classification': ['Top 1 Accuracy', 'Top 5 Accuracy']}
     if cfg.default_scope == 'mmseg':
@@ -135,6 +154,10 @@ def test_table_shows_what_was_measured(tmp_path):
         '| Net | plain | 1.23 | 3 | 91.23 ± 0.20 |  | a GPU, 3 seeds | [config](a.py) [model](https://host/a.pth) |\n'
         '<!-- /models -->\nafter\n'
     )
+    # Beside a metafile stand its own models, elsewhere all.
+    others = [dict(model, Name='b', Folder='configs/y'), dict(model, Folder='configs/x')]
+    assert TABLES['update'](text, others, folder, tmp_path) == TABLES['update'](text, [model], folder, tmp_path)
+    assert TABLES['update'](text, others, tmp_path, tmp_path).count('91.23') == 2
     with pytest.raises(ValueError, match=r"one of the data sets \['Toys'\], but got 'Boys'"):
         TABLES['update'](text.replace('Toys', 'Boys'), [model], folder, tmp_path)
 

@@ -115,6 +115,8 @@ def test_dataset_of_mmdet(coco):
     check_dataset('train', dataset, maker)
     with pytest.raises(ValueError, match=r'cat, dog, but got person, bicycle, .* and 68 more'):  # mmdet's own classes
         check_dataset('train', ConfigDict({k: v for k, v in dataset.items() if k != 'metainfo'}), maker)
+    with pytest.raises(ValueError, match=r"'cat', 'dog', but got 7: set"):
+        check_dataset('train', ConfigDict(dataset, metainfo=dict(classes=('cat', 7))), maker)
     dataset.backend_args = dict(backend='petrel')
     dataset.metainfo.classes = ('bird',)
     check_dataset('train', dataset, maker)  # not on this machine
@@ -175,6 +177,9 @@ def test_files_of_label_maps(maps, seg_dataset, tmp_path):
     (tmp_path / 'maps/c.png').write_bytes(b'no image')
     with pytest.raises(ValueError, match=r'must be images, but .*c\.png of train is not'):
         check_dataset('train', maps(), seg_dataset)
+    cv2.imwrite(str(tmp_path / 'maps/c.png'), np.ones((4, 5), np.uint8))
+    with pytest.raises(ValueError, match=r'the size of their images, but .*c\.png of train is \(4, 5\) and .*\(4, 6\)'):
+        check_dataset('train', maps(), seg_dataset)
     (tmp_path / 'maps/c.png').write_bytes(b'')
     with pytest.raises(ValueError, match=r'must not be empty, but 1 are: .*c\.png'):
         check_dataset('train', maps(), seg_dataset)
@@ -183,6 +188,15 @@ def test_files_of_label_maps(maps, seg_dataset, tmp_path):
         check_dataset('train', maps(), seg_dataset)
     with pytest.raises(FileNotFoundError, match=r'images must hold images \*\.jpeg for train, but holds none'):
         check_dataset('train', maps(img_suffix='.jpeg'), seg_dataset)
+
+
+def test_label_maps_are_read_for_some_seconds(maps, seg_dataset, monkeypatch):
+    dataset = maps((1, 2, 9), reduce_zero_label=True)  # the second of three; the first is read first
+    monkeypatch.setattr('mmmaskany.engine.data_check.SECONDS', -1)
+    check_dataset('train', dataset, seg_dataset)
+    monkeypatch.setattr('mmmaskany.engine.data_check.SECONDS', 10)
+    with pytest.raises(ValueError, match=r'b\.png .* but holds 9'):
+        check_dataset('train', dataset, seg_dataset)
 
 
 def test_every_label_map_is_checked_when_it_is_loaded(maps, seg_dataset):

@@ -2,7 +2,7 @@
 import pytest
 import torch
 
-from mmmaskany.masking import BlockPattern, GridPattern, MixturePattern, PatchPattern, RandomPattern
+from mmmaskany.masking import BlockPattern, GridPattern, MixturePattern, NoisePattern, PatchPattern, RandomPattern
 
 
 def patch(base=1, **share):
@@ -33,12 +33,20 @@ def blocks(base=1, **share):
     return BlockPattern(cell=[base, 2 * base], base=base, **share)
 
 
+def noise(base=1, **share):
+    return NoisePattern(cell=base, base=base, **share)
+
+
+def noises(base=1, **share):
+    return NoisePattern(cell=[base, 2 * base], color='purple', base=base, **share)
+
+
 def mixture(base=1, **share):
     patterns = [make(base, **share) for make in (patch, grids, randoms, blocks)]
     return MixturePattern(patterns, probs=[0.2] * 4)
 
 
-PATTERNS = [patch, grid, grids, random, randoms, block, blocks]
+PATTERNS = [patch, grid, grids, random, randoms, block, blocks, noise, noises]
 
 
 @pytest.fixture(scope='session', params=PATTERNS, ids=lambda make: make.__name__)

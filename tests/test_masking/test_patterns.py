@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from mmmaskany.masking import BlockPattern, GridPattern, MixturePattern, PatchPattern, RandomPattern
+from mmmaskany.masking import BlockPattern, GridPattern, MixturePattern, NoisePattern, PatchPattern, RandomPattern
 
 
 def seeded(seed=0):
@@ -186,6 +186,41 @@ def test_an_empty_batch(make_any):
     assert draw.mask.shape == (0, 12, 12) and draw.source.shape[0] == 0
 
 
+@pytest.mark.parametrize('share', [dict(scale=0.5), dict(ratio=0.5)])
+def test_share_may_change_between_draws(make_any, share):
+    pattern, name = make_any(**share), next(iter(share))
+    pattern.draw(2, 24, 24)
+    pattern.share = 0.3
+    assert same(pattern.draw(20, 24, 24, seeded()), make_any(**{name: 0.3}).draw(20, 24, 24, seeded()))
+    assert pattern.canvas(24, 24) == make_any(**{name: 0.3}).canvas(24, 24)
+    for value in (0, 1, -0.5, 1.5):
+        with pytest.raises(ValueError, match=rf'{name} must be in \(0, 1\), but got {value}'):
+            pattern.share = value
+    several = isinstance(pattern, MixturePattern) and name == 'ratio'
+    assert pattern.share == ([0.3] * 4 if several else 0.3)
+
+
+def test_masked_cells_are_those_of_every_draw(make_pattern):
+    for share in (dict(scale=0.4), dict(ratio=0.6)):
+        pattern = make_pattern(**share)
+        counts = set(pattern.draw(60, 14, 11, seeded()).mask.flatten(1).sum(1).tolist())
+        if len(counts) > 1:
+            with pytest.raises(ValueError, match=r'as many cells must be masked in every image, but .* masks one of'):
+                pattern.masked_cells(14, 11)
+        else:
+            assert {pattern.masked_cells(14, 11)} == counts
+
+
+def test_masked_cells_of_a_mixture():
+    patterns = [RandomPattern(ratio=0.5, cell=1, base=1), NoisePattern(ratio=0.5, cell=1, base=1)]
+    assert MixturePattern(patterns, [0.7, 0.3]).masked_cells(6, 6) == 18
+    with pytest.raises(ValueError, match=r'masks one of \[0, 18\] base cells.*probabilities that sum to 1'):
+        MixturePattern(patterns, [0.7, 0.2]).masked_cells(6, 6)
+    patterns[0] = RandomPattern(ratio=0.25, cell=1, base=1)
+    with pytest.raises(ValueError, match=r'masks one of \[9, 18\] base cells'):
+        MixturePattern(patterns, [0.7, 0.3]).masked_cells(6, 6)
+
+
 # --------------------------------------------------------------------------- random numbers
 
 
@@ -361,6 +396,82 @@ def test_block_aspect_is_height_by_width():
     assert extent((4, 4)) > 2.5
     assert extent((0.25, 0.25)) < 0.4
     assert 0.8 < extent((1, 1)) < 1.25
+
+
+def energies(mask):
+    """Return the mean power of masks of 32 x 32 cells at low, middle and high radial frequencies; white noise has 1."""
+    mask = mask.float() - mask.float().mean((1, 2), keepdim=True)
+    power = torch.fft.fft2(mask).abs().square().mean(0) / mask.square().sum((1, 2)).mean()
+    frequency = torch.fft.fftfreq(32)
+    radius = (frequency[:, None].square() + frequency.square()).sqrt()
+    bands = (0.02, 0.1), (0.15, 0.3), (0.45, 0.75)
+    return [power[(radius > low) & (radius < high)].mean().item() for low, high in bands]
+
+
+@pytest.mark.parametrize('ratio', [0.25, 0.5, 0.8])
+def test_noise_has_the_spectrum_of_its_color(ratio):
+    low, middle, high = energies(RandomPattern(ratio=ratio, cell=1, base=1).draw(100, 32, 32, seeded()).mask)
+    assert 0.9 < low < 1.1 and 0.95 < middle < 1.05 and 0.95 < high < 1.05
+    bands = {
+        color: energies(NoisePattern(ratio=ratio, cell=1, color=color, base=1).draw(100, 32, 32, seeded()).mask)
+        for color in ('red', 'blue', 'green', 'purple')
+    }
+    low, middle, high = bands['red']  # low-pass
+    assert low > 4 and low > 2 * middle and middle > 3 * high
+    low, middle, high = bands['blue']  # high-pass
+    assert low < 0.8 and low < middle < 0.9 and high > 1.1
+    low, middle, high = bands['green']  # band-pass
+    assert middle > 1.4 and low < 0.75 * middle and high < 0.5 * middle
+    low, middle, high = bands['purple']  # band-stop
+    assert middle < 0.7 and low > 1.4 * middle and high > 1.8 * middle
+
+
+def test_sigma_is_the_size_of_what_noise_masks():
+    def contiguous(color, sigma):
+        return neighbours(NoisePattern(ratio=0.5, cell=1, color=color, sigma=sigma, base=1).draw(50, 32, 32).mask)
+
+    assert contiguous('red', 4.0) > contiguous('red', 2.0) + 0.2 > contiguous('red', 1.0) + 0.4
+    assert contiguous('green', (1.5, 3)) > contiguous('green', (0.5, 1)) + 0.4
+    # A low-pass that lets everything pass masks cells alone: of four neighbours, two.
+    assert contiguous('red', 0.01) == pytest.approx(1.9, abs=0.15)
+
+
+@pytest.mark.parametrize('color', ['red', 'blue', 'green', 'purple'])
+def test_noise_masks_every_cell_as_often(color):
+    mask = NoisePattern(ratio=0.25, cell=1, color=color, base=1).draw(4000, 8, 8, seeded()).mask.float()
+    assert (mask.mean(0) - 0.25).abs().max() < 5 * math.sqrt(0.25 * 0.75 / 4000)
+    # The filter does not wrap around: opposite sides are no neighbours.
+    centred = (mask - mask.mean(0)).flatten(2)
+    beside, across = ((centred[:, 0] * centred[:, row]).mean().item() for row in (1, 7))
+    assert abs(across) < 0.15 * 3 / 16 and (color in ('blue', 'purple') or beside > 0.15 * 3 / 16)
+
+
+def test_noise_cell_sizes_have_their_own_noise():
+    # What is smooth for large cells is as smooth, in cells, for small ones.
+    pattern = NoisePattern(ratio=0.5, cell=[1, 2], color='red', base=1)
+    cells = pattern.cells(400, 32, 32, seeded())
+    mask = pattern.draw(400, 32, 32, seeded()).mask
+    small, large = mask[cells.height == 1], mask[cells.height == 2]
+    assert len(small) > 150 and len(large) > 150
+    assert torch.equal(large, large[:, ::2, ::2].repeat_interleave(2, 1).repeat_interleave(2, 2))
+    assert neighbours(large[:, ::2, ::2]) == pytest.approx(neighbours(small), abs=0.2)
+
+
+@pytest.mark.parametrize(
+    ('args', 'message'),
+    [
+        (dict(color='pink'), r"one of \['red', 'blue', 'green', 'purple'\], but got 'pink'"),
+        (dict(color='red', sigma=0), 'must be a positive number for red noise, but got 0'),
+        (dict(color='blue', sigma=(1, 2)), r'must be a positive number for blue noise, but got \(1, 2\)'),
+        (dict(color='green', sigma=1.0), 'must be an increasing pair of positive numbers for green noise, but got 1.0'),
+        (dict(color='purple', sigma=(2, 1)), 'must be an increasing pair'),
+        (dict(color='green', sigma=(1, 1)), 'must be an increasing pair'),
+        (dict(color='green', sigma=(0, 1)), 'must be an increasing pair'),
+    ],
+)
+def test_noise_errors(args, message):
+    with pytest.raises(ValueError, match=message):
+        NoisePattern(ratio=0.5, **args)
 
 
 # --------------------------------------------------------------------------- mixture

@@ -352,12 +352,12 @@ def test_own_checkpoint_loads_completely():
         ),
         (
             lambda: MaskAny(dict(type='mmpretrain.ResNet', depth=34)).state_dict(),
-            r'must fill all 106 tensors .* 96 have no place .*second stem too, but of another kind or depth',
+            r'must fill all 106 tensors .* 96 have no place .*second stem too, but differs in kind',
         ),
         (lambda: MODELS.build(dict(type='mmpretrain.ResNet', depth=50)).state_dict(), 'another architecture or depth'),
         (
             lambda: MODELS.build(dict(type='mmmaskany.MaskResNet', depth=18)).state_dict(),
-            r'are missing \(conv1\.weight, .*second stem too, but of another kind',
+            r'are missing \(conv1\.weight, .*second stem too, but differs in kind',
         ),
         (
             lambda: {f'backbone.{key}': value for key, value in MaskAny(R18).state_dict().items()},

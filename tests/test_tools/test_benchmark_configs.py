@@ -68,6 +68,22 @@ def test_twins_do_the_same_work(write_host_config, tmp_path):
     assert all(torch.equal(parameter, weights[name]) for name, parameter in first.model.named_parameters())
 
 
+def test_masksub_against_its_twin(tool, tmp_path):
+    configs = TOOLS.parent / 'configs'
+    plain = configs / 'maskany/resnet18-narrow_1xb32-coslr-8e_digits.py'
+    masksub = configs / 'masksub/masksub_resnet18-narrow_1xb32-coslr-8e_digits.py'
+    arguments = [str(plain), str(masksub), '--size', '32', '32', '--turns', '1', '--warmup', '1']
+    tool('analysis_tools/benchmark_configs')([*arguments, '--batch', '8', '--out', str(tmp_path / 'figures.json')])
+    rows = json.loads((tmp_path / 'figures.json').read_text())['training step']
+    check(rows, [plain.stem, masksub.stem])
+    # Beside the activations of one branch, the second pass has the gradients of the first.
+    extra = rows[1]['parameters'] * 4 / 2**20
+    assert rows[1]['memory'] < rows[0]['memory'] + 1.2 * extra
+    args = argparse.Namespace(cfg_options={}, amp=False, device='cpu', batch=1, size=(32, 32))
+    step, _ = runpy.run_path(str(TOOLS / 'analysis_tools' / 'benchmark_configs.py'))['build'](masksub, args, None)
+    assert step.model.data_preprocessor.mean.flatten().tolist() == pytest.approx([79.6] * 3)  # as the Runner's
+
+
 def test_classifiers(tool, tmp_path, capsys):
     arguments = ['--depth', '18', '--batch', '2', '--size', '128', '--turns', '2', '--warmup', '1']
     tool('analysis_tools/benchmark_train_step')([*arguments, '--out', str(tmp_path / 'figures.json')])

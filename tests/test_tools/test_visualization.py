@@ -39,15 +39,16 @@ def test_masking_is_found_in_model_and_pipeline(gallery):
 def test_rows_are_the_patterns_and_their_mixture(gallery):
     masking = gallery['config_masking'](Config.fromfile(DIGITS))
     rows = gallery['rows_of'](masking, 32)
+    noises = [f'{color} noise' for color in ('red', 'blue', 'green', 'purple')]
     assert [label for label, _ in rows] == [
         'patch\nscale 0.5\np = 0.2',
         'grid\nscale 0.5, 4, 8, 16 px\np = 0.1',
         'random\nscale 0.5, 8, 4, 2 px\np = 0.1',
-        'block\nscale 0.5, 4 px\nnot in this config',
+        *(f'{name}\nscale 0.5, 4 px\nnot in this config' for name in ('block', *noises)),
         'mixture\npatch 50%\ngrid 25%\nrandom 25%',
         'unmasked\np = 0.6\nand at test time',
     ]
-    assert sum(rows[4][1]['probs']) == pytest.approx(1)
+    assert sum(rows[8][1]['probs']) == pytest.approx(1)
     assert masking['pattern']['probs'] == [0.1, 0.2, 0.1]  # the config is not changed
 
 
@@ -58,16 +59,16 @@ def test_panels_show_what_the_model_would_see(gallery, digits):
     torch.manual_seed(0)
     figure = gallery['sheet'](images, gallery['config_masking'](cfg), preprocessor)
     panels = [np.asarray(axis.images[0].get_array()) for axis in figure.axes if axis.images]
-    assert len(panels) == 6 * 2 * 4
-    for row in range(6):
+    assert len(panels) == 10 * 2 * 4
+    for row in range(10):
         for index in range(2):
             image, mask, visible, reused = panels[8 * row + 4 * index :][:4]
             masked = mask[..., 2] < 0.5
-            assert masked.mean() == (0.25 if row < 5 else 0)
+            assert masked.mean() == (0.25 if row < 9 else 0)
             np.testing.assert_allclose(visible[masked], 0, atol=1e-5)
             np.testing.assert_allclose(visible[~masked], image[~masked], atol=1e-5)
             assert reused.shape == (16, 16, 3)
-            if row < 5:  # the same pixels in another order
+            if row < 9:  # the same pixels in another order
                 np.testing.assert_allclose(np.sort(reused.flatten()), np.sort(image[masked].flatten()), atol=1e-5)
             else:
                 np.testing.assert_allclose(reused[0, 0], image[:2, :2].mean((0, 1)), atol=1e-5)

@@ -52,6 +52,8 @@ def build(config: Path, args: argparse.Namespace, twin: nn.Module | None) -> tup
     cfg.merge_from_dict(args.cfg_options)
     host = cfg.default_scope
     init_default_scope(host)
+    if 'data_preprocessor' in cfg:  # as the Runner does
+        cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
     cfg.model.backbone.init_cfg = None
     if 'data_preprocessor' in cfg:  # as the Runner does
         cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)

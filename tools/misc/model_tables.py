@@ -4,7 +4,8 @@
     python tools/misc/model_tables.py            # rewrite what stands between the markers
     python tools/misc/model_tables.py --check    # only say whether anything would change
 
-A README says where a table stands and which models it shows, those trained on one data set ::
+A README says where a table stands and which models it shows, those trained on one data set; beside a metafile they are
+its own, elsewhere all ::
 
     <!-- models: ImageNet-1k -->
     <!-- /models -->
@@ -42,11 +43,14 @@ def load_models(root: Path = ROOT) -> list[dict]:
         root (Path): The repository.
 
     Returns:
-        list[dict]: Their entries, in the order of the files.
+        list[dict]: Their entries, in the order of the files; ``Folder`` is the metafile's.
     """
     index = yaml.safe_load((root / 'model-index.yml').read_text())
-    metafiles = [yaml.safe_load((root / path).read_text()) for path in index['Import']]
-    return [model for metafile in metafiles for model in metafile['Models']]
+    models = []
+    for path in map(Path, index['Import']):
+        metafile = yaml.safe_load((root / path).read_text())
+        models += [dict(model, Folder=str(path.parent)) for model in metafile['Models']]
+    return models
 
 
 def measured(model: dict, metric: str) -> str:
@@ -129,6 +133,9 @@ def update(text: str, models: list[dict], folder: Path, root: Path = ROOT) -> st
     Raises:
         ValueError: If a marker names a data set that no model was trained on.
     """
+
+    own = [model for model in models if root / model.get('Folder', '') == folder]
+    models = own or models
 
     def table(match: re.Match) -> str:
         chosen = [model for model in models if model['Metadata']['Training Data'] == match['data']]

@@ -24,7 +24,11 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, FUNCTIONS, MODELS, init_default_scope
 from torch import Tensor
 
-PATTERNS = ('PatchPattern', 'GridPattern', 'RandomPattern', 'BlockPattern')
+#: The patterns, noise once for each color, which is green where a config does not say.
+PATTERNS = (
+    *(dict(type=f'mmmaskany.{name}Pattern') for name in ('Patch', 'Grid', 'Random', 'Block')),
+    *(dict(type='mmmaskany.NoisePattern', color=color) for color in ('red', 'blue', 'green', 'purple')),
+)
 HEADS = ('image', 'mask', 'visible', 'reused')
 MASKED = (0.93, 0.49, 0.13)  # orange
 
@@ -73,18 +77,17 @@ def rows_of(masking: dict, side: int) -> list[tuple[str, dict | None]]:
     own, probs = (pattern['patterns'], pattern['probs']) if mixture else ([pattern], [1.0])
     share = {key: own[0][key] for key in ('scale', 'ratio', 'base') if key in own[0]}
     base = share.get('base', 4)
-    cells = {
-        name: dict(cell=max(base, side // parts // base * base))
-        for name, parts in (('GridPattern', 8), ('RandomPattern', 8), ('BlockPattern', 8))
-    }
+    cell = max(base, side // 8 // base * base)
     rows, masked = [], []
-    for name in PATTERNS:
-        mine = [(cfg, prob) for cfg, prob in zip(own, probs, strict=True) if cfg['type'] == f'mmmaskany.{name}']
+    for kind in PATTERNS:
+        mine = [(cfg, prob) for cfg, prob in zip(own, probs, strict=True) if kind_of(cfg) == kind]
         for cfg, prob in mine:
             rows.append((f'{describe(cfg)}\np = {prob:g}', cfg))
             masked.append(f'{short(cfg)} {prob / sum(probs):.0%}')
         if not mine:
-            cfg = dict(type=f'mmmaskany.{name}', **share, **cells.get(name, {}))
+            cfg = dict(kind, **share)
+            if kind['type'] != 'mmmaskany.PatchPattern':
+                cfg['cell'] = cell
             rows.append((f'{describe(cfg)}\nnot in this config', cfg))
     if mixture and len(own) > 1:
         mixed = dict(pattern, probs=[prob / sum(probs) for prob in probs])
@@ -93,9 +96,16 @@ def rows_of(masking: dict, side: int) -> list[tuple[str, dict | None]]:
     return rows
 
 
+def kind_of(cfg: dict) -> dict:
+    """Tell which of :data:`PATTERNS` a pattern is."""
+    color = dict(color=cfg.get('color', 'green')) if cfg['type'] == 'mmmaskany.NoisePattern' else {}
+    return dict(type=cfg['type'], **color)
+
+
 def short(cfg: dict) -> str:
-    """Name a pattern: 'grid' for ``mmmaskany.GridPattern``."""
-    return cfg['type'].removeprefix('mmmaskany.').removesuffix('Pattern').lower()
+    """Name a pattern: 'grid' for ``mmmaskany.GridPattern``, 'green noise' for a color of noise."""
+    name = cfg['type'].removeprefix('mmmaskany.').removesuffix('Pattern').lower()
+    return f'{kind_of(cfg)["color"]} {name}' if name == 'noise' else name
 
 
 def describe(cfg: dict) -> str:

@@ -1,6 +1,15 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
 from .formatting import PackMaskAnyInputs
 from .masking import AugmentReused, MaskRegions
+from .pattern_mask import PatternMask
 from .rectangles import Rectangles, draw_rectangles, split_image
 
-__all__ = ['AugmentReused', 'MaskRegions', 'PackMaskAnyInputs', 'Rectangles', 'draw_rectangles', 'split_image']
+__all__ = [
+    'AugmentReused',
+    'MaskRegions',
+    'PackMaskAnyInputs',
+    'PatternMask',
+    'Rectangles',
+    'draw_rectangles',
+    'split_image',
+]

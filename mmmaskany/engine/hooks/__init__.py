@@ -2,6 +2,7 @@
 from .atomic_checkpoint_hook import AtomicCheckpointHook
 from .last_validation_hook import LastValidationHook
 from .launch_check_hook import LaunchCheckHook
+from .mask_schedule_hook import MaskScheduleHook
 from .seed_hook import SeedHook
 
-__all__ = ['AtomicCheckpointHook', 'LastValidationHook', 'LaunchCheckHook', 'SeedHook']
+__all__ = ['AtomicCheckpointHook', 'LastValidationHook', 'LaunchCheckHook', 'MaskScheduleHook', 'SeedHook']

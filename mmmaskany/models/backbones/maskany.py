@@ -117,17 +117,14 @@ class MaskAnyMixin:
         if not self.freeze_reused_stem():
             return
         if self.masking is not None:
-            warnings.warn(
-                f'{type(self).__name__}: masking is on, but the stem is frozen, so the reused stem cannot learn. '
-                'Set frozen_stages=-1 in the backbone to train it.',
-                stacklevel=3,
-            )
+            trouble = 'masking is on, but the stem is frozen, so the reused stem cannot learn.'
         elif self.dual_stem.fusion.is_silent():
-            warnings.warn(
-                f'{type(self).__name__}: the reused stem contributes nothing yet and is frozen, so it never will. '
-                'Set frozen_stages=-1 in the backbone to train it.',
-                stacklevel=3,
-            )
+            trouble = 'the reused stem contributes nothing yet and is frozen, so it never will.'
+        else:
+            return
+        text = f'{type(self).__name__}: {trouble} Set frozen_stages=-1 in the backbone to train it.'
+        warnings.warn(text, stacklevel=3)
+        print_log(text, logger='current', level=logging.WARNING)  # warnings are lost in what the hosts print
 
     # ------------------------------------------------------------------ checkpoints
 
@@ -250,7 +247,7 @@ def _guess(names: Iterable[str]) -> str:
     if any(name.startswith('backbone.') for name in names):
         return "It is a whole model's: give init_cfg prefix='backbone.'"
     if any('.reused.' in name for name in names):
-        return 'Its network has a second stem too, but of another kind or depth: MaskResNet and MaskAny differ'
+        return 'Its network has a second stem too, but differs in kind (MaskAny or MaskResNet), depth or width'
     return 'Is it a checkpoint of another architecture or depth?'
 
 

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 
 import torch
 from mmpretrain.models.heads import LinearClsHead
-from mmpretrain.models.losses import CrossEntropyLoss, LabelSmoothLoss
 from mmpretrain.structures import DataSample
 from torch import Tensor
 
 from mmmaskany.registry import MODELS
+
+from .relaxed import relaxed_loss, soft_criterion
 
 TARGETS = ('hard', 'relaxed')
 
@@ -66,7 +67,7 @@ class MaskAnyClsHead(LinearClsHead):
         self.reused_weight = reused_weight
         self.targets = targets
         if targets == 'relaxed':
-            self._soft_criterion()
+            soft_criterion(self.loss_module)
 
     def loss(self, feats: Sequence[Tensor], data_samples: list[DataSample], **kwargs) -> dict[str, Tensor]:
         """Calculate the loss of the fused prediction and of each branch that has a weight.
@@ -96,22 +97,7 @@ class MaskAnyClsHead(LinearClsHead):
         score = self.fc(feat)
         if self.targets == 'hard':
             return self._get_loss(score, data_samples, **kwargs)['loss']
-        criterion, scale = self._soft_criterion()
-        fused = fused.detach().float()
-        target = fused.sigmoid() if criterion.use_sigmoid else fused.softmax(1)
-        return scale * criterion(score, target, avg_factor=len(score), **kwargs)
-
-    def _soft_criterion(self) -> tuple[CrossEntropyLoss, float]:
-        """Return the cross entropy inside the loss module, before any smoothing, and its weight."""
-        loss = self.loss_module
-        if isinstance(loss, LabelSmoothLoss):
-            return loss.ce, loss.loss_weight
-        if isinstance(loss, CrossEntropyLoss):
-            return loss, 1.0
-        raise ValueError(
-            "targets='relaxed' needs a loss that takes probabilities, CrossEntropyLoss or LabelSmoothLoss, "
-            f'but got {type(loss).__name__}'
-        )
+        return relaxed_loss(self.loss_module, score, fused, **kwargs)
 
     def _branches(self, feats: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         levels, rest = divmod(len(feats), 3)

@@ -1,0 +1,12 @@
+# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+# BEiT's blocks, filled with each image's own mean as in A2MIM.
+_base_ = './cutout_maskany-resnet18-narrow_1xb32-coslr-8e_digits.py'
+
+model = dict(
+    backbone=dict(
+        masking=dict(
+            pattern=dict(patterns=[dict(type='mmmaskany.BlockPattern', scale=0.5, cell=2, base=1)]),
+            fill=dict(_delete_=True, type='mmmaskany.MeanFill'),
+        ),
+    ),
+)

@@ -1,0 +1,16 @@
+# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+# MaskSub on real digits: in the sub-branch half of the cells of 8 px are the mean colour. The plain twin is
+# configs/maskany/resnet18-narrow_1xb32-coslr-8e_digits.py.
+#
+#     python tools/dataset_converters/digits.py
+#     python tools/train.py configs/masksub/masksub_resnet18-narrow_1xb32-coslr-8e_digits.py
+_base_ = '../maskany/resnet18-narrow_1xb32-coslr-8e_digits.py'
+
+model = dict(
+    type='mmmaskany.MaskSubClassifier',
+    sub_masking=dict(
+        type='mmmaskany.FillCells', pattern=dict(type='mmmaskany.RandomPattern', ratio=0.5, cell=8, base=8)
+    ),
+    sub_norm='update',
+)
+model_wrapper_cfg = dict(type='mmmaskany.OwnStepDistributedDataParallel')

@@ -1,0 +1,11 @@
+# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+# MaskSub in fine-tuning from CLIP: the sub-branch of ViT-B drops half of the patch tokens.
+_base_ = './vit-base-p16_clip-pre_8xb256-coslr-50e_in1k.py'
+
+model = dict(
+    type='mmmaskany.MaskSubClassifier',
+    sub_masking=dict(
+        type='mmmaskany.DropTokens', pattern=dict(type='mmmaskany.RandomPattern', ratio=0.5, cell=16, base=16)
+    ),
+)
+model_wrapper_cfg = dict(type='mmmaskany.OwnStepDistributedDataParallel')

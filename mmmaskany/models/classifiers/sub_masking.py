@@ -1,0 +1,223 @@
+# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+"""How the sub-branch of MaskSub is masked: cells of the image, embedded patches, or tokens that are dropped."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.nn.functional as F
+from mmpretrain.models.backbones import VisionTransformer
+from torch import Tensor, nn
+
+from mmmaskany.masking import ConstantFill, Fill, MixturePattern, Pattern, RandomPattern
+from mmmaskany.masking.draw import packed_channels, to_pixels
+from mmmaskany.registry import MODELS
+
+from ..masking import build_fill, build_pattern
+
+
+class SubMasking(nn.Module):
+    """Base of the ways to mask what a backbone sees, for the length of one forward pass.
+
+    Args:
+        pattern (dict | Pattern | MixturePattern | None): Where to mask. None is half of the cells, anywhere, see the
+            subclasses. Defaults to None.
+
+    Raises:
+        TypeError: If ``pattern`` is none.
+    """
+
+    def __init__(self, pattern: dict | Pattern | MixturePattern | None = None) -> None:
+        super().__init__()
+        self.pattern = build_pattern(pattern)
+        if pattern is not None and not isinstance(self.pattern, (Pattern, MixturePattern)):
+            raise TypeError(f'pattern must be a Pattern or MixturePattern, but got {type(self.pattern).__name__}')
+
+    def bind(self, backbone: nn.Module) -> None:
+        """Make ready for a backbone, once, when the model is built.
+
+        Args:
+            backbone (nn.Module): The backbone.
+
+        Raises:
+            ValueError: If its kind cannot be masked in this way, or the pattern leaves nothing of it, or masks
+                nothing.
+        """
+
+    @contextmanager
+    def masked(self, backbone: nn.Module, images: Tensor) -> Iterator[Tensor]:
+        """Mask what the backbone sees within the context.
+
+        Args:
+            backbone (nn.Module): The backbone.
+            images (Tensor): Normalised images, ``(B, C, H, W)``; never modified.
+
+        Yields:
+            Tensor: The images to call the backbone with.
+        """
+        raise NotImplementedError
+
+    def extra_repr(self) -> str:
+        return f'pattern={self.pattern}'
+
+
+@MODELS.register_module()
+class FillCells(SubMasking):
+    """Fill cells of the normalised image, as MaskSub does for CNNs.
+
+    Args:
+        pattern (dict | Pattern | MixturePattern | None): Where to mask. None is half of the cells of 32 px, anywhere,
+            the paper's. Defaults to None.
+        fill (dict | Fill | None): What stays in the masked cells; None is 0, the mean colour. Defaults to None.
+
+    Raises:
+        TypeError: If ``pattern`` or ``fill`` is none.
+    """
+
+    def __init__(self, pattern: dict | Pattern | MixturePattern | None = None, fill: dict | Fill | None = None) -> None:
+        super().__init__(RandomPattern(ratio=0.5, cell=32, base=32) if pattern is None else pattern)
+        self.fill = ConstantFill() if fill is None else build_fill(fill)
+        if not isinstance(self.fill, Fill):
+            raise TypeError(f'fill must be a Fill, but got {type(self.fill).__name__}')
+
+    @contextmanager
+    def masked(self, backbone: nn.Module, images: Tensor) -> Iterator[Tensor]:
+        height, width = images.shape[-2:]
+        draw = self.pattern.draw(len(images), height, width, device=images.device)
+        yield self.fill(images, draw.pixel_mask(height, width, packed_channels(images)))
+
+
+class _PatchMasking(SubMasking):
+    """Masks between a backbone's ``patch_embed`` and what follows it."""
+
+    #: Side in px of the default pattern's cells; None is that of a patch.
+    cell: int | None = None
+
+    def bind(self, backbone: nn.Module) -> None:
+        embed, name = getattr(backbone, 'patch_embed', None), type(backbone).__name__
+        if not getattr(embed, 'init_out_size', None):
+            raise ValueError(
+                f"{type(self).__name__} needs a backbone with a `patch_embed` of mmcv's, which cuts the image into "
+                f'patches, as ViT and Swin have, but got {name}: take FillCells'
+            )
+        if getattr(backbone, 'fuse_at', 'stem') == 'neck':
+            raise ValueError(
+                f"{type(self).__name__} masks the patches of one image, but {name} with fuse_at='neck' runs on two: "
+                "take fuse_at='stem' or FillCells"
+            )
+        sides = {size // out for size, out in zip(embed.init_input_size, embed.init_out_size, strict=True)}
+        if len(sides) > 1:
+            raise ValueError(f'{type(self).__name__} needs square patches, but those of {name} have sides {sides}')
+        (self.patch,) = sides
+        if self.pattern is None:
+            cell = self.cell or self.patch
+            self.pattern = RandomPattern(ratio=0.5, cell=cell, base=cell)
+        if self.pattern.base % self.patch:
+            raise ValueError(
+                f'the base of the pattern must be a multiple of the patches of {name}, {self.patch} px, but got '
+                f'{self.pattern}'
+            )
+        self.pattern.canvas(*embed.init_input_size)  # raises where it masks nothing, or all
+
+    def token_mask(self, images: Tensor, size: tuple[int, int]) -> Tensor:
+        """Draw which patches are masked, bool ``(B, rows * cols)``, True = masked."""
+        draw = self.pattern.draw(len(images), *images.shape[-2:], device=images.device)
+        mask = to_pixels(draw.mask, self.pattern.base // self.patch)[:, 0]
+        below, right = size[0] - mask.shape[1], size[1] - mask.shape[2]
+        return F.pad(mask, (0, right, 0, below)).flatten(1)
+
+
+@MODELS.register_module()
+class ReplacePatches(_PatchMasking):
+    """Put a learned mask token in the place of embedded patches, as MaskSub does for Swin, after SimMIM.
+
+    Position embeddings are added after it. At test time the token is not used.
+
+    Args:
+        pattern (dict | Pattern | MixturePattern | None): Where to mask; its ``base`` must be a multiple of the
+            backbone's patches. None is half of the cells of 32 px, anywhere, the paper's. Defaults to None.
+
+    Raises:
+        TypeError: If ``pattern`` is none.
+    """
+
+    cell = 32
+
+    def bind(self, backbone: nn.Module) -> None:
+        super().bind(backbone)
+        # One dimension, so that optimisers which spare biases and norms from weight decay spare it, too.
+        self.token = nn.Parameter(torch.zeros(backbone.patch_embed.embed_dims))
+        nn.init.trunc_normal_(self.token, std=0.02)
+
+    @contextmanager
+    def masked(self, backbone: nn.Module, images: Tensor) -> Iterator[Tensor]:
+        def replace(embed: nn.Module, args: tuple, output: tuple) -> tuple:
+            tokens, size = output
+            mask = self.token_mask(images, size)
+            return torch.where(mask[..., None], self.token.to(tokens.dtype), tokens), size
+
+        with backbone.patch_embed.register_forward_hook(replace):
+            yield images
+
+
+@MODELS.register_module()
+class DropTokens(_PatchMasking):
+    """Drop tokens of a ViT, DeiT or DeiT-III, as MaskSub does, so that a pass costs as much less.
+
+    They are dropped in front of the first layer: there every kind has added its position embedding, each in its own
+    way, and its class and distillation tokens stand first. These stay.
+
+    Args:
+        pattern (dict | Pattern | MixturePattern | None): Where to mask, as many cells in every image; its ``base`` must
+            be a multiple of the backbone's patches. None is half of the patches, anywhere, the paper's. Defaults to
+            None.
+
+    Raises:
+        TypeError: If ``pattern`` is none.
+    """
+
+    def bind(self, backbone: nn.Module) -> None:
+        name = type(backbone).__name__
+        if not isinstance(backbone, VisionTransformer):
+            raise ValueError(
+                f'DropTokens needs the tokens of a VisionTransformer, DistilledVisionTransformer or DeiT3, but got '
+                f'{name}: take ReplacePatches, where it has a `patch_embed`, or FillCells'
+            )
+        takes = list(inspect.signature(backbone.layers[0].forward).parameters)
+        if len(takes) > 1:
+            raise ValueError(
+                f'DropTokens needs layers that take tokens alone, but those of {name} take {takes}: their positions '
+                'would not fit. Take ReplacePatches'
+            )
+        if backbone.out_type == 'featmap':
+            raise ValueError(
+                f"the tokens that DropTokens leaves form no map, but {name} has out_type='featmap': take 'cls_token' "
+                "or 'avg_featmap'"
+            )
+        super().bind(backbone)
+        self.masked_tokens(*backbone.patch_embed.init_input_size)
+
+    def masked_tokens(self, height: int, width: int) -> int:
+        """Return how many tokens of each image are masked."""
+        return self.pattern.masked_cells(height, width) * (self.pattern.base // self.patch) ** 2
+
+    @contextmanager
+    def masked(self, backbone: nn.Module, images: Tensor) -> Iterator[Tensor]:
+        kept = None
+
+        def draw(embed: nn.Module, args: tuple, output: tuple) -> None:
+            nonlocal kept
+            # Tokens that come before the patches are never masked. A stable order keeps that of the image.
+            mask = F.pad(self.token_mask(images, output[1]), (backbone.num_extra_tokens, 0))
+            count = mask.shape[1] - self.masked_tokens(*images.shape[-2:])
+            kept = mask.byte().argsort(dim=1, stable=True)[:, :count, None]
+
+        def drop(layer: nn.Module, args: tuple) -> Tensor:
+            (tokens,) = args
+            return tokens.gather(1, kept.expand(-1, -1, tokens.shape[2]))
+
+        with backbone.patch_embed.register_forward_hook(draw), backbone.layers[0].register_forward_pre_hook(drop):
+            yield images

@@ -1,0 +1,148 @@
+# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+import json
+import uuid
+
+import pytest
+import torch
+from mmengine.model import BaseModel
+from mmengine.runner import Runner
+from torch import nn
+
+from mmmaskany.engine.hooks import MaskScheduleHook
+from mmmaskany.masking import GridPattern, Masking, MixturePattern, PatchPattern, RandomPattern
+
+
+class Toy(BaseModel):
+    """Learns one number from what its masking leaves visible, and remembers how much that was."""
+
+    def __init__(self, pattern, reuse=True):
+        super().__init__()
+        self.backbone = nn.Module()
+        self.backbone.masking = pattern and Masking(pattern, reuse=reuse)
+        self.weight = nn.Parameter(torch.zeros(()))
+        self.others = [RandomPattern(ratio=0.5, cell=1, base=1)]
+        self.shares, self.ratios = [], []
+
+    def forward(self, inputs, mode='loss'):
+        visible, reused, draw = self.backbone.masking(inputs)
+        assert reused.shape[-2:] == (8, 8)
+        self.shares.append(self.backbone.masking.pattern.share)
+        self.ratios.append(draw.ratio.unique().tolist())
+        return dict(loss=(visible.mean() - self.weight).square())
+
+
+def train(folder, model, hook, side=16, max_epochs=4, iters=None, resume=False):
+    """Train 3 steps an epoch, on batches of 2 images."""
+    runner = Runner(
+        model,
+        str(folder),
+        train_dataloader=dict(
+            batch_size=2,
+            num_workers=0,
+            sampler=dict(type='DefaultSampler', shuffle=False),
+            dataset=[dict(inputs=torch.ones(3, side, side)) for _ in range(6)],
+            collate_fn=dict(type='default_collate'),
+        ),
+        train_cfg=dict(by_epoch=False, max_iters=iters) if iters else dict(by_epoch=True, max_epochs=max_epochs),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
+        default_hooks=dict(
+            logger=dict(type='LoggerHook', interval=1), checkpoint=dict(type='CheckpointHook', interval=1)
+        ),
+        custom_hooks=[dict(type='mmmaskany.SeedHook'), hook],
+        experiment_name=uuid.uuid4().hex,
+        resume=resume,
+        randomness=dict(seed=0),
+    )
+    runner.train()
+    return model
+
+
+def mixture():
+    return MixturePattern([PatchPattern(scale=0.5, base=1), GridPattern(scale=0.5, cell=2, base=1)], [0.5, 0.5])
+
+
+def test_scale_of_a_mixture_goes_up_by_epochs_and_is_logged(tmp_path):
+    hook = MaskScheduleHook(scale=(0.25, 0.75))
+    model = train(tmp_path, Toy(mixture()), hook, max_epochs=3)
+    assert model.shares == pytest.approx([0.25] * 3 + [0.5] * 3 + [0.75] * 3)
+    # What is masked follows: s * s of the image, whichever pattern was drawn.
+    assert model.ratios[::3] == [[0.0625], [0.25], [0.5625]]
+    (log,) = tmp_path.glob('*/vis_data/scalars.json')
+    logged = [json.loads(line).get('mask_scale') for line in log.read_text().splitlines()]
+    assert logged == pytest.approx(model.shares)
+
+
+def test_ratio_goes_down_by_iterations(tmp_path):
+    hook = MaskScheduleHook(ratio=(0.75, 0.25), curve='cosine', by_epoch=False)
+    model = train(tmp_path, Toy(RandomPattern(ratio=0.5, cell=1, base=1), reuse=False), hook, iters=5)
+    half = 0.25 * 0.5**0.5
+    assert model.shares == pytest.approx([0.75, 0.5 + half, 0.5, 0.5 - half, 0.25])
+    assert model.ratios == [[round(256 * share) / 256] for share in model.shares]
+
+
+@pytest.mark.parametrize('by_epoch', [True, False])
+def test_a_resumed_run_goes_on_with_the_same_values(tmp_path, by_epoch):
+    hook = dict(type='mmmaskany.MaskScheduleHook', scale=(0.2, 0.8), by_epoch=by_epoch)
+    whole = train(tmp_path / 'whole', Toy(mixture()), hook)
+    (tmp_path / 'parts').mkdir()
+    (tmp_path / 'parts/epoch_2.pth').write_bytes((tmp_path / 'whole/epoch_2.pth').read_bytes())
+    (tmp_path / 'parts/last_checkpoint').write_text(str(tmp_path / 'parts/epoch_2.pth'))
+    resumed = train(tmp_path / 'parts', Toy(mixture()), hook, resume=True)
+    assert len(whole.shares) == 12 and len(resumed.shares) == 6
+    assert resumed.shares == whole.shares[6:] and resumed.ratios == whole.ratios[6:]
+    assert torch.equal(resumed.weight, whole.weight)
+
+
+def test_any_pattern_of_the_model_is_found_by_its_name(tmp_path):
+    model = Toy(mixture())
+    hook = MaskScheduleHook(ratio=(0.1, 0.3), masking='others.0')
+    train(tmp_path, model, hook, max_epochs=2)
+    assert model.others[0].ratio == pytest.approx(0.3)
+    assert model.shares == [0.5] * 6
+
+
+@pytest.mark.parametrize(
+    ('args', 'message'),
+    [
+        (dict(), 'give either `scale` or `ratio`, but got scale=None and ratio=None'),
+        (dict(scale=(0.1, 0.5), ratio=(0.1, 0.5)), 'give either'),
+        (dict(scale=0.5), 'scale must be the first and the last value, both in .0, 1., but got 0.5'),
+        (dict(scale=(0.5, 1)), r'but got \(0.5, 1\)'),
+        (dict(ratio=(0, 0.5)), r'ratio must be .* but got \(0, 0.5\)'),
+        (dict(ratio=(0.1, 0.2, 0.3)), 'the first and the last value'),
+        (dict(ratio=(0.1, 0.2), curve='sine'), "'linear' or 'cosine', but got 'sine'"),
+    ],
+)
+def test_refused_when_built(args, message):
+    with pytest.raises(ValueError, match=message):
+        MaskScheduleHook(**args)
+
+
+@pytest.mark.parametrize(
+    ('args', 'message'),
+    [
+        (dict(ratio=(0.1, 0.5)), r'must have a ratio to change, but got MixturePattern.*give `scale` instead'),
+        (dict(scale=(0.1, 0.5), masking='others.0'), 'must have a scale to change, but got RandomPattern'),
+        (dict(scale=(0.1, 0.5), masking='neck'), r"'neck' is NoneType; in this model \['backbone.masking'\] would do"),
+        (dict(scale=(0.1, 0.5), masking='others.7.pattern'), 'must name what masks in the model'),
+        (dict(scale=(0.1, 0.5), masking='weight'), "'weight' is Parameter"),
+        # 16 px in cells of 2: 8 rows, of which a scale of 0.05 masks none and 0.97 all.
+        (dict(scale=(0.05, 0.5)), r'scale=\(0.05, 0.5\) must suit the images .* must mask at least one cell'),
+        (dict(scale=(0.5, 0.97)), r'scale=\(0.5, 0.97\) must suit the images'),
+    ],
+)
+def test_refused_before_the_first_step(tmp_path, args, message):
+    model = Toy(mixture())
+    with pytest.raises(ValueError, match=message):
+        train(tmp_path, model, MaskScheduleHook(**args))
+    assert model.shares == []
+
+
+def test_a_model_that_masks_nothing_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="'backbone.masking' is NoneType; in this model nothing would do"):
+        train(tmp_path, Toy(None), MaskScheduleHook(scale=(0.1, 0.5)))
+
+
+def test_epochs_are_refused_where_iterations_count(tmp_path):
+    with pytest.raises(ValueError, match='by_epoch must be False where training counts iterations, but got True'):
+        train(tmp_path, Toy(mixture()), MaskScheduleHook(scale=(0.1, 0.5)), iters=4)
