@@ -263,7 +263,14 @@ def test_what_stays_broken_is_no_success(tree, stand_in):
 def test_stopping_it_stops_the_compilers(tree, stand_in):
     bin_ = stand_in('sleep 300 & echo $! >"$here/compiler"; wait', *[MMCV] * 3)
     script = tree / 'tools' / 'install.sh'
-    process = subprocess.Popen(['bash', script], env=environment(tree, {}), stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        ['bash', script],
+        env=environment(tree, {}),
+        stdout=subprocess.PIPE,
+        text=True,
+        # What a shell starts in the background ignores the signal, and so would all below it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     compiler = bin_ / 'compiler'
     deadline = time.monotonic() + 30
     while not (compiler.exists() and compiler.read_text().endswith('\n')):
