@@ -222,3 +222,17 @@ def test_find_stem_leaves_the_host_alone():
     assert stem.halved == ('weight',) and stem.twin.weight.shape == (96, 3, 2, 2)
     assert model.patch_embed.projection.kernel_size == model.patch_embed.projection.stride == (4, 4)
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+def test_fusion_of_other_channels_says_to_leave_them_out():
+    for paper in (False, True):
+        with pytest.raises(ValueError, match='must return the 4 channels .* but got channels=3: leave it out'):
+            build_fusion(dict(type='mmmaskany.ConcatFusion', channels=3), 4, paper=paper)
+
+
+def test_named_stem_must_be_one_module_that_takes_the_image():
+    host = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.Conv2d(8, 8, 3, 2, 1))
+    with pytest.raises(ValueError, match='must take the image, of 3 channels .* but takes 8'):
+        find_stem(host, '1')
+    with pytest.raises(TypeError, match=r"must be the name of one module, but got \['0'\]"):
+        find_stem(host, ['0'])

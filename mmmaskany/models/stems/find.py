@@ -99,6 +99,12 @@ def find_stem(host: nn.Module, name: str | None = None) -> Stem:
     convs = [module for module in twin.modules() if isinstance(module, nn.Conv2d)]
     if not convs:
         raise ValueError(f'{where} must hold a convolution, but has none; {_WAY_OUT}')
+    first = next(module for module in host.modules() if isinstance(module, nn.Conv2d))
+    if convs[0].in_channels != first.in_channels:
+        raise ValueError(
+            f'{where} must take the image, of {first.in_channels} channels as the first convolution does, '
+            f'but takes {convs[0].in_channels}; {_WAY_OUT}'
+        )
     strides = [_side(layer.stride) for layer in _strided(twin)]
     image, unit = (1, convs[0].in_channels), 16 * math.prod(strides)
     try:
@@ -183,6 +189,8 @@ def _known(host: nn.Module) -> tuple[str, ...]:
 
 def _named(host: nn.Module, name: str) -> tuple[str, ...]:
     """Return the part that the user named."""
+    if not isinstance(name, str):
+        raise TypeError(f'stem must be the name of one module, but got {name!r}')
     if not name or name not in dict(host.named_modules(remove_duplicate=False)):
         children = [child for child, _ in host.named_children()]
         raise ValueError(f'{type(host).__name__} has no module named {name!r} to be its stem; it has {children}')

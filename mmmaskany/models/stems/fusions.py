@@ -151,6 +151,11 @@ def build_fusion(cfg: str | dict | nn.Module, channels: int, paper: bool = False
     """
     cfg = _PAPER.get(cfg, cfg) if paper and isinstance(cfg, str) else cfg
     fusion = _build(cfg, channels)
+    if isinstance(cfg, dict) and cfg.get('channels', channels) != channels:
+        raise ValueError(
+            f'the fusion must return the {channels} channels that the backbone goes on with, but got '
+            f'channels={cfg["channels"]}: leave it out'
+        )
     if not paper and stem_channels(fusion, channels) != channels:
         raise ValueError(
             f'the fusion must take the {channels} channels that each of both stems has, but a concatenation without '
