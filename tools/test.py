@@ -156,6 +156,7 @@ def main(argv: list[str] | None = None) -> None:
     metrics = runner.test()
     if args.out and args.out_item == 'metrics' and runner.rank == 0:
         mmengine.dump(metrics, args.out)
+    launch.end_processes()
 
 
 if __name__ == '__main__':

@@ -83,6 +83,7 @@ def main(argv: list[str] | None = None) -> None:
     notes += launch.start_processes(cfg)
     notes += launch.prepare_training(cfg)
     launch.build_runner(cfg, notes).train()
+    launch.end_processes()
 
 
 if __name__ == '__main__':

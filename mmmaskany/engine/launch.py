@@ -85,6 +85,15 @@ def start_processes(cfg: Config) -> list[str]:
     return notes
 
 
+def end_processes() -> None:
+    """End what a distributed run has between its processes, once all is done.
+
+    Else the threads of gloo are still there when Python ends, and now and then abort a process that had finished.
+    """
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
 def _name_process(launcher: str) -> None:
     """Set what ``torch.distributed`` reads from the environment, as MMEngine does for a GPU."""
     env = os.environ
