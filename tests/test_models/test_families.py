@@ -603,7 +603,7 @@ def test_a_stem_that_the_user_names():
         (
             FAMILIES['MobileNetV2'][0],
             dict(fusion=dict(type='mmmaskany.ConcatFusion', channels=16)),
-            'must take the 8 channels that each of both stems has, but .* takes 16',
+            'must return the 8 channels .* but got channels=16: leave it out',
         ),
     ],
 )
