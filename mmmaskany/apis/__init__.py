@@ -2,7 +2,7 @@
 """What scripts and notebooks call. Importing it needs none of the hosts."""
 
 from .runs import METRICS, Launch, Result, Run, read_result, report, table, train, train_all
-from .samples import SIZES, draw_batch
+from .samples import SIZES, count_flops, draw_batch
 from .turns import CLOCKS, Work, take_turns, turns_table
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     'Result',
     'Run',
     'Work',
+    'count_flops',
     'draw_batch',
     'read_result',
     'report',

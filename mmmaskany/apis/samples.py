@@ -1,11 +1,16 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
-"""Drawn images with labels, for what is measured about models of any host without data."""
+"""Drawn images with labels, and what is counted: for what is measured about models of any host without data."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from mmengine.structures import PixelData
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
 #: Size of the images where none is asked for: height and width in px.
 SIZES = {'mmpretrain': (224, 224), 'mmdet': (800, 1344), 'mmseg': (512, 512)}
@@ -44,3 +49,22 @@ def draw_batch(model: nn.Module, host: str, count: int, size: tuple[int, int]) -
 
         samples = [DataSample().set_gt_label(index % classes) for index in range(count)]
     return dict(inputs=images, data_samples=samples)
+
+
+@contextmanager
+def count_flops() -> Iterator[FlopCounterMode]:
+    """Count the FLOPs of what runs within, without gradients.
+
+    PyTorch's counter knows convolutions and matrix products, but not every fused kernel that attention may take
+    instead: these are off within.
+
+    Yields:
+        FlopCounterMode: The counter; one multiply-accumulate is two FLOPs.
+    """
+    fast_path = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+            yield counter
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast_path)

@@ -10,7 +10,16 @@ base grid, n, m = rows and columns of a pattern's own cells on the canvas of the
 from .draw import Cells, Draw
 from .fills import ConstantFill, Fill, ImageFill, MeanFill, TokenFill
 from .masking import Masking, Views, half_size, reused_size
-from .patterns import BlockPattern, GridPattern, MixturePattern, NoisePattern, PatchPattern, Pattern, RandomPattern
+from .patterns import (
+    BlockPattern,
+    GridPattern,
+    MixturePattern,
+    NoisePattern,
+    PatchPattern,
+    Pattern,
+    RandomPattern,
+    check_pattern,
+)
 from .recompose import recompose, restore
 
 __all__ = [
@@ -30,6 +39,7 @@ __all__ = [
     'RandomPattern',
     'TokenFill',
     'Views',
+    'check_pattern',
     'half_size',
     'recompose',
     'restore',

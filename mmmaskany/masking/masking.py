@@ -10,7 +10,7 @@ from torch import Generator, Tensor, nn
 
 from .draw import Draw, packed_channels
 from .fills import ConstantFill, Fill
-from .patterns import MixturePattern, Pattern
+from .patterns import MixturePattern, Pattern, check_pattern
 from .recompose import recompose
 
 
@@ -79,9 +79,8 @@ class Masking(nn.Module):
 
     def __init__(self, pattern: Pattern | MixturePattern, fill: Fill | None = None, reuse: bool = True) -> None:
         super().__init__()
+        check_pattern(pattern)
         fill = ConstantFill() if fill is None else fill
-        if not isinstance(pattern, (Pattern, MixturePattern)):
-            raise TypeError(f'pattern must be a Pattern or MixturePattern, but got {type(pattern).__name__}')
         if not isinstance(fill, Fill):
             raise TypeError(f'fill must be a Fill, but got {type(fill).__name__}')
         if reuse and pattern.scale is None:

@@ -559,6 +559,17 @@ class MixturePattern:
         return Draw(mask, masked, self.base, source)
 
 
+def check_pattern(pattern: object) -> Pattern | MixturePattern:
+    """Return a pattern as it is.
+
+    Raises:
+        TypeError: If it is none.
+    """
+    if not isinstance(pattern, (Pattern, MixturePattern)):
+        raise TypeError(f'pattern must be a Pattern or MixturePattern, but got {type(pattern).__name__}')
+    return pattern
+
+
 def _only(counts: set[int], pattern: Pattern | MixturePattern) -> int:
     """Return the one number of masked cells."""
     if len(counts) > 1:

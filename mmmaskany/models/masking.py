@@ -47,8 +47,13 @@ def build_masking(pattern: object, fill: object = None, reuse: bool = True) -> m
 
 
 def build_pattern(cfg: object) -> masking.Pattern | masking.MixturePattern:
-    """Build a pattern from its config; a built one is returned as it is."""
-    return _build(cfg, PATTERNS)
+    """Build a pattern from its config; a built one is returned as it is.
+
+    Raises:
+        KeyError: If the type is not known.
+        TypeError: If it is no pattern.
+    """
+    return masking.check_pattern(_build(cfg, PATTERNS))
 
 
 def build_fill(cfg: object) -> masking.Fill | None:

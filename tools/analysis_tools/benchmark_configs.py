@@ -55,8 +55,6 @@ def build(config: Path, args: argparse.Namespace, twin: nn.Module | None) -> tup
     if 'data_preprocessor' in cfg:  # as the Runner does
         cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
     cfg.model.backbone.init_cfg = None
-    if 'data_preprocessor' in cfg:  # as the Runner does
-        cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
     if cfg.model.get('data_preprocessor', {}).get('size'):
         cfg.model.data_preprocessor.size = args.size
     if args.amp:

@@ -25,11 +25,9 @@ from mmengine.config import Config, DictAction
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import MODELS, init_default_scope
 from torch import nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
-from mmmaskany.apis import SIZES, draw_batch
+from mmmaskany.apis import SIZES, count_flops, draw_batch
 
 
 def count(model: nn.Module, host: str, size: tuple[int, int]) -> dict[str, dict[str, int]]:
@@ -52,7 +50,6 @@ def count(model: nn.Module, host: str, size: tuple[int, int]) -> dict[str, dict[
         for name, modules in parts.items()
         if modules
     }
-    counter = FlopCounterMode(display=False)
 
     def add(name: str, sign: int) -> None:
         rows[name]['macs'] += sign * counter.get_total_flops() // 2
@@ -67,19 +64,13 @@ def count(model: nn.Module, host: str, size: tuple[int, int]) -> dict[str, dict[
     images, samples = batch['inputs'][0][None].float(), batch['data_samples']
     for sample in samples:
         sample.set_metainfo(dict(batch_input_shape=size, pad_shape=size))
-    # The counter knows convolutions and matrix products, but not every fused kernel that attention may take instead.
-    fast_path = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:
-            if host == 'mmseg':
-                model.encode_decode(images, [sample.metainfo for sample in samples])
-            else:
-                model(images, samples, mode='tensor')
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast_path)
-        for hook in hooks:
-            hook.remove()
+    with count_flops() as counter:
+        if host == 'mmseg':
+            model.encode_decode(images, [sample.metainfo for sample in samples])
+        else:
+            model(images, samples, mode='tensor')
+    for hook in hooks:
+        hook.remove()
     add('total', 1)
     return rows
 

@@ -105,13 +105,13 @@ def panels(sample: BaseDataElement, visualizer: Visualizer, score: float) -> lis
     """
     image = mmcv.imread(sample.img_path, channel_order='rgb')
     times = max(1, round(SIDE / max(image.shape[:2])))
-    large = image.repeat(times, 0).repeat(times, 1)
+    large, enlarged = image.repeat(times, 0).repeat(times, 1), enlarge(sample, times)
     visualizer.dataset_meta = sample.dataset_meta
     limit = dict(pred_score_thr=score) if 'pred_instances' in sample else {}
     pictures = [large]
     for kind in ('gt', 'pred'):
         chosen = dict(draw_gt=kind == 'gt', draw_pred=kind == 'pred', **limit)
-        visualizer.add_datasample('gallery', large, enlarge(sample, times), **chosen)
+        visualizer.add_datasample('gallery', large, enlarged, **chosen)
         pictures.append(visualizer.get_image())
     return pictures
 

@@ -37,7 +37,7 @@ from mmcv.transforms.utils import avoid_cache_randomness
 from PIL import Image
 from torchvision.transforms import AutoAugment, AutoAugmentPolicy
 
-from mmmaskany.masking import MixturePattern, Pattern, reused_size
+from mmmaskany.masking import MixturePattern, Pattern, check_pattern, reused_size
 from mmmaskany.registry import MODELS, TRANSFORMS
 
 from .rectangles import draw_rectangles, split_image
@@ -81,9 +81,7 @@ class MaskRegions(BaseTransform):
         fill: float | Sequence[float] = 0,
         reuse: bool = True,
     ) -> None:
-        self.pattern = MODELS.build(pattern) if isinstance(pattern, dict) else pattern
-        if not isinstance(self.pattern, (Pattern, MixturePattern)):
-            raise TypeError(f'pattern must be a Pattern or MixturePattern, but got {type(self.pattern).__name__}')
+        self.pattern = check_pattern(MODELS.build(pattern) if isinstance(pattern, dict) else pattern)
         if reuse and self.pattern.scale is None:
             raise ValueError(
                 f'the reused view needs a pattern with a `scale`, but got {self.pattern}; give a scale, or reuse=False'

@@ -5,7 +5,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmcv.transforms.utils import avoid_cache_randomness
 
-from mmmaskany.masking import MixturePattern, Pattern
+from mmmaskany.masking import MixturePattern, Pattern, check_pattern
 from mmmaskany.registry import MODELS, TRANSFORMS
 
 
@@ -34,9 +34,7 @@ class PatternMask(BaseTransform):
     """
 
     def __init__(self, pattern: dict | Pattern | MixturePattern) -> None:
-        self.pattern = MODELS.build(pattern) if isinstance(pattern, dict) else pattern
-        if not isinstance(self.pattern, (Pattern, MixturePattern)):
-            raise TypeError(f'pattern must be a Pattern or MixturePattern, but got {type(self.pattern).__name__}')
+        self.pattern = check_pattern(MODELS.build(pattern) if isinstance(pattern, dict) else pattern)
 
     def transform(self, results: dict) -> dict:
         """Draw ``results['mask']``."""

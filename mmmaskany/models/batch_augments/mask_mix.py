@@ -41,8 +41,6 @@ class MaskMix:
 
     def __init__(self, pattern: dict | Pattern | MixturePattern) -> None:
         self.pattern = build_pattern(pattern)
-        if not isinstance(self.pattern, (Pattern, MixturePattern)):
-            raise TypeError(f'pattern must be a Pattern or MixturePattern, but got {type(self.pattern).__name__}')
         self.fill = ImageFill()
 
     def __call__(self, images: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:

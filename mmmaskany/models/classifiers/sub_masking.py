@@ -32,9 +32,7 @@ class SubMasking(nn.Module):
 
     def __init__(self, pattern: dict | Pattern | MixturePattern | None = None) -> None:
         super().__init__()
-        self.pattern = build_pattern(pattern)
-        if pattern is not None and not isinstance(self.pattern, (Pattern, MixturePattern)):
-            raise TypeError(f'pattern must be a Pattern or MixturePattern, but got {type(self.pattern).__name__}')
+        self.pattern = None if pattern is None else build_pattern(pattern)
 
     def bind(self, backbone: nn.Module) -> None:
         """Make ready for a backbone, once, when the model is built.

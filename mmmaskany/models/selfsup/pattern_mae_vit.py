@@ -37,8 +37,6 @@ class PatternMAEViT(MAEViT):
             )
         super().__init__(**kwargs)
         self.pattern = build_pattern(pattern)
-        if not isinstance(self.pattern, (Pattern, MixturePattern)):
-            raise TypeError(f'pattern must be a Pattern or MixturePattern, but got {type(self.pattern).__name__}')
         patch = tuple(size // number for size, number in zip(self.img_size, self.patch_resolution, strict=True))
         if patch != (self.pattern.base, self.pattern.base):
             raise ValueError(f'the base of the pattern must be the side of a patch, {patch} px, but got {self.pattern}')
