@@ -2,9 +2,11 @@
 """Files that are there as a whole or not at all, whatever happens while they are written."""
 
 import contextlib
+import io
 import os
 from pathlib import Path
 
+import torch
 from mmengine.fileio import LocalBackend, register_backend
 
 #: Ends the name of a file that is still being written: ``.epoch_3.pth.partial``.
@@ -43,6 +45,20 @@ def atomic_write(path: str | os.PathLike, data: bytes) -> None:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def serialise(checkpoint: dict) -> bytes:
+    """Return what ``torch.save`` would write to a file, for :func:`atomic_write`.
+
+    Args:
+        checkpoint (dict): The checkpoint.
+
+    Returns:
+        bytes: The content of the file.
+    """
+    buffer = io.BytesIO()
+    torch.save(checkpoint, buffer)
+    return buffer.getvalue()
 
 
 def reserve(folder: str | os.PathLike, size: int = 0) -> None:

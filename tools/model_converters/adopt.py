@@ -11,17 +11,15 @@ a ``backbone.`` in its names the file is taken for a bare backbone's.
 """
 
 import argparse
-import io
 import sys
 from pathlib import Path
 
-import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
 from mmmaskany.models.backbones import MaskAnyMixin
-from mmmaskany.utils.atomic import atomic_write
+from mmmaskany.utils.atomic import atomic_write, serialise
 from mmmaskany.utils.safe_load import read_checkpoint
 
 PREFIX = 'backbone.'
@@ -77,9 +75,7 @@ def main(argv: list[str] | None = None) -> None:
         adopted = adopt(checkpoint, Config.fromfile(args.config))
     except ValueError as error:
         raise ValueError(f'{args.checkpoint}: {error}') from error
-    buffer = io.BytesIO()
-    torch.save(adopted, buffer)
-    atomic_write(args.target, buffer.getvalue())
+    atomic_write(args.target, serialise(adopted))
     added = len(adopted['state_dict']) - len(checkpoint.get('state_dict', checkpoint))
     print(f'{args.target}: {len(adopted["state_dict"])} tensors, {added} of them added to those of {args.checkpoint}')
 

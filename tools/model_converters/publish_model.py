@@ -10,7 +10,6 @@ is kept. The file starts a training (``init_cfg``, ``load_from``) and can be tes
 
 import argparse
 import hashlib
-import io
 import sys
 from pathlib import Path
 
@@ -18,7 +17,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
 import mmmaskany
-from mmmaskany.utils.atomic import atomic_write
+from mmmaskany.utils.atomic import atomic_write, serialise
 from mmmaskany.utils.safe_load import read_checkpoint
 
 #: What of a checkpoint's ``meta`` is kept.
@@ -46,9 +45,7 @@ def publish(source: Path, target: Path) -> Path:
     if not weights or not is_weights:
         raise ValueError(f'checkpoint {source} must hold tensors by their names, but holds {list(checkpoint)[:5]}')
     meta = {'mmmaskany_version': mmmaskany.__version__, **(checkpoint.get('meta') or {})}
-    buffer = io.BytesIO()
-    torch.save(dict(meta={key: meta[key] for key in META if key in meta}, state_dict=dict(weights)), buffer)
-    data = buffer.getvalue()
+    data = serialise(dict(meta={key: meta[key] for key in META if key in meta}, state_dict=dict(weights)))
 
     target = target.with_name(f'{target.name.removesuffix(".pth")}-{hashlib.sha256(data).hexdigest()[:8]}.pth')
     if target.exists() and target.read_bytes() != data:

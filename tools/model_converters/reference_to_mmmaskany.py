@@ -10,7 +10,6 @@ names them.
 """
 
 import argparse
-import io
 import math
 import pprint
 import re
@@ -18,13 +17,12 @@ import sys
 from collections.abc import Hashable, Mapping
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
 import mmmaskany
 from mmmaskany.registry import MODELS
-from mmmaskany.utils.atomic import atomic_write
+from mmmaskany.utils.atomic import atomic_write, serialise
 from mmmaskany.utils.safe_load import read_checkpoint
 
 Weights = dict[str, Tensor]
@@ -316,9 +314,8 @@ def main(argv: list[str] | None = None) -> None:
     if args.target.exists():
         raise FileExistsError(f'{args.target} must not exist yet')
     classifier, weights = convert(read_weights(args.checkpoint))
-    buffer = io.BytesIO()
-    torch.save(dict(meta=dict(mmmaskany_version=mmmaskany.__version__), state_dict=weights), buffer)
-    atomic_write(args.target, buffer.getvalue())
+    content = dict(meta=dict(mmmaskany_version=mmmaskany.__version__), state_dict=weights)
+    atomic_write(args.target, serialise(content))
     print(f'{args.target} fills this model:\nmodel = {pprint.pformat(classifier, sort_dicts=False)}')
 
 

@@ -9,7 +9,6 @@ it with files that you trust, such as your own. Without a second name the file i
 """
 
 import argparse
-import io
 import sys
 from pathlib import Path
 
@@ -17,7 +16,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
 import mmmaskany  # noqa: F401
-from mmmaskany.utils.atomic import atomic_write
+from mmmaskany.utils.atomic import atomic_write, serialise
 from mmmaskany.utils.safe_load import read_checkpoint
 
 
@@ -32,11 +31,9 @@ def upgrade(source: Path, target: Path) -> None:
         ValueError: If the rewritten checkpoint could still not be loaded.
     """
     checkpoint = torch.load(source, map_location='cpu', weights_only=False)
-    buffer = io.BytesIO()
-    torch.save(checkpoint, buffer)
     trial = target.with_name(f'.{target.name}.trial')
     try:
-        atomic_write(trial, buffer.getvalue())
+        atomic_write(trial, serialise(checkpoint))
         read_checkpoint(trial)
         trial.replace(target)
     finally:

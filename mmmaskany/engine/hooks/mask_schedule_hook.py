@@ -108,8 +108,9 @@ class MaskScheduleHook(Hook):
         if not self._checked:
             self._check(data_batch)
         steps = (runner.epoch, runner.max_epochs) if self.by_epoch else (runner.iter, runner.max_iters)
-        self._pattern.share = self.value(*steps)
-        runner.message_hub.update_scalar(f'train/mask_{self.kind}', self.value(*steps))
+        value = self.value(*steps)
+        self._pattern.share = value
+        runner.message_hub.update_scalar(f'train/mask_{self.kind}', value)
 
     def _check(self, data_batch: dict | None) -> None:
         """Refuse ends that cannot be drawn in images as the first one, now rather than when they are reached."""

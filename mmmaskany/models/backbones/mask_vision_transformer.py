@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-from mmcv.cnn.bricks import DropPath
 from mmpretrain.models.backbones import VisionTransformer
 from torch import nn
 
 from mmmaskany.registry import MODELS
 
 from ..stems import build_fusion, patch_dual_stem
-from .maskany import MaskAnyMixin, as_masking
+from .maskany import MaskAnyMixin, as_masking, plain_drop_rates
 
 
 @MODELS.register_module()
@@ -59,9 +58,7 @@ class MaskVisionTransformer(MaskAnyMixin, VisionTransformer):
         **kwargs,
     ) -> None:
         super().__init__(arch, drop_rate=drop_rate, **kwargs)
-        for module in self.modules():
-            if isinstance(module, DropPath):  # the host's rates are NumPy's, at which torch.compile breaks the graph
-                module.drop_prob = float(module.drop_prob)
+        plain_drop_rates(self)
         fusion = build_fusion(fusion, self.embed_dims, paper=True)
         self.patch_embed.projection = patch_dual_stem(self.patch_embed.projection, fusion)
         self.stem_parts = ('patch_embed.projection',)

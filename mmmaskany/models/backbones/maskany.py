@@ -8,6 +8,7 @@ import logging
 import warnings
 from collections.abc import Iterable, Sequence
 
+from mmcv.cnn.bricks import DropPath
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
@@ -350,6 +351,7 @@ def MaskAny(
             )
         setattr(host.get_submodule(owner), name, dual)
         host.stem_parts, host.halved = found.parts, found.halved
+    plain_drop_rates(host)
     host.fuse_at = fuse_at
     host.masking = as_masking(masking)
     host.__class__ = _maskany_class(type(host))
@@ -366,6 +368,13 @@ def _check_fusion(fusion: nn.Module, channels: int) -> None:
         got = f'fails: {error}'
     if got != f'returns {channels}':
         raise ValueError(f'the fusion must take and return {channels} channels, as both stems do, but it {got}')
+
+
+def plain_drop_rates(host: nn.Module) -> None:
+    """Turn the drop path rates of a ViT into plain numbers: at the host's, which are NumPy's, torch.compile breaks."""
+    for module in host.modules():
+        if isinstance(module, DropPath):
+            module.drop_prob = float(module.drop_prob)
 
 
 def as_masking(masking: dict | nn.Module | None) -> nn.Module | None:
