@@ -24,6 +24,9 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, FUNCTIONS, MODELS, init_default_scope
 from torch import Tensor
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
+from mmmaskany.visualization import draw_panel, pixels
+
 #: The patterns, noise once for each color, which is green where a config does not say.
 PATTERNS = (
     *(dict(type=f'mmmaskany.{name}Pattern') for name in ('Patch', 'Grid', 'Random', 'Block')),
@@ -192,23 +195,6 @@ def sheet(images: Tensor, masking: dict, preprocessor: torch.nn.Module) -> plt.F
     )
     figure.tight_layout(pad=0.3, rect=(0, 0, 1, 0.985))
     return figure
-
-
-def pixels(images: Tensor, preprocessor: torch.nn.Module) -> Tensor:
-    """Undo the normalisation: ``(B, C, H, W)`` to ``(B, H, W, C)`` with values in [0, 1]."""
-    if hasattr(preprocessor, 'mean'):
-        images = images * preprocessor.std + preprocessor.mean
-    return (images / 255).clamp(0, 1).permute(0, 2, 3, 1)
-
-
-def draw_panel(axis: plt.Axes, image, height: int, width: int) -> None:
-    """Show one image in its true size relative to ``height x width``, in the middle."""
-    h, w = image.shape[:2]
-    left, top = (width - w) / 2, (height - h) / 2
-    axis.imshow(image, extent=(left, left + w, top + h, top), interpolation='nearest', vmin=0, vmax=1)
-    axis.set(xlim=(0, width), ylim=(height, 0), xticks=[], yticks=[])
-    for spine in axis.spines.values():
-        spine.set(color='0.7', linewidth=0.5)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,0 +1,72 @@
+# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+"""Plots that can be read without their caption: labelled axes, colours for every eye, PNG and SVG."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from mmmaskany.utils.atomic import atomic_write
+
+#: Eight colours that colour-blind readers can tell apart: Okabe and Ito, "Color Universal Design" (2008).
+COLORS = ('#0072B2', '#E69F00', '#009E73', '#D55E00', '#CC79A7', '#56B4E9', '#000000', '#F0E442')
+#: As many markers, so that a plot also reads in black and white.
+MARKERS = ('o', 's', '^', 'D', 'v', 'P', 'X', '*')
+
+
+def new_plot(xlabel: str, ylabel: str, size: tuple[float, float] = (6.4, 4.0)) -> tuple[Figure, Axes]:
+    """Begin a plot of one panel, without pyplot: nothing is global and no display is needed.
+
+    Args:
+        xlabel (str): What the x axis shows, with its unit: 'masked share of the image (%)'.
+        ylabel (str): What the y axis shows, with its unit.
+        size (tuple[float, float]): Width and height in inches. Defaults to (6.4, 4.0).
+
+    Returns:
+        tuple[Figure, Axes]: The figure and its panel, to draw on with :data:`COLORS` and :data:`MARKERS`.
+    """
+    figure = Figure(figsize=size, layout='constrained')
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    axes.grid(color='0.9', linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[['top', 'right']].set_visible(False)
+    return figure, axes
+
+
+def save_figure(figure: Figure, out: str | os.PathLike, dpi: int = 150) -> list[Path]:
+    """Write a figure as PNG and SVG, each as a whole or not at all, the same bytes for the same figure.
+
+    Args:
+        figure (Figure): The figure.
+        out (str | os.PathLike): Where to; a suffix '.png' or '.svg' is replaced by both.
+        dpi (int): Pixels per inch of the PNG. Defaults to 150.
+
+    Returns:
+        list[Path]: The two files.
+
+    Raises:
+        ValueError: If out has another suffix that matplotlib knows, such as '.pdf'.
+        OSError: If a file cannot be written.
+    """
+    out = Path(out)
+    suffix = out.suffix.lower().removeprefix('.')
+    if suffix in ('png', 'svg'):
+        out = out.with_suffix('')
+    elif suffix in figure.canvas.get_supported_filetypes():
+        raise ValueError(f'a figure is written as .png and .svg, but got {out}')
+    files = []
+    for kind, metadata in (('png', {'Software': None}), ('svg', {'Date': None})):
+        buffer = io.BytesIO()
+        with rc_context({'svg.hashsalt': 'mmmaskany', 'svg.fonttype': 'path'}):
+            figure.savefig(buffer, format=kind, dpi=dpi, metadata=metadata)
+        files.append(out.with_name(f'{out.name}.{kind}'))
+        atomic_write(files[-1], buffer.getvalue())
+    return files
