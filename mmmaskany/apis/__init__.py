@@ -1,7 +1,7 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
 """What scripts and notebooks call. Importing it needs none of the hosts."""
 
-from .runs import METRICS, Launch, Result, Run, read_result, report, table, train, train_all
+from .runs import METRICS, Launch, Result, Run, plot, read_result, report, table, train, train_all
 from .samples import SIZES, count_flops, draw_batch
 from .turns import CLOCKS, Work, take_turns, turns_table
 
@@ -15,6 +15,7 @@ __all__ = [
     'Work',
     'count_flops',
     'draw_batch',
+    'plot',
     'read_result',
     'report',
     'table',
