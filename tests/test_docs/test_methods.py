@@ -32,6 +32,12 @@ def configs(page):
     return found
 
 
+def test_every_method_has_a_page():
+    methods = 'maskany masksub cutout gridmask random-cells mae blocks noise schedule maskmix'
+    assert {page.stem for page in PAGES} == set(methods.split())
+    assert '](mixmask.md)' in INDEX
+
+
 @pytest.mark.parametrize('page', PAGES, **ids)
 def test_parts_and_picture(page):
     text = page.read_text()

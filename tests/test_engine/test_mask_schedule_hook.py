@@ -8,6 +8,7 @@ from mmengine.model import BaseModel
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmpretrain.models.backbones import VisionTransformer
+from mmpretrain.models.classifiers import ImageClassifier
 from mmpretrain.models.heads import MAEPretrainHead, VisionTransformerClsHead
 from mmpretrain.models.necks import MAEPretrainDecoder
 from mmpretrain.models.selfsup import MAE
@@ -15,6 +16,7 @@ from mmpretrain.structures import DataSample
 from torch import nn
 
 from mmmaskany.engine.hooks import MaskScheduleHook
+from mmmaskany.engine.hooks.mask_schedule_hook import find_pattern
 from mmmaskany.masking import GridPattern, Masking, MixturePattern, PatchPattern, RandomPattern
 from mmmaskany.models.classifiers import DropTokens, FillCells, MaskSubClassifier
 from mmmaskany.models.selfsup import PatternMAEViT
@@ -149,6 +151,21 @@ def test_a_schedule_that_leaves_no_token_is_refused(tmp_path):
     hook = MaskScheduleHook(ratio=(0.25, 0.99), masking='sub_masking')
     with pytest.raises(ValueError, match=r'ratio=\(0.25, 0.99\) must suit the images .* leave one'):
         train(tmp_path, model, hook, side=32, data_samples=DataSample().set_gt_label(1))
+
+
+def test_the_pattern_of_a_batch_augmentation_is_found():
+    init_default_scope('mmpretrain')
+    mix = dict(type='mmmaskany.MaskMix', pattern=dict(type='mmmaskany.PatchPattern', scale=0.5))
+    model = ImageClassifier(
+        VisionTransformer(ARCH, img_size=32, patch_size=8),
+        data_preprocessor=dict(num_classes=5),
+        train_cfg=dict(augments=[dict(type='CutMix', alpha=1.0), mix]),
+    )
+    pattern = find_pattern(model, 'data_preprocessor.batch_augments.augments.1')
+    assert isinstance(pattern, PatchPattern)
+    assert pattern is model.data_preprocessor.batch_augments.augments[1].pattern
+    with pytest.raises(ValueError, match='must name what masks in the model'):
+        find_pattern(model, 'data_preprocessor.batch_augments.augments.0')
 
 
 def test_tokens_of_mae_become_fewer(tmp_path):

@@ -1,6 +1,7 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
 """MaskSub: what its two branches see and lose, and how a step trains on both."""
 
+import functools
 import os
 import subprocess
 import sys
@@ -12,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from masksub_training import ARCH, STEPS, classifier, train, train_in_two_processes
 from mmengine.model import ExponentialMovingAverage
-from mmengine.optim import OptimWrapper
+from mmengine.optim import AmpOptimWrapper, OptimWrapper
+from mmengine.optim.optimizer import amp_optimizer_wrapper
 from mmengine.registry import MODELS, init_default_scope
 from mmpretrain.structures import DataSample
 
@@ -208,13 +210,39 @@ def test_a_second_stem_sees_nothing_of_what_the_sub_branch_masks(fuse_at):
     assert torch.equal(views[0][1], half_size(views[0][0]))
 
 
-def test_tokens_of_a_vision_transformer_with_two_stems_are_dropped():
-    backbone = dict(type='mmmaskany.MaskAny', backbone=dict(VIT, type='mmpretrain.VisionTransformer'))
+@pytest.mark.parametrize(
+    'backbone',
+    [
+        dict(type='mmmaskany.MaskAny', backbone=dict(VIT, type='mmpretrain.VisionTransformer')),
+        dict(VIT, type='mmmaskany.MaskVisionTransformer'),
+    ],
+    ids=['around a host', 'of the paper'],
+)
+def test_tokens_of_a_vision_transformer_with_two_stems_are_dropped(backbone):
     model = build(backbone, 16, dict(type='mmmaskany.DropTokens'))
     counts = []
     model.backbone.layers[1].register_forward_pre_hook(lambda layer, args: counts.append(args[0].shape[1]))
     model.train_step(labelled(torch.randn(2, 3, 32, 32)), wrap(model))
     assert counts == [17, 9]
+
+
+@pytest.mark.parametrize(
+    'backbone',
+    [
+        dict(type='mmmaskany.MaskAny', backbone=dict(SWIN, type='mmpretrain.SwinTransformer')),
+        dict(SWIN, type='mmmaskany.MaskSwinTransformer'),
+    ],
+    ids=['around a host', 'of the paper'],
+)
+def test_patches_of_two_stems_are_replaced_after_their_fusion(backbone):
+    model = build(backbone, 16, dict(type='mmmaskany.ReplacePatches'), GAP)
+    torch.nn.init.normal_(model.sub_masking.token)
+    replaced = []
+    model.backbone.drop_after_pos.register_forward_hook(
+        lambda module, args, output: replaced.append((args[0] == model.sub_masking.token).all(2).float().mean().item())
+    )
+    model.train_step(labelled(torch.randn(2, 3, 64, 64)), wrap(model))
+    assert replaced == [0, 0.5]
 
 
 # ---------------------------------------------------------------------- what the branches lose
@@ -455,6 +483,27 @@ def test_mixed_precision(kind):
     for name in ('loss_main', 'loss_sub'):
         torch.testing.assert_close(logs[1][name].float(), logs[0][name], rtol=0.05, atol=0.02)
     assert all(parameter.dtype == torch.float32 for parameter in mixed.parameters())
+
+
+@pytest.mark.parametrize('clip', [None, dict(max_norm=0.01)])
+def test_scaled_losses_of_a_gpu(monkeypatch, clip):
+    # MMEngine's own wrapper for mixed precision, with a scaler for the CPU in place of the GPU's.
+    monkeypatch.setattr(amp_optimizer_wrapper, 'is_cuda_available', lambda: True)
+    monkeypatch.setattr(amp_optimizer_wrapper, 'GradScaler', functools.partial(torch.amp.GradScaler, 'cpu'))
+    data = labelled(torch.randn(4, 3, 32, 32))
+    weights = []
+    for kind, args in ((CpuAmpOptimWrapper, {}), (AmpOptimWrapper, dict(dtype='bfloat16', loss_scale=256.0))):
+        model = cnn()
+        optim_wrapper = wrap(model, kind, accumulative_counts=2, clip_grad=clip, **args)
+        optim_wrapper.initialize_count_status(model, 0, 4)
+        for step in range(4):
+            torch.manual_seed(step)
+            model.train_step(data, optim_wrapper)
+        assert optim_wrapper.inner_count == 4
+        weights.append({name: parameter.detach() for name, parameter in model.named_parameters()})
+    assert optim_wrapper.loss_scaler.get_scale() == 256.0
+    torch.testing.assert_close(*weights, rtol=1e-3, atol=1e-5)
+    assert not torch.equal(weights[0]['head.fc.weight'], cnn().head.fc.weight)
 
 
 def test_averaged_weights_are_those_of_the_steps():
