@@ -38,14 +38,14 @@ def test_without_the_step_as_markdown(benchmark, tmp_path, capsys):
     assert sum(line.startswith('| ') for line in text.splitlines()) == 15
 
 
-@pytest.mark.parametrize('fill', ['constant', 'mean', 'token', 'image'])
+@pytest.mark.parametrize('fill', ['constant', 'black', 'mean', 'token', 'image'])
 def test_draw_and_fill_alone(fill, benchmark, capsys, monkeypatch):
     def refuse(*args):
         raise AssertionError('nothing is reused')
 
     filled = []
     monkeypatch.setattr(Masking, '_recompose', refuse)
-    kind = getattr(masking, f'{fill.title()}Fill')
+    kind = masking.ConstantFill if fill == 'black' else getattr(masking, f'{fill.title()}Fill')
     content = kind.content
     monkeypatch.setattr(kind, 'content', lambda self, images: filled.append(images.shape) or content(self, images))
     benchmark('--batch', 2, '--size', 32, '--turns', 2, '--warmup', 0, '--no-step', '--no-reuse', '--fill', fill)

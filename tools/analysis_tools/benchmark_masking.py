@@ -54,7 +54,13 @@ from mmmaskany.masking import (
 from mmmaskany.masking.draw import packed_channels
 
 FORMATS = {'contiguous': torch.contiguous_format, 'channels_last': torch.channels_last}
-FILLS = {'constant': ConstantFill, 'mean': MeanFill, 'token': TokenFill, 'image': ImageFill}
+FILLS = {
+    'constant': ConstantFill,
+    'black': lambda: ConstantFill((-2.1, -2.0, -1.8)),  # one number per channel, as the configs have
+    'mean': MeanFill,
+    'token': TokenFill,
+    'image': ImageFill,
+}
 CLOCKS = {'wall': time.perf_counter, 'processor': time.process_time}
 #: Targets: times of a clone, share of a training step, milliseconds on a GPU.
 MOST_CLONES, MOST_SHARE, MOST_MS = 4.0, 0.01, 0.3
