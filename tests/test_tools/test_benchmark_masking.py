@@ -39,7 +39,7 @@ def test_without_the_step_as_markdown(measure, tmp_path, capsys):
 
 
 @pytest.mark.parametrize('fill', ['constant', 'black', 'mean', 'token', 'image'])
-def test_draw_and_fill_alone(fill, benchmark, capsys, monkeypatch):
+def test_draw_and_fill_alone(fill, measure, capsys, monkeypatch):
     def refuse(*args):
         raise AssertionError('nothing is reused')
 
