@@ -32,6 +32,8 @@ import torch
 
 from mmmaskany.utils.atomic import atomic_write
 
+from .rows import mean_spread
+
 #: How a metric is shown: the title of its column, and what makes its values percent.
 METRICS = {
     'accuracy/top1': ('top-1 (%)', 1),
@@ -434,7 +436,7 @@ def table(runs: Sequence[Run], results: Sequence[Result], metrics: Sequence[str]
             values = _values(own, metric)
             pairs = _values(baseline, metric)
             gaps = [] if is_first else [values[seed] - pairs[seed] for seed in values if seed in pairs]
-            row += [_mean(list(values.values())), _mean(gaps, '+')]
+            row += [mean_spread(list(values.values())), mean_spread(gaps, '+')]
         steps, other = ([run.step for run in arm if run.step] for arm in (own, baseline))
         ratio = f'{statistics.median(steps) / statistics.median(other):.2f}' if steps and other else ''
         rows.append([*row, str(len(own)), ratio])
@@ -446,10 +448,3 @@ def _values(results: Sequence[Result], metric: str) -> dict[int, float]:
     """Return a metric by seed, as it is shown."""
     factor = METRICS.get(metric, (metric, 1))[1]
     return {result.seed: result.metrics[metric] * factor for result in results if metric in result.metrics}
-
-
-def _mean(values: Sequence[float], sign: str = '') -> str:
-    if not values:
-        return ''
-    spread = f' ± {statistics.stdev(values):.2f}' if len(values) > 1 else ''
-    return f'{statistics.mean(values):{sign}.2f}{spread}'
