@@ -97,7 +97,7 @@ def test_an_example_does_not_count_in_its_own_mean():
         (lambda: effective_rank(torch.tensor([[1.0], [math.nan]])), 'must be finite'),
         (lambda: linear_cka(torch.zeros(3, 1), torch.zeros(4, 1)), 'of the same examples, but got 3 and 4'),
         (lambda: fisher_ratio(torch.zeros(3, 1), torch.tensor([0, 1])), r'one label per example, 3, but got .*\(2,\)'),
-        (lambda: centroid_accuracy(torch.zeros(2, 1), torch.tensor([4, 4])), r'two classes or more, but all are of \[4'),
+        (lambda: centroid_accuracy(torch.zeros(2, 1), torch.tensor([4, 4])), r'two classes or more.* \[4\]'),
     ],
 )
 def test_what_cannot_be_measured_is_refused(call, message):
