@@ -105,7 +105,7 @@ def load_classifier(candidate: Candidate, num_images: int | None = None, device:
 
     Raises:
         FileNotFoundError: If config, checkpoint or data are missing.
-        ValueError: If the config is no classifier's, the checkpoint does not fill the model, the heads have other
+        ValueError: If the config is no classifier's, the checkpoint is of another network, the heads have other
             classes than the data, or num_images is not positive.
     """
     from mmmaskany.engine.hooks.launch_check_hook import check_checkpoint, check_class_count  # imports mmcv
@@ -121,6 +121,12 @@ def load_classifier(candidate: Candidate, num_images: int | None = None, device:
     cfg.model.setdefault('data_preprocessor', cfg.get('data_preprocessor', ConfigDict()))
     model = MODELS.build(cfg.model)
     check_checkpoint(model, checkpoint, str(candidate.checkpoint), complete=True)
+    # A checkpoint with a second stem fills the plain network too, which is not the network that was trained.
+    if surplus := model.load_state_dict(checkpoint.get('state_dict', checkpoint), strict=False).unexpected_keys:
+        raise ValueError(
+            f'checkpoint {candidate.checkpoint} must be of the network of {candidate.config}, but {len(surplus)} of '
+            f'its tensors have no place there ({", ".join(surplus[:3])}): give the config that it was trained with'
+        )
 
     collate_tensors(cfg)
     dataset = DATASETS.build(cfg.test_dataloader.dataset)

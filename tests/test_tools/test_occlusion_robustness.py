@@ -96,10 +96,13 @@ def test_black_is_black(occlusion):
 def test_what_does_not_fit_is_an_error_without_traceback(occlusion, trained, tiny_config, tmp_path, capsys):
     tiny, checkpoint = str(trained / 'tiny.py'), str(trained / 'epoch_2.pth')
     deeper = tiny_config('deeper', model=dict(backbone=dict(backbone=dict(depth=34))))
+    plain = dict(_delete_=True, type='mmpretrain.ResNet_CIFAR', depth=18, stem_channels=4, base_channels=4)
+    plain = tiny_config('plain', model=dict(backbone=plain))
     detector = str(ROOT / 'configs/detection/mask-rcnn_r18-narrow_fpn_8e_digits.py')
     for config, file, more, message in (
         (tiny, 'nope.pth', [], 'must be an existing file, but got nope.pth'),
         (deeper, checkpoint, [], f'checkpoint {checkpoint} must hold the tensors of this ImageClassifier'),
+        (plain, checkpoint, [], 'tensors have no place there (backbone.relu.reused.conv1.weight, '),
         (detector, checkpoint, [], 'must be the config of a classifier, but is of mmdet'),
         (tiny, checkpoint, ['--ratios', '1.5'], 'ratio must be in (0, 1), but got 1.5'),
         (tiny, checkpoint, ['--patterns', 'stripes'], "must be one of ['patch', 'grid'"),
