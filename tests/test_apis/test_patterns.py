@@ -18,7 +18,7 @@ def test_cells_suit_the_image():
 
 @pytest.mark.parametrize('name', PATTERNS)
 def test_the_share_is_what_is_masked(name):
-    for share, side in ((dict(scale=0.5), 33), (dict(ratio=0.3), 32)):
+    for share, side in ((dict(scale=0.5), 33), (dict(ratio=0.3), 130)):  # base cells of 1 and 2 px
         pattern = build_pattern(pattern_cfg(name, side, **share))
         drawn = pattern.draw(3, side, side).pixel_mask(side, side).float().mean((1, 2, 3))
         assert drawn.tolist() == pytest.approx([masked_share(pattern, side, side)] * 3)
