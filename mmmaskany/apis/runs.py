@@ -32,8 +32,6 @@ import torch
 
 from mmmaskany.utils.atomic import atomic_write
 
-from .rows import mean_spread
-
 #: How a metric is shown: the title of its column, and what makes its values percent.
 METRICS = {
     'accuracy/top1': ('top-1 (%)', 1),
@@ -448,3 +446,19 @@ def _values(results: Sequence[Result], metric: str) -> dict[int, float]:
     """Return a metric by seed, as it is shown."""
     factor = METRICS.get(metric, (metric, 1))[1]
     return {result.seed: result.metrics[metric] * factor for result in results if metric in result.metrics}
+
+
+def mean_spread(values: Sequence[float], sign: str = '') -> str:
+    """Write what was measured several times as its mean ± its standard deviation.
+
+    Args:
+        values (Sequence[float]): The values; a single one has no spread.
+        sign (str): '+' to write that of positive means, too. Defaults to ''.
+
+    Returns:
+        str: Such as '98.87 ± 0.28'; empty where there are no values.
+    """
+    if not values:
+        return ''
+    spread = f' ± {statistics.stdev(values):.2f}' if len(values) > 1 else ''
+    return f'{statistics.mean(values):{sign}.2f}{spread}'

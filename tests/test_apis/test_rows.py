@@ -1,5 +1,6 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
-from mmmaskany.apis.rows import grouped, mean_spread, write_csv
+from mmmaskany.apis.rows import grouped, write_csv
+from mmmaskany.apis.runs import mean_spread
 
 
 def test_rows_are_grouped_in_their_order():
@@ -10,7 +11,7 @@ def test_rows_are_grouped_in_their_order():
 
 def test_mean_and_spread():
     assert mean_spread([1.0, 3.0]) == '2.00 ± 1.41'
-    assert mean_spread([2.0], '+', digits=1) == '+2.0'
+    assert mean_spread([2.0], '+') == '+2.00'
     assert mean_spread([]) == ''
 
 

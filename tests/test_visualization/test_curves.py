@@ -2,7 +2,8 @@
 import numpy as np
 import pytest
 
-from mmmaskany.visualization import COLORS, draw_curve, draw_level, new_panels, new_plot
+from mmmaskany.visualization import COLORS, new_plot
+from mmmaskany.visualization.curves import draw_curve, draw_level, new_panels
 
 
 def test_a_curve_shows_means_spread_and_every_value():

@@ -33,7 +33,8 @@ from mmmaskany.apis.patterns import PATTERNS, masked_share, pattern_cfg
 from mmmaskany.apis.rows import grouped, write_csv
 from mmmaskany.models.masking import build_pattern
 from mmmaskany.utils.atomic import atomic_write
-from mmmaskany.visualization import draw_curve, draw_level, new_plot, save_figure
+from mmmaskany.visualization import new_plot, save_figure
+from mmmaskany.visualization.curves import draw_curve, draw_level
 
 BASELINE = 'unmasked'
 

@@ -34,10 +34,12 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
 from mmmaskany.apis.classifiers import Candidate, load_classifier
-from mmmaskany.apis.rows import grouped, mean_spread, write_csv
+from mmmaskany.apis.rows import grouped, write_csv
+from mmmaskany.apis.runs import mean_spread
 from mmmaskany.evaluation import centroid_accuracy, effective_rank, fisher_ratio, linear_cka
 from mmmaskany.utils.atomic import atomic_write
-from mmmaskany.visualization import COLORS, MARKERS, new_panels, save_figure
+from mmmaskany.visualization import COLORS, MARKERS, save_figure
+from mmmaskany.visualization.curves import new_panels
 
 #: The measures by their names in the rows: what tables and plots call them.
 MEASURES = {

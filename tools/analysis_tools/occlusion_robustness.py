@@ -30,12 +30,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs
 from mmmaskany.apis import METRICS
 from mmmaskany.apis.classifiers import Candidate, load_classifier
 from mmmaskany.apis.patterns import PATTERNS, masked_share, pattern_cfg
-from mmmaskany.apis.rows import grouped, mean_spread, write_csv
+from mmmaskany.apis.rows import grouped, write_csv
+from mmmaskany.apis.runs import mean_spread
 from mmmaskany.evaluation import occlude
 from mmmaskany.masking import ConstantFill
 from mmmaskany.models.masking import build_pattern
 from mmmaskany.utils.atomic import atomic_write
-from mmmaskany.visualization import draw_curve, new_panels, save_figure
+from mmmaskany.visualization import save_figure
+from mmmaskany.visualization.curves import draw_curve, new_panels
 
 FILLS = ('black', 'mean')
 
