@@ -438,7 +438,7 @@ def table(runs: Sequence[Run], results: Sequence[Result], metrics: Sequence[str]
             values = _values(own, metric)
             pairs = _values(baseline, metric)
             gaps = [] if is_first else [values[seed] - pairs[seed] for seed in values if seed in pairs]
-            row += [_mean(list(values.values())), _mean(gaps, '+')]
+            row += [mean_spread(list(values.values())), mean_spread(gaps, '+')]
         steps, other = ([run.step for run in arm if run.step] for arm in (own, baseline))
         ratio = f'{statistics.median(steps) / statistics.median(other):.2f}' if steps and other else ''
         row += [str(len(own)), ratio]
@@ -482,7 +482,16 @@ def _values(results: Sequence[Result], metric: str) -> dict[int, float]:
     return {result.seed: result.metrics[metric] * factor for result in results if metric in result.metrics}
 
 
-def _mean(values: Sequence[float], sign: str = '') -> str:
+def mean_spread(values: Sequence[float], sign: str = '') -> str:
+    """Write what was measured several times as its mean ± its standard deviation.
+
+    Args:
+        values (Sequence[float]): The values; a single one has no spread.
+        sign (str): '+' to write that of positive means, too. Defaults to ''.
+
+    Returns:
+        str: Such as '98.87 ± 0.28'; empty where there are no values.
+    """
     if not values:
         return ''
     spread = f' ± {statistics.stdev(values):.2f}' if len(values) > 1 else ''

@@ -37,10 +37,19 @@ def new_plot(xlabel: str, ylabel: str, size: tuple[float, float] = (6.4, 4.0)) -
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     axes.set(xlabel=xlabel, ylabel=ylabel)
+    frame(axes)
+    return figure, axes
+
+
+def frame(axes: Axes) -> None:
+    """Give a panel the grid and the frame that all have.
+
+    Args:
+        axes (Axes): The panel.
+    """
     axes.grid(color='0.9', linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[['top', 'right']].set_visible(False)
-    return figure, axes
 
 
 def save_figure(figure: Figure, out: str | os.PathLike, dpi: int = 150) -> list[Path]:

@@ -1,0 +1,144 @@
+# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+"""Trained classifiers side by side, on the test data of their own configs."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from mmengine.config import Config, ConfigDict
+from mmengine.device import get_device
+from mmengine.registry import DATASETS, MODELS, init_default_scope
+from mmengine.runner import Runner
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Subset
+
+from mmmaskany.utils.safe_load import read_checkpoint
+
+
+class Candidate(NamedTuple):
+    """A trained classifier.
+
+    Args:
+        label (str): What tables and plots call it. Several of one label are repetitions, such as seeds.
+        config (Path): Its config.
+        checkpoint (Path): Its checkpoint.
+    """
+
+    label: str
+    config: Path
+    checkpoint: Path
+
+    @staticmethod
+    def add_arguments(parser: argparse.ArgumentParser) -> None:
+        """Add the options of a command line that name candidates and their images.
+
+        Args:
+            parser (argparse.ArgumentParser): The parser.
+        """
+        parser.add_argument(
+            '--model',
+            nargs=3,
+            action='append',
+            required=True,
+            metavar=('LABEL', 'CONFIG', 'CHECKPOINT'),
+            help='a trained classifier; give it several times, with one label for the seeds of one method',
+        )
+        parser.add_argument('--num-images', type=int, help='test images, evenly spread over all (default: all)')
+        parser.add_argument('--device', help='where to run (default: the first GPU, if any)')
+
+    @classmethod
+    def from_args(cls, args: argparse.Namespace) -> list[Candidate]:
+        """Return the candidates of a command line.
+
+        Args:
+            args (argparse.Namespace): What the parser of :meth:`add_arguments` gave.
+
+        Returns:
+            list[Candidate]: The candidates, in the order in which they were given.
+        """
+        return [cls(label, Path(config), Path(checkpoint)) for label, config, checkpoint in args.model]
+
+
+class Loaded(NamedTuple):
+    """A classifier in evaluation mode, with its test data.
+
+    Args:
+        model (nn.Module): The classifier.
+        loader (DataLoader): The data, in its own order.
+        cfg (Config): Its config.
+    """
+
+    model: nn.Module
+    loader: DataLoader
+    cfg: Config
+
+    def batches(self) -> Iterator[tuple[Tensor, Sequence]]:
+        """Yield the test data as the model takes it.
+
+        Yields:
+            tuple[Tensor, Sequence]: Normalised images ``(B, C, H, W)`` and their data samples.
+
+        Raises:
+            ValueError: If the test pipeline does not give plain images.
+        """
+        for data in self.loader:
+            batch = self.model.data_preprocessor(data, False)
+            if not isinstance(batch['inputs'], Tensor):
+                kind = type(batch['inputs']).__name__
+                raise ValueError(f'the test data of {self.cfg.filename} must be plain images, but is a {kind} of them')
+            yield batch['inputs'], batch['data_samples']
+
+
+def load_classifier(candidate: Candidate, num_images: int | None = None, device: str | None = None) -> Loaded:
+    """Build a classifier, fill it from its checkpoint, and build its test data.
+
+    Args:
+        candidate (Candidate): The classifier.
+        num_images (int | None): Number of test images, evenly spread over all. None are all. Defaults to None.
+        device (str | None): Where to; None is the first GPU, or the CPU where there is none. Defaults to None.
+
+    Returns:
+        Loaded: The classifier.
+
+    Raises:
+        FileNotFoundError: If config, checkpoint or data are missing.
+        ValueError: If the config is no classifier's, the checkpoint is of another network, the heads have other
+            classes than the data, or num_images is not positive.
+    """
+    from mmmaskany.engine.hooks.launch_check_hook import check_checkpoint, check_class_count  # imports mmcv
+    from mmmaskany.engine.launch import collate_tensors
+
+    if num_images is not None and num_images < 1:
+        raise ValueError(f'the number of images must be at least 1, but got {num_images}')
+    cfg = Config.fromfile(candidate.config)
+    if cfg.get('default_scope') != 'mmpretrain':
+        raise ValueError(f'{candidate.config} must be the config of a classifier, but is of {cfg.get("default_scope")}')
+    init_default_scope('mmpretrain')
+    checkpoint = read_checkpoint(candidate.checkpoint)
+    cfg.model.setdefault('data_preprocessor', cfg.get('data_preprocessor', ConfigDict()))
+    model = MODELS.build(cfg.model)
+    check_checkpoint(model, checkpoint, str(candidate.checkpoint), complete=True)
+    # A checkpoint with a second stem fills the plain network too, which is not the network that was trained.
+    if surplus := model.load_state_dict(checkpoint.get('state_dict', checkpoint), strict=False).unexpected_keys:
+        raise ValueError(
+            f'checkpoint {candidate.checkpoint} must be of the network of {candidate.config}, but {len(surplus)} of '
+            f'its tensors have no place there ({", ".join(surplus[:3])}): give the config that it was trained with'
+        )
+
+    collate_tensors(cfg)
+    dataset = DATASETS.build(cfg.test_dataloader.dataset)
+    classes = dataset.metainfo.get('classes')
+    if classes is not None:
+        check_class_count(model, len(classes), 'the test data')
+    if num_images is not None and num_images < len(dataset):
+        dataset = Subset(dataset, [index * len(dataset) // num_images for index in range(num_images)])
+    loader = dict(
+        cfg.test_dataloader,
+        dataset=dataset,
+        sampler=dict(type='DefaultSampler', shuffle=False),
+        persistent_workers=False,
+    )
+    return Loaded(model.to(device or get_device()).eval(), Runner.build_dataloader(loader), cfg)
