@@ -2,6 +2,19 @@
 """How this project draws: plots that read without their caption, and sheets of images."""
 
 from .plots import COLORS, MARKERS, new_plot, save_figure
-from .sheets import draw_panel, pixels
+from .sheets import MASKED, Panels, batch_panels, draw_panel, mask_picture, pixels, sheet, to_array
 
-__all__ = ['COLORS', 'MARKERS', 'draw_panel', 'new_plot', 'pixels', 'save_figure']
+__all__ = [
+    'COLORS',
+    'MARKERS',
+    'MASKED',
+    'Panels',
+    'batch_panels',
+    'draw_panel',
+    'mask_picture',
+    'new_plot',
+    'pixels',
+    'save_figure',
+    'sheet',
+    'to_array',
+]
