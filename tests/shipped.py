@@ -56,6 +56,14 @@ def load(path: Path | str) -> Config:
         return Config.fromstring(f'_base_ = {path!r}', '.py') if '::' in str(path) else Config.fromfile(path)
 
 
+def pipeline_of(dataloader: dict) -> list:
+    """Return the pipeline of a data loader's dataset, inside all wrappers."""
+    dataset = dataloader['dataset']
+    while 'dataset' in dataset:
+        dataset = dataset['dataset']
+    return dataset['pipeline']
+
+
 @functools.cache
 def tree(path: Path | str) -> dict:
     """Load a config as plain dicts, to compare it."""

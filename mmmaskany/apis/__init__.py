@@ -2,7 +2,7 @@
 """What scripts and notebooks call. Importing it needs none of the hosts."""
 
 from .model_index import Resolved, index_root, load_models, resolve
-from .runs import METRICS, Launch, Result, Run, read_result, report, table, train, train_all
+from .runs import METRICS, Launch, Result, Run, plot, read_result, report, table, train, train_all
 from .samples import SIZES, count_flops, draw_batch
 from .turns import CLOCKS, Work, take_turns, turns_table
 
@@ -19,6 +19,7 @@ __all__ = [
     'draw_batch',
     'index_root',
     'load_models',
+    'plot',
     'read_result',
     'report',
     'resolve',

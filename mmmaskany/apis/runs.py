@@ -29,8 +29,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
+from matplotlib.figure import Figure
 
 from mmmaskany.utils.atomic import atomic_write
+from mmmaskany.visualization import plot_arms
 
 #: How a metric is shown: the title of its column, and what makes its values percent.
 METRICS = {
@@ -421,6 +423,8 @@ def table(runs: Sequence[Run], results: Sequence[Result], metrics: Sequence[str]
     for metric in metrics:
         titles += [METRICS.get(metric, (metric,))[0], 'against the first']
     titles += ['seeds', 'step time against the first']
+    on_gpu = any(result.memory for result in results)
+    titles += ['peak memory (MiB)'] * on_gpu
 
     arms: dict[tuple[str, str], list[Result]] = {(run.group, run.arm): [] for run in runs}
     for result in results:
@@ -437,9 +441,39 @@ def table(runs: Sequence[Run], results: Sequence[Result], metrics: Sequence[str]
             row += [_mean(list(values.values())), _mean(gaps, '+')]
         steps, other = ([run.step for run in arm if run.step] for arm in (own, baseline))
         ratio = f'{statistics.median(steps) / statistics.median(other):.2f}' if steps and other else ''
-        rows.append([*row, str(len(own)), ratio])
+        row += [str(len(own)), ratio]
+        if on_gpu:
+            row.append(str(max((result.memory or 0 for result in own), default='')))
+        rows.append(row)
     lines = [titles, ['---'] * len(titles), *rows]
     return ''.join(f'| {" | ".join(line)} |\n' for line in lines)
+
+
+def plot(runs: Sequence[Run], results: Sequence[Result], metric: str) -> Figure:
+    """Draw what the arms of one group reached.
+
+    Args:
+        runs (Sequence[Run]): The runs, which give the order of the arms. The first arm is the baseline.
+        results (Sequence[Result]): What those gave that are finished; arms without any are left out.
+        metric (str): The metric.
+
+    Returns:
+        Figure: The plot.
+    """
+    arms = {
+        run.arm: list(_values([result for result in results if result.arm == run.arm], metric).values()) for run in runs
+    }
+    return plot_arms(
+        {name: values for name, values in _shorten(arms).items() if values}, METRICS.get(metric, (metric,))[0]
+    )
+
+
+def _shorten(arms: Mapping[str, list[float]]) -> dict[str, list[float]]:
+    """Leave out of the names what all of them end in: the training and the data of configs."""
+    ending = os.path.commonprefix([name[::-1] for name in arms])[::-1]
+    at = ending.find('_')  # whole parts only
+    cut = len(ending) - at if len(arms) > 1 and at >= 0 else 0
+    return {name[: len(name) - cut]: values for name, values in arms.items()}
 
 
 def _values(results: Sequence[Result], metric: str) -> dict[int, float]:

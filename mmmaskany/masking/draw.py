@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -34,6 +35,30 @@ class Cells:
     rows: Tensor
     cols: Tensor
     count: Tensor
+
+    @classmethod
+    def choose(cls, several: Sequence[Cells], choice: Tensor) -> Cells:
+        """Take each sample's rectangles from one of several patterns.
+
+        Args:
+            several (Sequence[Cells]): The rectangles that each pattern drew for the whole batch.
+            choice (Tensor): Index of the pattern of each sample, long ``(B,)``; a sample beyond the last has no
+                rectangles.
+
+        Returns:
+            Cells: The rectangles.
+        """
+        longest = max(cells.top.shape[1] for cells in several)
+        corners, sizes = 0, 0
+        for index, cells in enumerate(several):
+            chosen = (choice == index).view(-1, 1)
+            corner = torch.stack([cells.top, cells.left])
+            corners = corners + chosen * F.pad(corner, (0, longest - corner.shape[2]))
+            size = torch.stack([cells.height, cells.width, cells.rows, cells.cols, cells.count], 1)
+            sizes = sizes + chosen * size
+        # A length of 0 could not be divided by.
+        height, width, rows, cols, count = sizes.unbind(1)
+        return cls(*corners, height.clamp(min=1), width.clamp(min=1), rows, cols, count)
 
     def source(self, canvas: tuple[int, int], cols: int) -> Tensor:
         """Refine the rectangles to the base grid.

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -567,18 +568,11 @@ class MixturePattern:
         chance = _rand(batch, 1, generator=generator, device=device)
         # One comparison per pattern, on Python numbers: a tensor of bounds would have to be copied to the device.
         choice = sum((chance[:, 0] >= bound).long() for bound in self._bounds)
-        draws = [pattern.draw(batch, height, width, generator, device) for pattern in self.patterns]
-        masked = choice < len(draws)
-        mask, source = torch.zeros_like(draws[0].mask), None
-        if self.scale is not None:
-            source = choice.new_full((batch, *self.canvas(height, width)), -1)
-        for index, drawn in enumerate(draws):
-            chosen = (choice == index).view(-1, 1, 1)
-            mask |= drawn.mask & chosen
-            if source is not None:
-                corner = source[:, : drawn.source.shape[1], : drawn.source.shape[2]]
-                corner.copy_(torch.where(chosen, drawn.source, corner))
-        return Draw(mask, masked, self.base, source, choice)
+        cells = [pattern.cells(batch, height, width, generator, device) for pattern in self.patterns]
+        rows, cols = height // self.base, width // self.base
+        source = Cells.choose(cells, choice).source(self.canvas(height, width), cols)
+        draw = Draw.from_source(source, rows, cols, self.base, reuse=self.scale is not None)
+        return replace(draw, masked=choice < len(cells), choice=choice)
 
 
 def check_pattern(pattern: object) -> Pattern | MixturePattern:

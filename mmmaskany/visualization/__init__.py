@@ -1,7 +1,7 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
 """How this project draws: plots that read without their caption, and sheets of images."""
 
-from .plots import COLORS, MARKERS, new_plot, save_figure
+from .plots import COLORS, MARKERS, new_plot, plot_arms, save_figure
 from .sheets import MASKED, Panels, batch_panels, draw_panel, mask_picture, pixels, sheet, to_array
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     'mask_picture',
     'new_plot',
     'pixels',
+    'plot_arms',
     'save_figure',
     'sheet',
     'to_array',

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from mmmaskany.apis import Launch, Result, Run, read_result, table, train, train_all
+from mmmaskany.apis import Launch, Result, Run, plot, read_result, table, train, train_all
 
 
 def write_log(folder, *records, start='1'):
@@ -87,6 +87,37 @@ def test_each_group_has_its_own_baseline():
     ]
     # Where the first arm failed nothing else takes its place.
     assert [row[3] for row in rows(table(runs, results[1:], ['mIoU']))[2:]] == ['', '', '', '+2.00']
+
+
+def test_memory_has_a_column_where_a_gpu_was_used():
+    runs = [Run(arm, 'x.py') for arm in ('plain', 'MaskAny', 'late')]
+    results = [replace(result('plain', 0, mIoU=1.0), memory=900), replace(result('MaskAny', 0, mIoU=2.0), memory=950)]
+    text = rows(table(runs, results, ['mIoU']))
+    assert [row[-1] for row in text] == ['peak memory (MiB)', '---', '900', '950', '']
+
+
+# ---------------------------------------------------------------------- the plot
+
+
+def test_plot_by_hand():
+    arms = ['resnet18_8e_digits', 'maskany_resnet18_8e_digits', 'late_resnet18_8e_digits']
+    runs = [Run(arm, 'x.py', seed) for arm in arms for seed in (0, 1)]
+    results = [result(arms[0], 0, mIoU=40.0), result(arms[0], 1, mIoU=44.0), result(arms[1], 1, mIoU=45.0)]
+    axes = plot(runs, results, 'mIoU').axes[0]
+    assert axes.get_xlabel() == 'mIoU (%)'
+    # What all names end in says nothing; an arm without a result has no row.
+    assert [label.get_text() for label in axes.get_yticklabels()] == ['resnet18', 'maskany_resnet18']
+    assert [points.get_offsets()[:, 0].tolist() for points in axes.collections] == [[40, 44], [42], [45], [45]]
+    assert [float(x) for x in axes.lines[0].get_xdata()] == [42, 42]
+    legend = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert legend == ['resnet18, ± one deviation', 'resnet18, mean', 'a seed', 'mean of the seeds']
+
+
+def test_one_arm_keeps_its_name():
+    figure = plot([Run('resnet18_digits', 'x.py')], [result('resnet18_digits', 0, mIoU=40.0)], 'mIoU')
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ['resnet18_digits']
+    with pytest.raises(ValueError, match='every arm must have a value to be drawn, but got {}'):
+        plot([Run('a', 'x.py')], [], 'mIoU')
 
 
 # ---------------------------------------------------------------------- launching

@@ -16,7 +16,7 @@ from mmengine.dataset import Compose
 from mmengine.dataset.utils import default_collate
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, init_default_scope
-from shipped import ROOT, load, shrink, stems, tree
+from shipped import ROOT, load, pipeline_of, shrink, stems, tree
 
 from mmmaskany.models.masking import build_pattern
 
@@ -25,9 +25,9 @@ CONFIGS = [ENTRY, *sorted((ROOT / 'configs/maskany').glob('*.py'))]
 NAME = re.compile(
     r'(?P<method>maskany_)?(?P<network>(?P<mask>mask)?(?P<host>resnet\d+(-narrow)?|swin-(tiny|small|base)|vit-base-p16'
     r'|deit3-small-p16|convnext-tiny|efficientnetv2-s))'
-    r'(?P<arm>-unmasked|-noreuse|-pipeline)?(_(?P<pretrain>\w+)-pre)?'
+    r'(?P<arm>-unmasked|-noreuse|-pipeline|-patch|-grid|-random)?(_(?P<pretrain>\w+)-pre)?'
     r'_(?P<gpus>\d+)xb(?P<batch>\d+)-coslr-(?P<epochs>\d+)e'
-    r'_(?P<data>in1k|cifar10|cifar10-folders|cifar100|tiny-imagenet|cub-448px|digits)'
+    r'_(?P<data>in1k|cifar10|cifar10-folders|cifar10-10k|cifar100|tiny-imagenet|cub-448px|digits)'
 )
 CLASSES = {'in1k': 1000, 'cifar100': 100, 'tiny-imagenet': 200, 'cub-448px': 200}
 CROPS = {'in1k': 224, 'tiny-imagenet': 64, 'cub-448px': 448}
@@ -42,7 +42,12 @@ HOSTS = {
     'convnext-tiny': 'convnext/convnext-tiny_32xb128_in1k.py',
     'efficientnetv2-s': 'efficientnet_v2/efficientnetv2-s_8xb32_in1k-384px.py',
 }
-METHODS = [path for path in CONFIGS if path.stem.startswith('maskany_') and not re.search('-(unm|nor|pip)', path.stem)]
+PATTERNS = [path for path in CONFIGS if re.search('-(patch|grid|random)_', path.stem)]
+METHODS = [
+    path
+    for path in CONFIGS
+    if path.stem.startswith('maskany_') and not re.search('-(unm|nor|pip)', path.stem) and path not in PATTERNS
+]
 ids = dict(ids=lambda path: path.stem)
 
 
@@ -132,7 +137,7 @@ def test_runtime(path):
         assert cfg[f'{split}_dataloader'].collate_fn == dict(type='default_collate')
 
 
-@pytest.mark.parametrize('path', METHODS, **ids)
+@pytest.mark.parametrize('path', METHODS + PATTERNS, **ids)
 def test_masks_cover_the_image_and_are_black(path):
     cfg = load(path)
     masking, side = cfg.model.backbone.masking, side_of(parts(path))
@@ -190,19 +195,32 @@ def test_twins_change_one_thing(path):
     assert changed <= {'in1k_masking', 'cifar100_masking', 'tiny_imagenet_masking'}
 
 
+@pytest.mark.parametrize('path', PATTERNS, **ids)
+def test_one_pattern_masks_as_many_images_as_the_mixture(path):
+    arm = parts(path)['arm']
+    cfg, mixed = tree(path), tree(path.with_name(path.name.replace(arm, '')))
+    masks = 'model.backbone.masking.pattern'
+    assert differences(cfg, mixed) == {f'{masks}.patterns', f'{masks}.probs'}
+    ((only,), (prob,)) = (cfg['model']['backbone']['masking']['pattern'][key] for key in ('patterns', 'probs'))
+    assert only['type'].lower() == f'mmmaskany.{arm[1:]}pattern'
+    mixture = mixed['model']['backbone']['masking']['pattern']
+    assert only in mixture['patterns'] and prob == pytest.approx(sum(mixture['probs']))
+
+
 @pytest.mark.parametrize('path', [path for path in CONFIGS if '-pipeline' in path.stem], **ids)
 def test_pipeline_twins_move_the_masks(path):
     stem = path.stem.replace('-pipeline', '')
     method = ENTRY if stem == 'maskany_maskresnet50_8xb128-coslr-100e_in1k' else path.with_name(f'{stem}.py')
     cfg, moved = tree(method), tree(path)
-    assert differences(cfg, moved) == {
+    changed = {re.sub(r'(\.dataset)+', '.dataset', key) for key in differences(cfg, moved)}
+    assert changed == {
         'data_preprocessor.type',
         'model.backbone.masking',
         'train_dataloader.dataset.pipeline',
         'train_pipeline',
     }
     assert moved['model']['backbone']['masking'] is None
-    steps = moved['train_dataloader']['dataset']['pipeline']
+    steps = pipeline_of(moved['train_dataloader'])
     assert steps == moved['train_pipeline']
     kept = [step for step in steps if not step['type'].startswith('mmmaskany.')]
     assert kept == cfg['train_pipeline'][:-1]
@@ -264,7 +282,7 @@ def test_trains_and_predicts(path, sample):
     model = MODELS.build(dict(model, data_preprocessor=copy.deepcopy(cfg.data_preprocessor.to_dict())))
 
     def batch(name):
-        steps = shrunk(cfg[f'{name}_dataloader'].dataset.pipeline, side)
+        steps = shrunk(pipeline_of(cfg[f'{name}_dataloader']), side)
         run = Compose(steps)
         return default_collate([run(sample(steps, stored, label)) for label in (0, classes - 1)])
 

@@ -16,33 +16,39 @@ from mmengine.dataset import Compose
 from mmengine.dataset.utils import default_collate
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import HOOKS, MODELS, init_default_scope
+from shipped import pipeline_of
 
 from mmmaskany.models.masking import build_pattern
 
 FOLDER = Path(__file__).parents[2] / 'configs/masking'
 CONFIGS = sorted(FOLDER.glob('*.py'))
-RECIPE = '1xb32-coslr-8e_digits'
+RECIPES = DIGITS, _ = '1xb32-coslr-8e_digits', '1xb128-coslr-30e_cifar10-10k'
 TWINS = FOLDER.with_name('maskany')
-NAME = re.compile(rf'(?P<method>[a-z-]+)_(?P<network>(maskany-)?resnet18-narrow|swin-narrow|vit-narrow)_{RECIPE}')
+NAME = re.compile(
+    r'(?P<method>[a-z-]+)_(?P<network>(maskany-)?resnet18-narrow|swin-narrow|vit-narrow)'
+    r'_(?P<recipe>1xb(?P<batch>\d+)-coslr-(?P<epochs>\d+)e_(digits|cifar10-10k))'
+)
 PATTERNS = [path for path in CONFIGS if '_maskany-' in path.stem and 'easy' not in path.stem]
-ids = dict(ids=lambda path: path.stem.removesuffix(f'_{RECIPE}'))
+ids = dict(ids=lambda path: path.stem)
+recipes = pytest.mark.parametrize('recipe', RECIPES)
 
 
 read = functools.cache(Config.fromfile)
 
 
-def load(stem: str) -> Config:
+def load(stem: str, recipe: str = DIGITS) -> Config:
     """Load a config of this folder, or of MaskAny's."""
-    (path,) = (path for folder in (FOLDER, TWINS) for path in folder.glob(f'{stem}_{RECIPE}.py'))
+    (path,) = (path for folder in (FOLDER, TWINS) for path in folder.glob(f'{stem}_{recipe}.py'))
     return read(path)
 
 
 @pytest.mark.parametrize('path', CONFIGS, **ids)
 def test_name_and_recipe(path):
-    assert NAME.fullmatch(path.stem), f'{path.stem} does not follow the naming rule'
-    cfg = read(path)
-    assert cfg.train_dataloader.batch_size == cfg.auto_scale_lr.base_batch_size == 32
-    assert cfg.train_cfg.max_epochs == cfg.param_scheduler[-1].end == 8
+    name, cfg = NAME.fullmatch(path.stem), read(path)
+    assert name, f'{path.stem} does not follow the naming rule'
+    assert cfg.train_dataloader.batch_size == cfg.auto_scale_lr.base_batch_size == int(name['batch'])
+    last = cfg.param_scheduler[-1] if isinstance(cfg.param_scheduler, list) else cfg.param_scheduler
+    assert cfg.train_cfg.max_epochs == last.end == int(name['epochs'])
     assert cfg.custom_imports == dict(imports=['mmmaskany'], allow_failed_imports=False)
     assert cfg.default_hooks.checkpoint.type == 'mmmaskany.AtomicCheckpointHook'
 
@@ -50,7 +56,7 @@ def test_name_and_recipe(path):
 @pytest.mark.parametrize('path', PATTERNS, **ids)
 def test_only_the_pattern_and_its_fill_differ(path):
     masks = 'model.backbone.masking'
-    cfg, twin = read(path), load('maskany_resnet18-narrow')
+    cfg, twin = read(path), load('maskany_resnet18-narrow', NAME.fullmatch(path.stem)['recipe'])
     changed = differences(cfg.to_dict(), twin.to_dict())
     assert changed >= {f'{masks}.pattern.patterns', f'{masks}.pattern.probs', f'{masks}.reuse'}
     assert all(key.startswith(f'{masks}.') for key in changed)
@@ -61,14 +67,15 @@ def test_only_the_pattern_and_its_fill_differ(path):
 
 
 def test_patterns_and_fills_are_those_of_the_names():
-    def masks(stem):
-        masking = load(f'{stem}_maskany-resnet18-narrow').model.backbone.masking
+    def masks(stem, recipe=DIGITS):
+        masking = load(f'{stem}_maskany-resnet18-narrow', recipe).model.backbone.masking
         (pattern,) = masking.pattern.patterns
         assert masking.reuse is False
         return pattern.type.removeprefix('mmmaskany.'), masking.fill.type.removeprefix('mmmaskany.')
 
-    assert masks('cutout') == ('PatchPattern', 'ConstantFill')
-    assert masks('gridmask') == ('GridPattern', 'ConstantFill')
+    for recipe in RECIPES:
+        assert masks('cutout', recipe) == ('PatchPattern', 'ConstantFill')
+        assert masks('gridmask', recipe) == ('GridPattern', 'ConstantFill')
     assert masks('random-token') == ('RandomPattern', 'TokenFill')
     assert masks('block-mean') == ('BlockPattern', 'MeanFill')
     for color in ('red', 'blue', 'green', 'purple'):
@@ -88,12 +95,13 @@ def test_easy_to_hard_changes_the_scale_alone():
     assert draw.ratio[draw.masked].unique().tolist() == [0.5625]
 
 
-def test_mixing_changes_the_batch_alone():
-    mix, cut, plain = (load(f'{name}resnet18-narrow') for name in ('maskmix_', 'cutmix_', ''))
+@recipes
+def test_mixing_changes_the_batch_alone(recipe):
+    mix, cut, plain = (load(f'{name}resnet18-narrow', recipe) for name in ('maskmix_', 'cutmix_', ''))
     for cfg in (mix, cut):
         assert differences(cfg.to_dict(), plain.to_dict()) == {'model.train_cfg'}
     # As much is mixed as MaskAny masks, by the same patterns; CutMix takes whole batches.
-    masking = load('maskany_resnet18-narrow').model.backbone.masking
+    masking = load('maskany_resnet18-narrow', recipe).model.backbone.masking
     assert mix.model.train_cfg.augments.pattern == masking.pattern
     assert cut.model.train_cfg.probs == pytest.approx(sum(masking.pattern.probs))
 
@@ -109,7 +117,7 @@ def test_trains_a_step(path):
     images = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), dtype=np.uint8)
 
     def batch(loader):
-        run = Compose(loader.dataset.pipeline[1:])  # the images are loaded
+        run = Compose(pipeline_of(loader)[1:])  # the images are loaded
         return default_collate([run(dict(img=image, gt_label=label)) for label, image in enumerate(images)])
 
     before = {name: parameter.clone() for name, parameter in model.named_parameters()}

@@ -21,7 +21,7 @@ CONFIGS = sorted(FOLDER.glob('*.py'))
 METHODS = [path for path in CONFIGS if path.stem.startswith('masksub_')]
 NAME = re.compile(
     r'(masksub_)?(?P<network>deit3-(small|base)-p16|swin-(tiny|small)|resnet(50|101)|(maskany-)?resnet18-narrow'
-    r'|vit-base-p16_(mae|clip)-pre)_(?P<gpus>\d+)xb(?P<batch>\d+)(-rsb)?-coslr-(?P<epochs>\d+)e_(in1k|digits)'
+    r'|vit-base-p16_(mae|clip)-pre)_(?P<gpus>\d+)xb(?P<batch>\d+)(-rsb)?-coslr-(?P<epochs>\d+)e_(in1k|digits|cifar10-10k)'
 )
 KINDS = {'deit3': 'DropTokens', 'vit': 'DropTokens', 'swin': 'ReplacePatches'}
 ids = dict(ids=lambda path: path.stem)
@@ -67,8 +67,9 @@ def test_name_tells_the_recipe(path):
     assert cfg.train_dataloader.batch_size == int(name['batch'])
     assert cfg.auto_scale_lr.base_batch_size == int(name['gpus']) * int(name['batch'])
     assert cfg.train_cfg.max_epochs == int(name['epochs'])
-    assert cfg.param_scheduler[-1].type == 'CosineAnnealingLR'
-    assert cfg.param_scheduler[-1].get('end', int(name['epochs'])) == int(name['epochs'])
+    last = cfg.param_scheduler[-1] if isinstance(cfg.param_scheduler, list) else cfg.param_scheduler
+    assert last.type == 'CosineAnnealingLR'
+    assert last.get('end', int(name['epochs'])) == int(name['epochs'])
     assert cfg.default_hooks.checkpoint.type == 'mmmaskany.AtomicCheckpointHook'
     assert cfg.custom_imports == dict(imports=['mmmaskany'], allow_failed_imports=False)
 
@@ -84,7 +85,7 @@ def test_twins_change_one_thing(path):
     kind = KINDS.get(path.stem.split('_')[1].split('-')[0], 'FillCells')
     assert masking['type'] == f'mmmaskany.{kind}'
     assert masking['pattern']['type'] == 'mmmaskany.RandomPattern' and masking['pattern']['ratio'] == 0.5
-    assert masking['pattern']['cell'] == {'DropTokens': 16}.get(kind, 8 if 'digits' in path.stem else 32)
+    assert masking['pattern']['cell'] == {'DropTokens': 16}.get(kind, 8 if 'narrow' in path.stem else 32)
 
 
 def test_recipe_of_the_resnets():

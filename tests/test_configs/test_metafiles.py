@@ -34,6 +34,9 @@ CLASSIFICATION_ARMS = {
     '-unmasked': 'unmasked',
     '-noreuse': 'masks without reuse',
     '-pipeline': 'MaskAny, data pipeline',
+    '-patch': 'MaskAny, patch',
+    '-grid': 'MaskAny, grid',
+    '-random': 'MaskAny, random cells',
 }
 SPECIALITIES = {'-masked': 'masked', '-late': 'late fusion', '-scratch': 'from scratch'}
 #: Of configs/masking, by the first word of the name.

@@ -5,14 +5,14 @@ import pytest
 
 
 @pytest.fixture
-def benchmark(tool):
+def measure(tool):
     main = tool('analysis_tools/benchmark_masking')
     return lambda *arguments: main([str(argument) for argument in arguments])
 
 
-def test_figures_of_a_tiny_run(benchmark, tmp_path, capsys):
+def test_figures_of_a_tiny_run(measure, tmp_path, capsys):
     path = tmp_path / 'figures' / 'masking.json'
-    benchmark('--batch', 2, '--size', 32, '--turns', 2, '--warmup', 1, '--steps', 1, '--out', path)
+    measure('--batch', 2, '--size', 32, '--turns', 2, '--warmup', 1, '--steps', 1, '--out', path)
     text = capsys.readouterr().out
     assert 'times a clone: ' in text and 'of a step of ' in text
     figures = json.loads(path.read_text())
@@ -25,9 +25,9 @@ def test_figures_of_a_tiny_run(benchmark, tmp_path, capsys):
         assert row['ratio_of_min'] == row['min'] / row['clone_min']
 
 
-def test_without_the_step_as_markdown(benchmark, tmp_path, capsys):
+def test_without_the_step_as_markdown(measure, tmp_path, capsys):
     path = tmp_path / 'masking.md'
-    benchmark('--batch', 2, '--size', 32, '--turns', 2, '--no-step', '--clock', 'processor', '--out', path)
+    measure('--batch', 2, '--size', 32, '--turns', 2, '--no-step', '--clock', 'processor', '--out', path)
     text = path.read_text()
     assert text == capsys.readouterr().out
     assert 'processor time' in text and ' of a step of ' not in text
@@ -35,8 +35,8 @@ def test_without_the_step_as_markdown(benchmark, tmp_path, capsys):
 
 
 @pytest.mark.gpu
-def test_on_a_gpu(benchmark, tmp_path):
+def test_on_a_gpu(measure, tmp_path):
     path = tmp_path / 'masking.json'
-    benchmark('--device', 'cuda', '--batch', 4, '--size', 64, '--turns', 2, '--out', path)
+    measure('--device', 'cuda', '--batch', 4, '--size', 64, '--turns', 2, '--out', path)
     rows = json.loads(path.read_text())['rows']
     assert len(rows) == 10 and not any(row['waits'] for row in rows)

@@ -9,10 +9,10 @@
 
 A training step is the Runner's: data preprocessor, losses, backward and the config's own optimiser, whose learning rate
 is 0 here, so that every step is the same work; what the config freezes is frozen. Inference is everything from the data
-preprocessor to the predictions. Images and labels are drawn, images of one size. All configs take turns, one step each,
-so that a slow moment of the machine hits all alike, and begin in turn; a time is the median of the turns, and the ratio
-the median of the ratios within one turn. Peak memory has parameters and optimiser in it: on a GPU what torch allocated,
-on the CPU what the tensors that torch's profiler saw added up to.
+preprocessor to the predictions. Images and labels are drawn, images of one size. All configs take turns, one step each
+(eight on a GPU, which then waits once), so that a slow moment of the machine hits all alike, and begin in turn; a time
+is the median of the turns, and the ratio the median of the ratios within one turn. Peak memory has parameters and
+optimiser in it: on a GPU what torch allocated, on the CPU what the tensors that torch's profiler saw added up to.
 """
 
 from __future__ import annotations

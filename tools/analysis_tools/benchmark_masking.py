@@ -27,6 +27,7 @@ import argparse
 import json
 import os
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -36,6 +37,7 @@ os.environ.setdefault('OMP_WAIT_POLICY', 'passive')  # before torch is imported,
 import torch
 from torch import Tensor
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
 from mmmaskany.masking import BlockPattern, Draw, GridPattern, Masking, MixturePattern, PatchPattern, RandomPattern
 
 FORMATS = {'contiguous': torch.contiguous_format, 'channels_last': torch.channels_last}

@@ -2,9 +2,10 @@
 """Measure the training step of networks with two stems against that of the plain host, in one run.
 
 A step is forward, cross entropy, backward and SGD on a batch that lies on the device. All networks take turns, one step
-each, so that a slow moment of the machine hits all alike; a row is the median of its steps, and the ratio the median of
-the ratios within one turn. Peak memory is what the step needs at most, parameters and optimiser state included: on a
-GPU what torch allocated, on the CPU what the tensors that torch's profiler saw added up to::
+each (eight on a GPU, which then waits once), so that a slow moment of the machine hits all alike; a row is the median
+of its steps, and the ratio the median of the ratios within one turn. Peak memory is what the step needs at most,
+parameters and optimiser state included: on a GPU what torch allocated, on the CPU what the tensors that torch's
+profiler saw added up to::
 
     python tools/analysis_tools/benchmark_train_step.py
     python tools/analysis_tools/benchmark_train_step.py --device cuda --amp --batch 256

@@ -12,14 +12,17 @@ from __future__ import annotations
 import argparse
 import random
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
 from mmengine.registry import init_default_scope
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
 from mmmaskany.datasets.transforms import MaskRegions
 
 #: Name, pattern, the loop to compare with, its arguments, and the least ratio that is asked for.

@@ -1,8 +1,9 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
-"""Train several configs with several seeds and write one table: metrics with spread, and cost, of each.
+"""Train several configs with several seeds and write one table and one plot: metrics with spread, and cost, of each.
 
 Every run is `tools/train.py CONFIG` in a folder of its own, `WORK_DIR/<config>/seed<n>`. A finished run is not
-repeated and an interrupted one is resumed, so the same command can be stopped and started at will::
+repeated and an interrupted one is resumed, so the same command can be stopped and started at will. The table is
+`WORK_DIR/table.md`, the plot of each metric a PNG and an SVG beside it::
 
     python tools/analysis_tools/compare_methods.py work_dirs/compare --seeds 0 1 2 --jobs 2 \\
         --configs configs/maskany/resnet18_x.py configs/maskany/maskany_resnet18_x.py
@@ -18,7 +19,8 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
-from mmmaskany.apis import Launch, Run, report, train_all
+from mmmaskany.apis import Launch, Run, plot, report, train_all
+from mmmaskany.visualization import save_figure
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -38,6 +40,9 @@ def main(argv: list[str] | None = None) -> int:
         results, failures = train_all(runs, args.work_dir, args.metric, Launch.from_args(args))
     except (ValueError, FileNotFoundError) as error:
         parser.error(str(error))
+    if results:
+        for metric in args.metric:
+            save_figure(plot(runs, results, metric), args.work_dir / metric.replace('/', '-'))
     return report(results, failures, args.work_dir)
 
 

@@ -21,6 +21,7 @@ import torch
 from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, Polygon
 from sklearn.datasets import load_sample_image
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
 from mmmaskany.masking import GridPattern, Masking
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -1,0 +1,9 @@
+# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+# One pattern, one patch, in place of the mixture, in as many images.
+_base_ = './maskany_resnet18-narrow_1xb32-coslr-8e_digits.py'
+
+model = dict(
+    backbone=dict(
+        masking=dict(pattern=dict(patterns=[_base_.model.backbone.masking.pattern.patterns[1]], probs=[0.4])),
+    ),
+)

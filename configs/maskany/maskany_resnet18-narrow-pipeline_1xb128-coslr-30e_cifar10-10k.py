@@ -1,0 +1,16 @@
+# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+# The same masks made in the data pipeline, in the reference's order: on the image as loaded, before the visible view is
+# cropped; the reused view of unmasked samples gets AutoAugment.
+_base_ = './maskany_resnet18-narrow_1xb128-coslr-30e_cifar10-10k.py'
+
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='mmmaskany.MaskRegions', pattern=_base_.model.backbone.masking.pattern),
+    dict(type='RandomCrop', crop_size=32, padding=4),
+    dict(type='RandomFlip', prob=0.5, direction='horizontal'),
+    dict(type='mmmaskany.AugmentReused', policy='cifar10'),
+    dict(type='mmmaskany.PackMaskAnyInputs'),
+]
+train_dataloader = dict(dataset=dict(dataset=dict(pipeline=train_pipeline)))
+data_preprocessor = dict(type='mmmaskany.MaskAnyDataPreprocessor')
+model = dict(backbone=dict(masking=None))

@@ -1,0 +1,12 @@
+# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+# In the sub-branch half of the cells of 8 px are the mean colour.
+_base_ = '../maskany/resnet18-narrow_1xb128-coslr-30e_cifar10-10k.py'
+
+model = dict(
+    type='mmmaskany.MaskSubClassifier',
+    sub_masking=dict(
+        type='mmmaskany.FillCells', pattern=dict(type='mmmaskany.RandomPattern', ratio=0.5, cell=8, base=8)
+    ),
+    sub_norm='update',
+)
+model_wrapper_cfg = dict(type='mmmaskany.OwnStepDistributedDataParallel')
