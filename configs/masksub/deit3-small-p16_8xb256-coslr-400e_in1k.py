@@ -1,6 +1,7 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
-# DeiT III S on ImageNet-1k, the plain twin: mmpretrain's network and the recipe of its paper (arXiv 2204.07118). The
-# loss is the binary cross entropy, averaged over the classes, which matters as gradients are clipped.
+# DeiT III S on ImageNet-1k, the plain twin: mmpretrain's network, and a recipe in the manner of its paper (arXiv
+# 2204.07118); README.md says what of it is not confirmed. The loss is the binary cross entropy, averaged over the
+# classes, which matters as gradients are clipped.
 _base_ = [
     'mmpretrain::_base_/models/deit3/deit3-small-p16-224.py',
     '../_base_/datasets/imagenet_bs256_3augment_224.py',

@@ -67,6 +67,9 @@ class TokenFill(Fill):
 
     Args:
         channels (int): Channels of the images. Defaults to 3.
+
+    Raises:
+        ValueError: If images have another number of channels.
     """
 
     def __init__(self, channels: int = 3) -> None:
@@ -75,6 +78,10 @@ class TokenFill(Fill):
         nn.init.trunc_normal_(self.token, std=0.02)
 
     def content(self, images: Tensor) -> Tensor:
+        if images.shape[1] != self.token.shape[1]:
+            raise ValueError(
+                f'channels must be that of the images, {images.shape[1]}, but the token has {self.token.shape[1]}'
+            )
         return self.token
 
 

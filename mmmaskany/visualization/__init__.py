@@ -1,6 +1,7 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
 """How this project draws: plots that read without their caption, and sheets of images."""
 
+from .photos import credit, load_photo
 from .plots import COLORS, MARKERS, new_plot, plot_arms, save_figure
 from .sheets import MASKED, Panels, batch_panels, draw_panel, mask_picture, pixels, sheet, to_array
 
@@ -10,7 +11,9 @@ __all__ = [
     'MASKED',
     'Panels',
     'batch_panels',
+    'credit',
     'draw_panel',
+    'load_photo',
     'mask_picture',
     'new_plot',
     'pixels',

@@ -60,9 +60,9 @@ def test_only_the_pattern_and_its_fill_differ(path):
     changed = differences(cfg.to_dict(), twin.to_dict())
     assert changed >= {f'{masks}.pattern.patterns', f'{masks}.pattern.probs', f'{masks}.reuse'}
     assert all(key.startswith(f'{masks}.') for key in changed)
-    # As the masks of MaskAny, four images of ten by a quarter.
+    # As the masks of MaskAny, four images of ten by a quarter; MAE's ratio is three.
     draw = build_pattern(cfg.model.backbone.masking.pattern).draw(2000, 32, 32, torch.Generator().manual_seed(0))
-    assert draw.ratio[draw.masked].unique().tolist() == [0.25]
+    assert draw.ratio[draw.masked].unique().tolist() == [0.75 if path.stem.startswith('mae-ratio') else 0.25]
     assert abs(draw.masked.float().mean() - sum(twin.model.backbone.masking.pattern.probs)) < 0.05
 
 
@@ -76,12 +76,84 @@ def test_patterns_and_fills_are_those_of_the_names():
     for recipe in RECIPES:
         assert masks('cutout', recipe) == ('PatchPattern', 'ConstantFill')
         assert masks('gridmask', recipe) == ('GridPattern', 'ConstantFill')
+    assert masks('mae-ratio') == ('RandomPattern', 'ConstantFill')
     assert masks('random-token') == ('RandomPattern', 'TokenFill')
     assert masks('block-mean') == ('BlockPattern', 'MeanFill')
     for color in ('red', 'blue', 'green', 'purple'):
         assert masks(f'noise-{color}') == ('NoisePattern', 'ConstantFill')
         cfg = load(f'noise-{color}_maskany-resnet18-narrow')
         assert cfg.model.backbone.masking.pattern.patterns[0].color == color
+
+
+def masks(stem):
+    """Draw masks of 32 x 32 px as a config does, bool ``(B, 32, 32)``, those of masked images only."""
+    pattern = build_pattern(load(f'{stem}_maskany-resnet18-narrow').model.backbone.masking.pattern)
+    draw = pattern.draw(400, 32, 32, torch.Generator().manual_seed(0))
+    return draw.mask[draw.masked]
+
+
+def neighbours(mask):
+    """Return the mean number of masked neighbours, of 4, that a masked pixel has."""
+    around = torch.nn.functional.pad(mask.float(), (1, 1, 1, 1))
+    around = around[:, 2:, 1:-1] + around[:, :-2, 1:-1] + around[:, 1:-1, 2:] + around[:, 1:-1, :-2]
+    return (around * mask).sum().item() / mask.sum().item()
+
+
+def test_cutout_masks_one_square():
+    for mask in masks('cutout'):
+        rows, cols = (mask.any(dim).nonzero().flatten() for dim in (1, 0))
+        assert rows.tolist() == list(range(rows[0], rows[0] + 16)) and cols.tolist() == list(
+            range(cols[0], cols[0] + 16)
+        )
+        assert mask.sum() == 16 * 16
+
+
+def test_gridmask_masks_cells_at_a_regular_distance():
+    strides = set()
+    for mask in masks('gridmask'):
+        assert torch.equal(mask, mask.any(1)[:, None] & mask.any(0))
+        for dim in (0, 1):
+            line = mask.any(dim).tolist()
+            starts = [index for index in range(32) if line[index] and (index == 0 or not line[index - 1])]
+            ends = [index for index in range(32) if line[index] and (index == 31 or not line[index + 1])]
+            (width,) = {end - start + 1 for start, end in zip(starts, ends, strict=True)}
+            steps = {b - a for a, b in zip(starts, starts[1:], strict=False)}
+            assert len(steps) == (len(starts) > 1) and steps <= {2 * width}
+            strides |= steps
+    assert strides == {8, 16}  # of cells of 4 and 8 px; one of 16 px stands alone
+
+
+def test_random_cells_and_maes_ratio_are_whole_cells_anywhere():
+    for stem, side, share in (('random-token', 8, 0.25), ('mae-ratio', 4, 0.75)):
+        mask = masks(stem)
+        cells = mask[:, ::side, ::side]
+        assert torch.equal(mask, cells.repeat_interleave(side, 1).repeat_interleave(side, 2))
+        assert (cells.float().mean(0) - share).abs().max() < 0.25  # of 160 masks: every cell, about as often
+
+
+def test_blocks_hang_together_and_noise_has_the_size_of_its_color():
+    contiguous = {stem: neighbours(masks(stem)[:, ::2, ::2]) for stem in ('block-mean', 'noise-red', 'noise-green')}
+    contiguous |= {stem: neighbours(masks(stem)[:, ::2, ::2]) for stem in ('noise-blue', 'noise-purple')}
+    assert contiguous['block-mean'] > contiguous['noise-red'] > contiguous['noise-green'] + 0.3
+    assert contiguous['noise-green'] > contiguous['noise-blue'] + 0.3
+    assert contiguous['noise-blue'] < 1  # fewer than the 0.99 of random cells
+
+
+def test_random_masks_are_the_twins_of_noise_in_pre_training():
+    simmim, noise = load('simmim_swin-narrow'), load('simmim-noise_swin-narrow')
+    changed = differences(simmim.to_dict(), noise.to_dict()) - {'random_cells'}
+    assert changed == {'train_pipeline', 'train_dataloader.dataset.pipeline'}
+    ours, other = (
+        next(step.pattern for step in cfg.train_pipeline if step.type == 'mmmaskany.PatternMask')
+        for cfg in (simmim, noise)
+    )
+    assert (ours.type, other.type) == ('mmmaskany.RandomPattern', 'mmmaskany.NoisePattern')
+    assert [step.type for step in simmim.train_pipeline] == [step.type for step in noise.train_pipeline]
+    assert (ours.ratio, ours.cell, ours.base) == (other.ratio, other.cell, other.base)
+    mae, noise = load('mae_vit-narrow'), load('mae-noise_vit-narrow')
+    ours, other = mae.model.backbone.pattern, noise.model.backbone.pattern
+    assert differences(mae.to_dict(), noise.to_dict()) == {f'model.backbone.pattern.{key}' for key in ('type', 'color')}
+    assert (ours.type, ours.ratio, ours.cell, ours.base) == ('mmmaskany.RandomPattern', 0.75, other.cell, other.base)
 
 
 def test_easy_to_hard_changes_the_scale_alone():

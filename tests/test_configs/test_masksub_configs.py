@@ -5,6 +5,7 @@ import copy
 import re
 from pathlib import Path
 
+import mmpretrain
 import numpy as np
 import pytest
 import torch
@@ -23,6 +24,7 @@ NAME = re.compile(
     r'(masksub_)?(?P<network>deit3-(small|base)-p16|swin-(tiny|small)|resnet(50|101)|(maskany-)?resnet18-narrow'
     r'|vit-base-p16_(mae|clip)-pre)_(?P<gpus>\d+)xb(?P<batch>\d+)(-rsb)?-coslr-(?P<epochs>\d+)e_(in1k|digits|cifar10-10k)'
 )
+CLIP = Path(mmpretrain.__file__).parent / '.mim/configs/clip/clip_vit-base-p16_zeroshot-cls_in1k.py'
 KINDS = {'deit3': 'DropTokens', 'vit': 'DropTokens', 'swin': 'ReplacePatches'}
 ids = dict(ids=lambda path: path.stem)
 
@@ -98,6 +100,51 @@ def test_recipe_of_the_resnets():
     assert cfg.train_dataloader.sampler.type == 'RepeatAugSampler'
     (augment,) = [step for step in cfg.train_pipeline if step.type == 'RandAugment']
     assert (augment.magnitude_level, augment.magnitude_std) == (7, 0.5)
+
+
+@pytest.mark.parametrize(('size', 'drop_path'), [('small', 0.0), ('base', 0.1)])
+def test_recipe_of_deit3(size, drop_path):
+    cfg = Config.fromfile(FOLDER / f'masksub_deit3-{size}-p16_8xb256-coslr-400e_in1k.py')
+    optim = cfg.optim_wrapper
+    assert (optim.optimizer.type, optim.optimizer.lr, optim.optimizer.weight_decay) == ('Lamb', 3e-3, 0.02)
+    assert optim.clip_grad.max_norm == 1.0
+    warmup, cosine = cfg.param_scheduler
+    assert (warmup.type, warmup.end, cosine.begin, cosine.end, cosine.eta_min) == ('LinearLR', 5, 5, 400, 1e-5)
+    assert warmup.start_factor * optim.optimizer.lr == pytest.approx(1e-6)
+    backbone, loss = cfg.model.backbone, cfg.model.head.loss
+    assert (backbone.type, backbone.arch, backbone.img_size) == ('DeiT3', size[0], 224)
+    assert backbone.drop_path_rate == drop_path
+    assert (loss.type, loss.use_sigmoid, loss.loss_weight) == ('CrossEntropyLoss', True, 1e-3)
+    assert {augment.type: augment.alpha for augment in cfg.model.train_cfg.augments} == dict(Mixup=0.8, CutMix=1.0)
+    assert cfg.train_dataloader.sampler.type == 'RepeatAugSampler'
+    steps = {step.type: step for step in cfg.train_pipeline}
+    assert not steps.keys() & {'RandAugment', 'RandomErasing'}
+    one_of = [group[0].type for group in steps['RandomChoice'].transforms]
+    assert one_of == ['RandomGrayscale', 'Solarize', 'GaussianBlur']
+    jitter = steps['ColorJitter']
+    assert jitter.brightness == jitter.contrast == jitter.saturation == 0.3
+    assert steps['RandomResizedCrop'].scale == 224
+    # The whole image at test time: its short side is the crop.
+    test = {step.type: step for step in cfg.test_dataloader.dataset.pipeline}
+    assert test['ResizeEdge'].scale == test['CenterCrop'].crop_size == 224
+
+
+def test_recipe_of_fine_tuning_from_clip():
+    cfg = Config.fromfile(FOLDER / 'masksub_vit-base-p16_clip-pre_8xb256-coslr-50e_in1k.py')
+    optim = cfg.optim_wrapper
+    assert (optim.optimizer.type, optim.optimizer.lr, optim.optimizer.weight_decay) == ('AdamW', 6e-4, 0.05)
+    assert optim.paramwise_cfg.layer_decay_rate == 0.6
+    assert cfg.model.backbone.get('drop_path_rate', 0.0) == 0.0 and 'train_cfg' not in cfg.model
+    assert cfg.model.head.loss.label_smooth_val == 0.1
+    steps = {step.type for step in cfg.train_pipeline}
+    assert 'RandAugment' in steps and 'RandomErasing' not in steps
+    (average,) = cfg.custom_hooks
+    assert (average.type, 1 - average.momentum) == ('EMAHook', 0.9998)
+    # CLIP's image encoder: what mmpretrain's own CLIP is built with.
+    host = Config.fromfile(CLIP).model.vision_backbone
+    for key in ('type', 'arch', 'img_size', 'patch_size', 'pre_norm'):
+        assert cfg.model.backbone[key] == host[key]
+    assert cfg.model.backbone.layer_cfgs.act_cfg.type.endswith(host.layer_cfgs.act_cfg.type)
 
 
 @pytest.mark.parametrize('path', [path for path in METHODS if 'in1k' in path.stem and 'base' not in path.stem], **ids)

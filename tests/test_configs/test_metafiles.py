@@ -49,7 +49,10 @@ MASKING_ARMS = {
     'easy-to-hard': 'MaskAny, easy to hard',
     'cutmix': 'CutMix',
     'maskmix': 'MaskMix',
+    'mae-ratio': 'three of four cells',
+    'simmim': 'SimMIM',
     'simmim-noise': 'SimMIM, blue noise',
+    'mae': 'MAE',
     'mae-noise': 'MAE, green noise',
 }
 

@@ -5,9 +5,13 @@ import shutil
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.dataset import DefaultSampler, InfiniteSampler
 from mmengine.logging import MMLogger, print_log
 from mmengine.registry import MODELS
+from mmpretrain.models.heads import LinearClsHead
+from mmpretrain.models.utils.batch_augments import RandomBatchAugment
 from torch import nn
+from torch.utils.data import BatchSampler, DataLoader
 
 from mmmaskany.engine import launch
 from mmmaskany.engine.hooks.launch_check_hook import (
@@ -15,8 +19,14 @@ from mmmaskany.engine.hooks.launch_check_hook import (
     check_checkpoint,
     check_class_count,
     check_late_fusion,
+    check_partners,
+    check_soft_labels,
     report_start,
 )
+from mmmaskany.masking import ImageFill, PatchPattern
+from mmmaskany.models.batch_augments import MaskMix
+
+MIX = dict(type='mmmaskany.MaskMix', pattern=dict(type='mmmaskany.PatchPattern', scale=0.5, base=1))
 
 
 @pytest.fixture
@@ -271,6 +281,61 @@ def test_late_fusion_needs_its_neck():
         check_late_fusion(nn.Sequential(late))
     check_late_fusion(nn.Sequential(late, MaskAnyNeck(512)))
     check_late_fusion(nn.Sequential(MaskAny(host)))
+
+
+def mixing(augment):
+    """Return a classifier's bones, whose batches are mixed."""
+    model = nn.Module()
+    model.data_preprocessor = nn.Module()
+    model.data_preprocessor.batch_augments = RandomBatchAugment(augment)
+    return model
+
+
+@pytest.mark.parametrize(
+    ('model', 'name'),
+    [(nn.Sequential(ImageFill()), 'ImageFill'), (mixing(MaskMix(PatchPattern(0.5))), 'MaskMix')],
+    ids=['fill', 'mix'],
+)
+def test_images_that_are_filled_from_another_need_a_partner(model, name):
+    images = list(range(9))
+    message = f'{name} fills each image from another one .* must be at least 2 in each process, but got 1'
+    with pytest.raises(ValueError, match=message):
+        check_partners(model, DataLoader(images, batch_size=1))
+    with pytest.raises(ValueError, match=message):
+        check_partners(model, DataLoader(images, batch_sampler=BatchSampler(range(9), 1, False)))
+    check_partners(nn.Sequential(), DataLoader(images, batch_size=1))
+    check_partners(model, DataLoader(images, batch_size=2, drop_last=True))
+    check_partners(model, DataLoader(images, batch_size=3))
+    check_partners(model, DataLoader(images, batch_size=4, sampler=InfiniteSampler(images)))
+    # Nine images in batches of four: the last batch is one image, which MaskMix passes unmixed.
+    last = DataLoader(images, batch_size=4, sampler=DefaultSampler(images))
+    if name == 'MaskMix':
+        check_partners(model, last)
+    else:
+        with pytest.raises(ValueError, match='of 9 images in batches of 4 the last one has none: take .*drop_last'):
+            check_partners(model, last)
+
+
+def test_training_refuses_a_batch_of_one_where_images_are_mixed(train):
+    with pytest.raises(ValueError, match='MaskMix fills each image from another one of its batch'):
+        train(model=dict(train_cfg=dict(augments=[MIX])), train_dataloader=dict(batch_size=1))
+
+
+def test_training_refuses_soft_labels_where_the_accuracy_needs_hard_ones(train):
+    what = 'cal_acc=True of LinearClsHead needs hard labels, but MaskMix of train_cfg makes soft ones: take cal_acc=Fal'
+    with pytest.raises(ValueError, match=what):
+        train(model=dict(head=dict(cal_acc=True), train_cfg=dict(augments=[MIX])))
+
+
+def test_a_loss_of_hard_labels_does_not_go_with_mixing():
+    model = mixing([dict(type='CutMix', alpha=1.0), MaskMix(PatchPattern(0.5))])
+    model.head = LinearClsHead(3, 8, loss=dict(type='SeesawLoss', num_classes=3))
+    with pytest.raises(ValueError, match='SeesawLoss of LinearClsHead needs hard labels, but CutMix and MaskMix of'):
+        check_soft_labels(model)
+    model.head = LinearClsHead(3, 8)
+    check_soft_labels(model)
+    model.head.cal_acc, model.data_preprocessor.batch_augments = True, None
+    check_soft_labels(model)
 
 
 def test_silence_is_complete_and_ends(capfd):

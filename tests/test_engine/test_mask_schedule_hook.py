@@ -5,11 +5,21 @@ import uuid
 import pytest
 import torch
 from mmengine.model import BaseModel
+from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
+from mmpretrain.models.backbones import VisionTransformer
+from mmpretrain.models.classifiers import ImageClassifier
+from mmpretrain.models.heads import MAEPretrainHead, VisionTransformerClsHead
+from mmpretrain.models.necks import MAEPretrainDecoder
+from mmpretrain.models.selfsup import MAE
+from mmpretrain.structures import DataSample
 from torch import nn
 
 from mmmaskany.engine.hooks import MaskScheduleHook
+from mmmaskany.engine.hooks.mask_schedule_hook import find_pattern
 from mmmaskany.masking import GridPattern, Masking, MixturePattern, PatchPattern, RandomPattern
+from mmmaskany.models.classifiers import DropTokens, FillCells, MaskSubClassifier
+from mmmaskany.models.selfsup import PatternMAEViT
 
 
 class Toy(BaseModel):
@@ -31,7 +41,7 @@ class Toy(BaseModel):
         return dict(loss=(visible.mean() - self.weight).square())
 
 
-def train(folder, model, hook, side=16, max_epochs=4, iters=None, resume=False):
+def train(folder, model, hook, side=16, max_epochs=4, iters=None, resume=False, **inputs):
     """Train 3 steps an epoch, on batches of 2 images."""
     runner = Runner(
         model,
@@ -40,7 +50,7 @@ def train(folder, model, hook, side=16, max_epochs=4, iters=None, resume=False):
             batch_size=2,
             num_workers=0,
             sampler=dict(type='DefaultSampler', shuffle=False),
-            dataset=[dict(inputs=torch.ones(3, side, side)) for _ in range(6)],
+            dataset=[dict(inputs=torch.ones(3, side, side), **inputs) for _ in range(6)],
             collate_fn=dict(type='default_collate'),
         ),
         train_cfg=dict(by_epoch=False, max_iters=iters) if iters else dict(by_epoch=True, max_epochs=max_epochs),
@@ -99,6 +109,77 @@ def test_any_pattern_of_the_model_is_found_by_its_name(tmp_path):
     train(tmp_path, model, hook, max_epochs=2)
     assert model.others[0].ratio == pytest.approx(0.3)
     assert model.shares == [0.5] * 6
+
+
+ARCH = dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=32)
+
+
+def masksub(sub_masking):
+    init_default_scope('mmpretrain')
+    return MaskSubClassifier(
+        backbone=VisionTransformer(ARCH, img_size=32, patch_size=8),
+        head=VisionTransformerClsHead(num_classes=5, in_channels=16),
+        sub_masking=sub_masking,
+    )
+
+
+def test_tokens_of_a_sub_branch_become_fewer(tmp_path):
+    model = masksub(DropTokens(RandomPattern(ratio=0.5, cell=8, base=8)))
+    counts = []
+    model.backbone.layers[1].register_forward_pre_hook(lambda layer, args: counts.append(args[0].shape[1]))
+    hook = MaskScheduleHook(ratio=(0.25, 0.75), masking='sub_masking')
+    train(tmp_path, model, hook, side=32, max_epochs=3, data_samples=DataSample().set_gt_label(1))
+    # One class token and 16 patches in the main branch, always; 12, 8, and 4 of them in the sub-branch.
+    assert counts == [17, 13] * 3 + [17, 9] * 3 + [17, 5] * 3
+    (log,) = tmp_path.glob('*/vis_data/scalars.json')
+    logged = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [line['mask_ratio'] for line in logged] == pytest.approx([0.25] * 3 + [0.5] * 3 + [0.75] * 3)
+    assert all(line.keys() >= {'loss', 'loss_main', 'loss_sub'} for line in logged)
+
+
+def test_cells_of_a_sub_branch_become_more(tmp_path):
+    model = masksub(FillCells(RandomPattern(ratio=0.5, cell=8, base=8)))
+    shares = []
+    model.backbone.register_forward_pre_hook(lambda host, args: shares.append((args[0] == 0).float().mean().item()))
+    hook = MaskScheduleHook(ratio=(0.25, 0.75), masking='sub_masking')
+    train(tmp_path, model, hook, side=32, max_epochs=2, data_samples=DataSample().set_gt_label(1))
+    assert shares == [0, 0.25] * 3 + [0, 0.75] * 3
+
+
+def test_a_schedule_that_leaves_no_token_is_refused(tmp_path):
+    model = masksub(DropTokens(RandomPattern(ratio=0.5, cell=8, base=8)))
+    hook = MaskScheduleHook(ratio=(0.25, 0.99), masking='sub_masking')
+    with pytest.raises(ValueError, match=r'ratio=\(0.25, 0.99\) must suit the images .* leave one'):
+        train(tmp_path, model, hook, side=32, data_samples=DataSample().set_gt_label(1))
+
+
+def test_the_pattern_of_a_batch_augmentation_is_found():
+    init_default_scope('mmpretrain')
+    mix = dict(type='mmmaskany.MaskMix', pattern=dict(type='mmmaskany.PatchPattern', scale=0.5))
+    model = ImageClassifier(
+        VisionTransformer(ARCH, img_size=32, patch_size=8),
+        data_preprocessor=dict(num_classes=5),
+        train_cfg=dict(augments=[dict(type='CutMix', alpha=1.0), mix]),
+    )
+    pattern = find_pattern(model, 'data_preprocessor.batch_augments.augments.1')
+    assert isinstance(pattern, PatchPattern)
+    assert pattern is model.data_preprocessor.batch_augments.augments[1].pattern
+    with pytest.raises(ValueError, match='must name what masks in the model'):
+        find_pattern(model, 'data_preprocessor.batch_augments.augments.0')
+
+
+def test_tokens_of_mae_become_fewer(tmp_path):
+    init_default_scope('mmpretrain')
+    model = MAE(
+        backbone=PatternMAEViT(RandomPattern(ratio=0.5, cell=8, base=8), arch=ARCH, img_size=32, patch_size=8),
+        neck=MAEPretrainDecoder(16, 8, 3, 16, 16, 1, 2, 2),
+        head=MAEPretrainHead(loss=dict(type='PixelReconstructionLoss', criterion='L2'), patch_size=8),
+    )
+    counts = []
+    model.backbone.layers[1].register_forward_pre_hook(lambda layer, args: counts.append(args[0].shape[1]))
+    hook = MaskScheduleHook(ratio=(0.5, 0.75), masking='backbone')
+    train(tmp_path, model, hook, side=32, max_epochs=2, data_samples=DataSample())
+    assert counts == [9] * 3 + [5] * 3
 
 
 @pytest.mark.parametrize(

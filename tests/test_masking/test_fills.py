@@ -78,6 +78,12 @@ def test_token_is_learned(make_images, mask):
     assert list(fill.state_dict()) == ['token']
 
 
+@pytest.mark.parametrize('channels', [1, 4])
+def test_token_of_other_channels_is_refused(make_images, mask, channels):
+    with pytest.raises(ValueError, match=f'must be that of the images, 3, but the token has {channels}'):
+        TokenFill(channels)(make_images(3, 4, 5), mask)
+
+
 def test_token_starts_small():
     torch.manual_seed(0)
     token = TokenFill(channels=1000).token

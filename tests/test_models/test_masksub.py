@@ -1,6 +1,7 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
 """MaskSub: what its two branches see and lose, and how a step trains on both."""
 
+import functools
 import os
 import subprocess
 import sys
@@ -11,7 +12,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from masksub_training import ARCH, STEPS, classifier, train, train_in_two_processes
-from mmengine.optim import OptimWrapper
+from mmengine.model import ExponentialMovingAverage
+from mmengine.optim import AmpOptimWrapper, OptimWrapper
+from mmengine.optim.optimizer import amp_optimizer_wrapper
 from mmengine.registry import MODELS, init_default_scope
 from mmpretrain.structures import DataSample
 
@@ -133,10 +136,10 @@ def test_default_patterns_are_the_papers():
     assert {part.pattern.ratio for part in (drop, replace, fill)} == {0.5}
 
 
-@pytest.mark.parametrize('absolute', [False, True])
-def test_patches_are_replaced_by_the_token(absolute):
+@pytest.mark.parametrize(('absolute', 'ratio', 'masked'), [(False, 0.5, 2), (True, 0.5, 2), (False, 0.25, 1)])
+def test_patches_are_replaced_by_the_token(absolute, ratio, masked):
     host = MODELS.build(dict(SWIN, use_abs_pos_embed=absolute))
-    sub = ReplacePatches()
+    sub = ReplacePatches(pattern(ratio=ratio, cell=32, base=32))
     sub.bind(host)
     torch.nn.init.normal_(sub.token)
     if absolute:
@@ -144,8 +147,8 @@ def test_patches_are_replaced_by_the_token(absolute):
     seen = []
     host.drop_after_pos.register_forward_hook(lambda module, args, output: seen.append(args[0]))
     images = torch.randn(2, 3, 64, 64)
-    with sub.masked(host, images) as masked:
-        host(masked)
+    with sub.masked(host, images) as given:
+        host(given)
     host(images)
     # The position embedding is added after the token.
     inside, outside = (tokens - (host.absolute_pos_embed if absolute else 0) for tokens in seen)
@@ -153,7 +156,7 @@ def test_patches_are_replaced_by_the_token(absolute):
     torch.testing.assert_close(inside[~replaced], outside[~replaced])
     cells = replaced.view(2, 2, 8, 2, 8).float().mean((2, 4))  # 2 x 2 cells of 8 x 8 patches
     assert set(cells.unique().tolist()) == {0.0, 1.0}
-    assert cells.sum((1, 2)).tolist() == [2, 2]
+    assert cells.sum((1, 2)).tolist() == [masked] * 2  # of four: r masks r, and not 1 - r
 
 
 @pytest.mark.parametrize(('ratio', 'masked'), [(0.5, 8), (0.25, 4)])
@@ -207,13 +210,39 @@ def test_a_second_stem_sees_nothing_of_what_the_sub_branch_masks(fuse_at):
     assert torch.equal(views[0][1], half_size(views[0][0]))
 
 
-def test_tokens_of_a_vision_transformer_with_two_stems_are_dropped():
-    backbone = dict(type='mmmaskany.MaskAny', backbone=dict(VIT, type='mmpretrain.VisionTransformer'))
+@pytest.mark.parametrize(
+    'backbone',
+    [
+        dict(type='mmmaskany.MaskAny', backbone=dict(VIT, type='mmpretrain.VisionTransformer')),
+        dict(VIT, type='mmmaskany.MaskVisionTransformer'),
+    ],
+    ids=['around a host', 'of the paper'],
+)
+def test_tokens_of_a_vision_transformer_with_two_stems_are_dropped(backbone):
     model = build(backbone, 16, dict(type='mmmaskany.DropTokens'))
     counts = []
     model.backbone.layers[1].register_forward_pre_hook(lambda layer, args: counts.append(args[0].shape[1]))
     model.train_step(labelled(torch.randn(2, 3, 32, 32)), wrap(model))
     assert counts == [17, 9]
+
+
+@pytest.mark.parametrize(
+    'backbone',
+    [
+        dict(type='mmmaskany.MaskAny', backbone=dict(SWIN, type='mmpretrain.SwinTransformer')),
+        dict(SWIN, type='mmmaskany.MaskSwinTransformer'),
+    ],
+    ids=['around a host', 'of the paper'],
+)
+def test_patches_of_two_stems_are_replaced_after_their_fusion(backbone):
+    model = build(backbone, 16, dict(type='mmmaskany.ReplacePatches'), GAP)
+    torch.nn.init.normal_(model.sub_masking.token)
+    replaced = []
+    model.backbone.drop_after_pos.register_forward_hook(
+        lambda module, args, output: replaced.append((args[0] == model.sub_masking.token).all(2).float().mean().item())
+    )
+    model.train_step(labelled(torch.randn(2, 3, 64, 64)), wrap(model))
+    assert replaced == [0, 0.5]
 
 
 # ---------------------------------------------------------------------- what the branches lose
@@ -260,6 +289,60 @@ def test_other_losses_of_the_head_are_halved_and_its_accuracy_is_not():
     assert losses['accuracy_top-1'] == plain['accuracy_top-1']
     torch.testing.assert_close(losses['loss_main'], 0.5 * plain['loss'])
     assert scores.shape == (5, 5) and not scores.requires_grad
+
+
+CONVNEXT = dict(type='ConvNeXt', arch=dict(depths=[1, 1], channels=[8, 16]), out_indices=(1,))
+MIXER = dict(
+    type='MlpMixer',
+    arch=dict(embed_dims=16, num_layers=1, tokens_mlp_dims=8, channels_mlp_dims=16),
+    img_size=32,
+    patch_size=8,
+)
+ANY = {
+    'one image': (CNN, GAP, dict(type='StackedLinearClsHead', mid_channels=[8]), 32),
+    'patches first': (CONVNEXT, None, dict(type='LinearClsHead'), 16),
+    'BEiT': (dict(VIT, type='BEiTViT', out_type='avg_featmap'), None, dict(type='LinearClsHead'), 16),
+    'mixer': (MIXER, dict(GAP, dim=1), dict(type='LinearClsHead'), 16),
+    'mean of tokens': (dict(VIT, out_type='avg_featmap'), None, dict(type='LinearClsHead'), 16),
+    'hidden layer': (VIT, None, dict(type='VisionTransformerClsHead', hidden_dim=8), 16),
+    'two tokens': (DEIT, None, dict(type='DeiTClsHead'), 16),
+}
+PATCHES = dict(type='mmmaskany.ReplacePatches', pattern=pattern(ratio=0.5))
+TOKENS = dict(type='mmmaskany.DropTokens')
+
+
+@pytest.mark.filterwarnings('ignore:MMPretrain cannot train the distilled')
+@pytest.mark.parametrize(
+    ('network', 'sub_masking'),
+    [
+        ('one image', FILL),
+        ('patches first', FILL),
+        ('BEiT', FILL),
+        ('BEiT', PATCHES),
+        ('mixer', PATCHES),
+        ('mean of tokens', PATCHES),
+        ('mean of tokens', TOKENS),
+        ('hidden layer', TOKENS),
+        ('two tokens', TOKENS),
+    ],
+)
+def test_any_classifier_of_the_host(network, sub_masking):
+    backbone, neck, head, channels = ANY[network]
+    torch.manual_seed(0)
+    head = dict(head, num_classes=5, in_channels=channels)
+    cfg = dict(backbone=backbone, neck=neck, head=head, sub_masking=sub_masking)
+    model = MODELS.build(dict(cfg, type='mmmaskany.MaskSubClassifier')).train()
+    for parameter in model.head.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    scores = []
+    model.head.register_forward_hook(lambda head, args, output: scores.append(output.detach()))
+    logs = model.train_step(labelled(torch.randn(4, 3, 32, 32)), wrap(model, accumulative_counts=2))
+    main, sub = scores
+    assert not torch.allclose(main, sub)
+    torch.testing.assert_close(logs['loss_sub'], -0.5 * (main.softmax(1) * sub.log_softmax(1)).sum(1).mean())
+    unused = {name for name, parameter in model.named_parameters() if parameter.grad is None}
+    # What the sub-branch alone learns has a gradient, and all that the main branch trains.
+    assert unused <= {'backbone.cls_token', 'backbone.layers.0.attn.relative_position_bias_table'}, unused
 
 
 def test_several_labels():
@@ -377,9 +460,19 @@ def test_gradients_are_clipped_together():
     torch.testing.assert_close(norm, whole.item(), rtol=1e-4, atol=0)
 
 
-def test_mixed_precision():
-    full, mixed = (cnn() for _ in range(2))
-    data = labelled(torch.randn(4, 3, 32, 32))
+@pytest.mark.parametrize('kind', ['fill', 'replace', 'drop', 'two stems'])
+def test_mixed_precision(kind):
+    two = dict(type='mmmaskany.MaskAny', backbone=dict(VIT, type='mmpretrain.VisionTransformer'))
+    two['masking'] = dict(pattern=dict(type='mmmaskany.GridPattern', scale=0.5, cell=8, base=8))
+    make = {
+        'fill': cnn,
+        'replace': lambda: build(SWIN, 16, dict(type='mmmaskany.ReplacePatches'), GAP),
+        'drop': lambda: build(VIT, 16, TOKENS),
+        'two stems': lambda: build(two, 16, TOKENS),
+    }[kind]
+    full, mixed = (make() for _ in range(2))
+    side = 64 if kind == 'replace' else 32
+    data = labelled(torch.randn(4, 3, side, side))
     dtypes = []
     mixed.head.register_forward_hook(lambda head, args, output: dtypes.append(output.dtype))
     logs = []
@@ -390,6 +483,58 @@ def test_mixed_precision():
     for name in ('loss_main', 'loss_sub'):
         torch.testing.assert_close(logs[1][name].float(), logs[0][name], rtol=0.05, atol=0.02)
     assert all(parameter.dtype == torch.float32 for parameter in mixed.parameters())
+
+
+@pytest.mark.parametrize('clip', [None, dict(max_norm=0.01)])
+def test_scaled_losses_of_a_gpu(monkeypatch, clip):
+    # MMEngine's own wrapper for mixed precision, with a scaler for the CPU in place of the GPU's.
+    monkeypatch.setattr(amp_optimizer_wrapper, 'is_cuda_available', lambda: True)
+    monkeypatch.setattr(amp_optimizer_wrapper, 'GradScaler', functools.partial(torch.amp.GradScaler, 'cpu'))
+    data = labelled(torch.randn(4, 3, 32, 32))
+    weights = []
+    for kind, args in ((CpuAmpOptimWrapper, {}), (AmpOptimWrapper, dict(dtype='bfloat16', loss_scale=256.0))):
+        model = cnn()
+        optim_wrapper = wrap(model, kind, accumulative_counts=2, clip_grad=clip, **args)
+        optim_wrapper.initialize_count_status(model, 0, 4)
+        for step in range(4):
+            torch.manual_seed(step)
+            model.train_step(data, optim_wrapper)
+        assert optim_wrapper.inner_count == 4
+        weights.append({name: parameter.detach() for name, parameter in model.named_parameters()})
+    assert optim_wrapper.loss_scaler.get_scale() == 256.0
+    torch.testing.assert_close(*weights, rtol=1e-3, atol=1e-5)
+    assert not torch.equal(weights[0]['head.fc.weight'], cnn().head.fc.weight)
+
+
+def test_averaged_weights_are_those_of_the_steps():
+    model = build(SWIN, 16, dict(type='mmmaskany.ReplacePatches'), GAP)
+    averaged = ExponentialMovingAverage(model, momentum=0.25)
+    expected = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    for step in range(3):
+        model.train_step(labelled(torch.randn(2, 3, 64, 64)), wrap(model))
+        averaged.update_parameters(model)
+        for name, parameter in model.named_parameters():
+            # The first step is copied, as the host does.
+            expected[name] = parameter.detach().clone() if step == 0 else expected[name].lerp(parameter.detach(), 0.25)
+    found = dict(averaged.module.named_parameters())
+    assert 'sub_masking.token' in found and not torch.equal(expected['sub_masking.token'], model.sub_masking.token)
+    torch.testing.assert_close({name: found[name].detach() for name in expected}, expected)
+    averaged.eval()
+    images = torch.randn(2, 3, 64, 64)
+    assert torch.equal(averaged(images), averaged(images))  # nothing is masked at test time
+
+
+@pytest.mark.parametrize(
+    ('backbone', 'channels', 'sub_masking', 'neck'),
+    [(CNN, 32, FILL, GAP), (VIT, 16, TOKENS, None), (SWIN, 16, dict(type='mmmaskany.ReplacePatches'), GAP)],
+)
+def test_clipped_gradients_of_every_kind(backbone, channels, sub_masking, neck):
+    model = build(backbone, channels, sub_masking, neck)
+    side = 64 if backbone is SWIN else 32
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    model.train_step(labelled(torch.randn(2, 3, side, side)), wrap(model, clip_grad=dict(max_norm=0.01)))
+    steps = torch.stack([(before[name] - p).norm() for name, p in model.named_parameters()]).norm()
+    torch.testing.assert_close(steps.item(), 0.1 * 0.01, rtol=1e-3, atol=0)
 
 
 def test_two_processes_take_the_same_steps_as_one(tmp_path):

@@ -3,6 +3,9 @@ import json
 
 import pytest
 
+from mmmaskany import masking
+from mmmaskany.masking import Masking
+
 
 @pytest.fixture
 def measure(tool):
@@ -18,7 +21,7 @@ def test_figures_of_a_tiny_run(measure, tmp_path, capsys):
     figures = json.loads(path.read_text())
     assert figures['step_ms'] > 0
     names = [(row['pattern'], row['format']) for row in figures['rows']]
-    patterns = ['patch', 'grid', 'random', 'block', 'mixture']
+    patterns = ['patch', 'grid', 'random', 'block', 'mixture', 'red noise', 'green noise']
     assert names == [(name, layout) for layout in ('contiguous', 'channels_last') for name in patterns]
     for row in figures['rows']:
         assert 0 < row['min'] <= row['ms'] and 0 < row['clone_min'] <= row['clone_ms']
@@ -31,7 +34,23 @@ def test_without_the_step_as_markdown(measure, tmp_path, capsys):
     text = path.read_text()
     assert text == capsys.readouterr().out
     assert 'processor time' in text and ' of a step of ' not in text
-    assert sum(line.startswith('| ') for line in text.splitlines()) == 11
+    assert text.startswith('draw + fill + recompose (constant), 2 x 3 x 32 x 32')
+    assert sum(line.startswith('| ') for line in text.splitlines()) == 15
+
+
+@pytest.mark.parametrize('fill', ['constant', 'black', 'mean', 'token', 'image'])
+def test_draw_and_fill_alone(fill, measure, capsys, monkeypatch):
+    def refuse(*args):
+        raise AssertionError('nothing is reused')
+
+    filled = []
+    monkeypatch.setattr(Masking, '_recompose', refuse)
+    kind = masking.ConstantFill if fill == 'black' else getattr(masking, f'{fill.title()}Fill')
+    content = kind.content
+    monkeypatch.setattr(kind, 'content', lambda self, images: filled.append(images.shape) or content(self, images))
+    measure('--batch', 2, '--size', 32, '--turns', 2, '--warmup', 0, '--no-step', '--no-reuse', '--fill', fill)
+    assert capsys.readouterr().out.startswith(f'draw + fill ({fill}), 2 x 3 x 32 x 32')
+    assert filled == [(2, 3, 32, 32)] * 2 * 2 * 7  # formats, turns, patterns
 
 
 @pytest.mark.gpu
@@ -39,4 +58,4 @@ def test_on_a_gpu(measure, tmp_path):
     path = tmp_path / 'masking.json'
     measure('--device', 'cuda', '--batch', 4, '--size', 64, '--turns', 2, '--out', path)
     rows = json.loads(path.read_text())['rows']
-    assert len(rows) == 10 and not any(row['waits'] for row in rows)
+    assert len(rows) == 14 and not any(row['waits'] for row in rows)

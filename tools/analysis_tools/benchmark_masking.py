@@ -18,6 +18,7 @@ synchronisation debug mode::
 
     python tools/analysis_tools/benchmark_masking.py
     python tools/analysis_tools/benchmark_masking.py --no-step --threads 1 --clock processor  # steadiest
+    python tools/analysis_tools/benchmark_masking.py --no-step --no-reuse --fill mean  # draw + fill alone
     python tools/analysis_tools/benchmark_masking.py --device cuda
 """
 
@@ -38,16 +39,46 @@ import torch
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
-from mmmaskany.masking import BlockPattern, Draw, GridPattern, Masking, MixturePattern, PatchPattern, RandomPattern
+from mmmaskany.masking import (
+    BlockPattern,
+    ConstantFill,
+    Draw,
+    GridPattern,
+    ImageFill,
+    Masking,
+    MeanFill,
+    MixturePattern,
+    NoisePattern,
+    PatchPattern,
+    RandomPattern,
+    TokenFill,
+)
+from mmmaskany.masking.draw import packed_channels
 
 FORMATS = {'contiguous': torch.contiguous_format, 'channels_last': torch.channels_last}
+FILLS = {
+    'constant': ConstantFill,
+    'black': lambda: ConstantFill((-2.1, -2.0, -1.8)),  # one number per channel, as the configs have
+    'mean': MeanFill,
+    'token': TokenFill,
+    'image': ImageFill,
+}
 CLOCKS = {'wall': time.perf_counter, 'processor': time.process_time}
 #: Targets: times of a clone, share of a training step, milliseconds on a GPU.
 MOST_CLONES, MOST_SHARE, MOST_MS = 4.0, 0.01, 0.3
 
 
-def maskings(base: int) -> dict[str, Masking]:
-    """Return what is measured: every pattern, with several cell sizes where it draws one, and their mixture."""
+class DrawAndFill(Masking):
+    """What a method without a reused view does: draw and fill."""
+
+    def forward(self, images: Tensor, draw: Draw | None = None) -> Tensor:
+        height, width = images.shape[-2:]
+        draw = self.pattern.draw(len(images), height, width, device=images.device) if draw is None else draw
+        return self.fill(images, draw.pixel_mask(height, width, packed_channels(images)))
+
+
+def maskings(base: int, reuse: bool = True, fill: str = 'constant') -> dict[str, Masking]:
+    """Return what is measured: every pattern, with several cell sizes where it draws one, and a mixture of four."""
     sizes = [base, 2 * base, 4 * base]
     patterns = {
         'patch': PatchPattern(scale=0.5, base=base),
@@ -56,7 +87,10 @@ def maskings(base: int) -> dict[str, Masking]:
         'block': BlockPattern(scale=0.5, cell=4 * base, base=base),
     }
     patterns['mixture'] = MixturePattern(list(patterns.values()), probs=[0.2] * 4)
-    return {name: Masking(pattern) for name, pattern in patterns.items()}
+    for color in ('red', 'green'):  # one Gaussian, as blue has, and two, as purple has
+        patterns[f'{color} noise'] = NoisePattern(scale=0.5, cell=4 * base, color=color, base=base)
+    kind = Masking if reuse else DrawAndFill
+    return {name: kind(pattern, FILLS[fill](), reuse) for name, pattern in patterns.items()}
 
 
 def batch(args: argparse.Namespace, memory_format: torch.memory_format) -> Tensor:
@@ -84,7 +118,7 @@ def measure_cpu(args: argparse.Namespace) -> list[dict]:
     rows = []
     for layout, memory_format in FORMATS.items():
         images = batch(args, memory_format)
-        for name, masking in maskings(args.base).items():
+        for name, masking in maskings(args.base, not args.no_reuse, args.fill).items():
             times = time_in_turn({'clone': images.clone, 'masking': lambda m=masking, x=images: m(x)}, args)
             ratios = [mask / clone for clone, mask in zip(times['clone'], times['masking'], strict=True)]
             rows.append(
@@ -164,7 +198,7 @@ def measure_cuda(args: argparse.Namespace) -> list[dict]:
     for layout, memory_format in FORMATS.items():
         images = batch(args, memory_format)
         clone = time_cuda(images.clone, args)
-        for name, masking in maskings(args.base).items():
+        for name, masking in maskings(args.base, not args.no_reuse, args.fill).items():
             draw: Draw = masking.pattern.draw(args.batch, args.size, args.size, device=images.device)
             given = time_cuda(lambda m=masking, x=images, d=draw: m(x, d), args)
             rows.append(
@@ -234,6 +268,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument('--batch', type=int, help='images in a batch; 64 on the CPU and 256 on a GPU if not given')
     parser.add_argument('--size', type=int, default=224, help='side of the images in px')
     parser.add_argument('--base', type=int, default=4, help='side of a base cell in px')
+    parser.add_argument('--fill', default='constant', choices=tuple(FILLS), help='what stays in the masked cells')
+    parser.add_argument('--no-reuse', action='store_true', help='draw and fill alone, no reused view')
     parser.add_argument('--turns', type=int, default=25, help='measurements that count')
     parser.add_argument('--warmup', type=int, default=5, help='measurements before, that do not')
     parser.add_argument('--threads', type=int, help='threads on the CPU')
@@ -261,7 +297,9 @@ def main(argv: list[str] | None = None) -> None:
         rows = measure_cpu(args)
         step = None if args.no_step else measure_step(args)
         text = report_cpu(rows, step)
-    title = f'{args.batch} x 3 x {args.size} x {args.size}, base {args.base}, {device}, torch {torch.__version__}'
+    what = 'draw + fill' if args.no_reuse else 'draw + fill + recompose'
+    size = f'{args.batch} x 3 x {args.size} x {args.size}'
+    title = f'{what} ({args.fill}), {size}, base {args.base}, {device}, torch {torch.__version__}'
     text = f'{title}\n\n{text}'
     print(text)
     if args.out:

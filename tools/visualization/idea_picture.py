@@ -19,21 +19,18 @@ matplotlib.use('Agg')
 import matplotlib.pyplot as plt
 import torch
 from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, Polygon
-from sklearn.datasets import load_sample_image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
 from mmmaskany.masking import GridPattern, Masking
+from mmmaskany.visualization import credit, load_photo
 
 ROOT = Path(__file__).resolve().parents[2]
-SIDE = 392  # px of the photo that are shown
-CREDIT = 'photo: danielbuechele, CC BY 2.0, as in scikit-learn (china.jpg), cropped'
 VISIBLE, REUSED, SHARED = '#2a78b8', '#d9730d', '#5b6770'
 
 
 def views() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return image, visible and reused view, ``(H, W, 3)`` with values in [0, 1]."""
-    photo = torch.from_numpy(load_sample_image('china.jpg').copy())[:SIDE, 50 : 50 + SIDE]
-    image = photo.permute(2, 0, 1)[None] / 255
+    image = load_photo('temple')
     masking = Masking(GridPattern(scale=0.5, cell=28, base=4))
     visible, reused, _ = masking(image, generator=torch.Generator().manual_seed(1))
     return tuple(view[0].permute(1, 2, 0) for view in (image, visible, reused))
@@ -105,7 +102,7 @@ def draw() -> plt.Figure:
     )
     arrow(axis, (11.55, half), (12.1, half))
     axis.text(12.15, half, 'class\nboxes\nmasks', ha='left', va='center', fontsize=11, color=SHARED)
-    axis.text(12.9, 0.12, CREDIT, ha='right', va='bottom', fontsize=7, color='0.5')
+    axis.text(12.9, 0.12, credit('temple'), ha='right', va='bottom', fontsize=7, color='0.5')
     axis.set(xlim=(0, 13), ylim=(0.1, 5.0), aspect='equal')
     axis.axis('off')
     figure.tight_layout(pad=0)

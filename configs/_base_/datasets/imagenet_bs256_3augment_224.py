@@ -1,5 +1,5 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
-# ImageNet-1k as DeiT III trains on it (arXiv 2204.07118): 3-Augment, which is one of grayscale, solarize and blur, and
+# ImageNet-1k in the manner of DeiT III (arXiv 2204.07118): 3-Augment, which is one of grayscale, solarize and blur, and
 # colour jitter; repeated augmentation; at test time the whole image.
 _base_ = 'mmpretrain::_base_/datasets/imagenet_bs64_deit3_224.py'
 

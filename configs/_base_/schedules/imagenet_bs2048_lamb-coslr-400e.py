@@ -1,5 +1,5 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
-# The schedule of DeiT III (arXiv 2204.07118): LAMB, five epochs of warm-up and a cosine.
+# A schedule in the manner of DeiT III (arXiv 2204.07118): LAMB, five epochs of warm-up and a cosine.
 optim_wrapper = dict(
     optimizer=dict(type='Lamb', lr=3e-3 * 2048 / 2048, weight_decay=0.02),
     clip_grad=dict(max_norm=1.0),

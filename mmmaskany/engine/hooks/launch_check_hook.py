@@ -4,12 +4,15 @@ import logging
 import re
 from collections.abc import Iterator
 
+from mmengine.dataset import InfiniteSampler
 from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import BaseLoop, Runner
 from torch import nn
+from torch.utils.data import DataLoader
 
+from mmmaskany.masking import ImageFill
 from mmmaskany.registry import HOOKS
 from mmmaskany.utils.gaps import find_gaps
 from mmmaskany.utils.safe_load import read_checkpoint
@@ -23,7 +26,8 @@ class LaunchCheckHook(Hook):
     """Refuse, before anything is trained or tested, what could only give a meaningless result.
 
     Heads must have as many classes as the data, and a checkpoint must belong to the model: to test or to resume it
-    must fill the model, to start from it at least a part.
+    must fill the model, to start from it at least a part. Where images are mixed, each needs a partner, and the head
+    must take soft labels.
     """
 
     priority = 'VERY_HIGH'  # before other hooks load a checkpoint, too
@@ -37,6 +41,8 @@ class LaunchCheckHook(Hook):
         check_late_fusion(runner.model)
         if isinstance(runner._train_loop, BaseLoop):
             report_start(runner.model, runner.logger)
+            check_partners(runner.model, runner._train_loop.dataloader)
+            check_soft_labels(runner.model)
         for name in ('train', 'val', 'test'):
             loop = getattr(runner, f'_{name}_loop')
             if isinstance(loop, BaseLoop):
@@ -73,6 +79,68 @@ def check_late_fusion(model: nn.Module) -> None:
             f"{late[0]} with fuse_at='neck' returns the levels of both images and needs mmmaskany.MaskAnyNeck to fuse "
             "them, but got no such neck: add neck=dict(type='mmmaskany.MaskAnyNeck', in_channels=..., neck=...)"
         )
+
+
+def _batch_augments(model: nn.Module) -> list:
+    """Return the batch augmentations of a classifier, in its data preprocessor."""
+    while is_model_wrapper(model):
+        model = model.module
+    mixing = getattr(getattr(model, 'data_preprocessor', None), 'batch_augments', None)
+    return list(getattr(mixing, 'augments', None) or [])
+
+
+def check_partners(model: nn.Module, loader: DataLoader) -> None:
+    """Make sure that each image has another one in its batch where it is filled from that.
+
+    Args:
+        model (nn.Module): The model.
+        loader (DataLoader): The data loader of the training.
+
+    Raises:
+        ValueError: If batches hold one image, or the last one of an epoch does and could not be filled.
+    """
+    fills = [type(module).__name__ for module in model.modules() if isinstance(module, ImageFill)]
+    mixes = [
+        type(augment).__name__
+        for augment in _batch_augments(model)
+        if isinstance(getattr(augment, 'fill', None), ImageFill)
+    ]
+    size = loader.batch_size or getattr(loader.batch_sampler, 'batch_size', None)
+    if (fills or mixes) and size == 1:
+        raise ValueError(
+            f'{(fills or mixes)[0]} fills each image from another one of its batch, so train_dataloader.batch_size '
+            'must be at least 2 in each process, but got 1'
+        )
+    # MaskMix passes a last batch of one as it is.
+    if fills and loader.batch_size and not loader.drop_last and not isinstance(loader.sampler, InfiniteSampler):
+        images = len(loader.sampler)
+        if images % size == 1:
+            raise ValueError(
+                f'{fills[0]} fills each image from another one of its batch, but of {images} images in batches of '
+                f'{size} the last one has none: take train_dataloader.drop_last=True'
+            )
+
+
+def check_soft_labels(model: nn.Module) -> None:
+    """Make sure that the head of a classifier takes soft labels where batch augmentations mix them.
+
+    Args:
+        model (nn.Module): The model.
+
+    Raises:
+        ValueError: If it needs hard ones, for its loss or to calculate the accuracy in training.
+    """
+    augments = ' and '.join(type(augment).__name__ for augment in _batch_augments(model))
+    for name, module in model.named_modules():
+        if not augments or not _HEAD.search(name):
+            continue
+        loss = type(getattr(module, 'loss_module', None)).__name__
+        what = 'cal_acc=True' if getattr(module, 'cal_acc', False) else loss if loss == 'SeesawLoss' else None
+        if what:
+            raise ValueError(
+                f'{what} of {type(module).__name__} needs hard labels, but {augments} of train_cfg makes soft ones: '
+                + ('take cal_acc=False' if 'cal_acc' in what else 'take CrossEntropyLoss or LabelSmoothLoss')
+            )
 
 
 def report_start(model: nn.Module, logger: logging.Logger) -> None:
