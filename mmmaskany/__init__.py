@@ -3,14 +3,15 @@
 
 Importing the package makes the ``mmmaskany.`` scope known to the OpenMMLab registries; the modules themselves
 are imported when a config names one of them. It also makes training checkpoints loadable under the ``weights_only``
-protection of ``torch.load``.
+protection of ``torch.load``, and our models known to mmpretrain's hub once that is imported.
 """
 
 from . import registry
-from .utils import safe_load
+from .utils import model_hub, safe_load
 from .version import __version__
 
 safe_load.install()
+model_hub.install()
 
 
 def __getattr__(name: str) -> object:

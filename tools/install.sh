@@ -219,7 +219,7 @@ pip=("$py" -m pip install)
 wanted() {
   local name
   for name in $(names "$1"); do
-    grep -hoE "^$name[<>=][^ ]*" requirements/{torch,hosts,tests}.txt || say "$name"
+    grep -hoE "^$name[<>=][^ ]*" requirements/{torch,hosts,tests,vis}.txt || say "$name"
   done
 }
 
@@ -290,6 +290,8 @@ if needs mmcv; then
 fi
 needs hosts && install hosts "Installing $(wanted hosts | xargs) (about a minute)" "${keep[@]}"
 needs tests && install tests "Installing $(wanted tests | xargs) (seconds)" "${keep[@]}"
+# Without what grad-cam asks for: all is there, but for a second OpenCV, which would overwrite the one that mmcv brought.
+needs vis && install vis "Installing $(wanted vis | xargs) (seconds)" --no-deps "${keep[@]}"
 needs self && run self 'Installing mmmaskany itself, editable (seconds)' "${pip[@]}" --no-deps --no-build-isolation -e .
 
 look

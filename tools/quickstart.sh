@@ -153,7 +153,7 @@ for task in detection segmentation; do
   begin logged "$task-pictures" written_lines "$python" tools/visualization/prediction_gallery.py "$config" \
     "$(cat -- "$out/$task/last_checkpoint")" --out "$out/$task.png"
 done
-begin logged gallery written_lines "$python" tools/visualization/mask_gallery.py "$mask_any" --out "$out/mask_gallery.png"
+begin logged masks written_lines "$python" tools/visualization/browse_masks.py "$mask_any" --out "$out/masks"
 finish
 
 head_line 'Results on the held-out digits'
@@ -165,5 +165,5 @@ say
 if ((status)); then
   die "something is wrong with this installation: these runs reach more elsewhere. Logs: $PWD/$out/*.log"
 fi
-say "Done in $((SECONDS - began)) s. Table: $out/table.md. Pictures: $out/{mask_gallery,detection,segmentation}.png."
+say "Done in $((SECONDS - began)) s. Table: $out/table.md. Pictures: $out/{detection,segmentation}.png, $out/masks/*.png."
 say "Runs: $out/{plain,MaskAny,detection,segmentation}."

@@ -1,6 +1,7 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
 """What scripts and notebooks call. Importing it needs none of the hosts."""
 
+from .model_index import Resolved, index_root, load_models, resolve
 from .runs import METRICS, Launch, Result, Run, plot, read_result, report, table, train, train_all
 from .samples import SIZES, count_flops, draw_batch
 from .turns import CLOCKS, Work, take_turns, turns_table
@@ -10,14 +11,18 @@ __all__ = [
     'METRICS',
     'SIZES',
     'Launch',
+    'Resolved',
     'Result',
     'Run',
     'Work',
     'count_flops',
     'draw_batch',
+    'index_root',
+    'load_models',
     'plot',
     'read_result',
     'report',
+    'resolve',
     'table',
     'take_turns',
     'train',

@@ -101,12 +101,15 @@ class Draw:
         source (Tensor | None): Which base cell of the image each base cell of the canvas shows, as the flat index
             ``row * cols + col``, -1 = empty; long ``(B, canvas rows, canvas cols)``. None for a pattern that does
             not feed the reused view. Defaults to None.
+        choice (Tensor | None): Which pattern of a mixture masked each sample, long ``(B,)``; the number of patterns
+            where none did. None for the draw of one pattern. Defaults to None.
     """
 
     mask: Tensor
     masked: Tensor
     base: int
     source: Tensor | None = None
+    choice: Tensor | None = None
 
     @classmethod
     def from_source(cls, source: Tensor, rows: int, cols: int, base: int, reuse: bool = True) -> Draw:

@@ -78,6 +78,16 @@ class Pattern:
         return f'{type(self).__name__}({share}, cell={list(self.cell)}, base={self.base})'
 
     @property
+    def name(self) -> str:
+        """What pictures and logs call it: 'grid' for a :class:`GridPattern`."""
+        return type(self).__name__.removesuffix('Pattern').lower()
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the patterns that may mask a sample, as of a mixture: this one alone."""
+        return [self.name]
+
+    @property
     def share(self) -> float:
         """The scale, or the ratio of a pattern that has one instead. It may be set, for the draws that follow."""
         return self.ratio if self.scale is None else self.scale
@@ -442,6 +452,11 @@ class NoisePattern(_RankedPattern):
         self.color = color
         self.sigma = sigmas
 
+    @property
+    def name(self) -> str:
+        """Such as 'green noise'."""
+        return f'{self.color} noise'
+
     def __repr__(self) -> str:
         return f'{super().__repr__()[:-1]}, color={self.color!r}, sigma={list(self.sigma)})'
 
@@ -499,6 +514,13 @@ class MixturePattern:
         return f'MixturePattern({self.patterns}, probs={self.probs})'
 
     @property
+    def names(self) -> list[str]:
+        """The names of the patterns; of several of one kind the later ones are numbered: 'grid', 'grid 2'."""
+        names = [pattern.name for pattern in self.patterns]
+        counts = [names[: index + 1].count(name) for index, name in enumerate(names)]
+        return [name if count == 1 else f'{name} {count}' for name, count in zip(names, counts, strict=True)]
+
+    @property
     def share(self) -> float | list[float]:
         """The one scale, or the ratios where the patterns have them; setting it sets that of every pattern."""
         return self.scale if self.scale is not None else [pattern.ratio for pattern in self.patterns]
@@ -550,7 +572,7 @@ class MixturePattern:
         rows, cols = height // self.base, width // self.base
         source = Cells.choose(cells, choice).source(self.canvas(height, width), cols)
         draw = Draw.from_source(source, rows, cols, self.base, reuse=self.scale is not None)
-        return replace(draw, masked=choice < len(cells))
+        return replace(draw, masked=choice < len(cells), choice=choice)
 
 
 def check_pattern(pattern: object) -> Pattern | MixturePattern:

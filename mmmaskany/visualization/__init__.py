@@ -3,6 +3,22 @@
 
 from .photos import credit, load_photo
 from .plots import COLORS, MARKERS, new_plot, plot_arms, save_figure
-from .sheets import draw_panel, pixels
+from .sheets import MASKED, Panels, batch_panels, draw_panel, mask_picture, pixels, sheet, to_array
 
-__all__ = ['COLORS', 'MARKERS', 'credit', 'draw_panel', 'load_photo', 'new_plot', 'pixels', 'plot_arms', 'save_figure']
+__all__ = [
+    'COLORS',
+    'MARKERS',
+    'MASKED',
+    'Panels',
+    'batch_panels',
+    'credit',
+    'draw_panel',
+    'load_photo',
+    'mask_picture',
+    'new_plot',
+    'pixels',
+    'plot_arms',
+    'save_figure',
+    'sheet',
+    'to_array',
+]

@@ -52,16 +52,19 @@ def frame(axes: Axes) -> None:
     axes.spines[['top', 'right']].set_visible(False)
 
 
-def save_figure(figure: Figure, out: str | os.PathLike, dpi: int = 150) -> list[Path]:
+def save_figure(
+    figure: Figure, out: str | os.PathLike, dpi: int = 150, kinds: Sequence[str] = ('png', 'svg')
+) -> list[Path]:
     """Write a figure as PNG and SVG, each as a whole or not at all, the same bytes for the same figure.
 
     Args:
         figure (Figure): The figure.
         out (str | os.PathLike): Where to; a suffix '.png' or '.svg' is replaced by both.
         dpi (int): Pixels per inch of the PNG. Defaults to 150.
+        kinds (Sequence[str]): Which files, for a sheet of images 'png' alone. Defaults to ('png', 'svg').
 
     Returns:
-        list[Path]: The two files.
+        list[Path]: The files.
 
     Raises:
         ValueError: If out has another suffix that matplotlib knows, such as '.pdf'.
@@ -74,7 +77,8 @@ def save_figure(figure: Figure, out: str | os.PathLike, dpi: int = 150) -> list[
     elif suffix in figure.canvas.get_supported_filetypes():
         raise ValueError(f'a figure is written as .png and .svg, but got {out}')
     files = []
-    for kind, metadata in (('png', {'Software': None}), ('svg', {'Date': None})):
+    for kind in kinds:
+        metadata = {'png': {'Software': None}, 'svg': {'Date': None}}[kind]
         buffer = io.BytesIO()
         with rc_context({'svg.hashsalt': 'mmmaskany', 'svg.fonttype': 'path'}):
             figure.savefig(buffer, format=kind, dpi=dpi, metadata=metadata)

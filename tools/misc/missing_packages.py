@@ -18,6 +18,7 @@ HOSTS = dict(mmengine='mmengine', mmpretrain='mmpretrain', mmdet='mmdet', mmsegm
 HOSTS.update(ftfy='ftfy', regex='regex', pycocotools='pycocotools')
 TESTS = {'pytest': 'pytest', 'pytest-xdist': 'xdist', 'hypothesis': 'hypothesis', 'ruff': 'ruff'}
 TESTS['scikit-learn'] = 'sklearn'
+VIS = {'grad-cam': 'pytorch_grad_cam', 'ttach': 'ttach'}
 
 
 def report(step, distribution, reason):
@@ -99,9 +100,10 @@ def main():
     check('mmcv', 'mmcv', 'mmcv', prove_mmcv)
     for distribution, module in HOSTS.items():
         check('hosts', distribution, module)
-    for distribution, module in TESTS.items():
-        if importlib.util.find_spec(module) is None:
-            report('tests', distribution, 'not installed')
+    for step, modules in (('tests', TESTS), ('vis', VIS)):
+        for distribution, module in modules.items():
+            if importlib.util.find_spec(module) is None:
+                report(step, distribution, 'not installed')
     try:
         prove_mmmaskany()
     except RuntimeError as error:

@@ -20,7 +20,8 @@ import re
 import sys
 from pathlib import Path
 
-import yaml
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
+from mmmaskany.apis import load_models
 
 ROOT = Path(__file__).resolve().parents[2]
 MARKERS = re.compile(r'(<!-- models: (?P<data>[^>]+?) -->\n)(?P<table>.*?)(<!-- /models -->)', re.DOTALL)
@@ -34,23 +35,6 @@ METRICS = {
     'mask AP': 'Mask AP',
     'mIoU': 'mIoU (%)',
 }
-
-
-def load_models(root: Path = ROOT) -> list[dict]:
-    """Read the models of all metafiles that ``model-index.yml`` imports.
-
-    Args:
-        root (Path): The repository.
-
-    Returns:
-        list[dict]: Their entries, in the order of the files; ``Folder`` is the metafile's.
-    """
-    index = yaml.safe_load((root / 'model-index.yml').read_text())
-    models = []
-    for path in map(Path, index['Import']):
-        metafile = yaml.safe_load((root / path).read_text())
-        models += [dict(model, Folder=str(path.parent)) for model in metafile['Models']]
-    return models
 
 
 def measured(model: dict, metric: str) -> str:

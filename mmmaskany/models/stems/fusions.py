@@ -45,6 +45,10 @@ class AddFusion(nn.Module):
         """Tell whether the output is the visible input."""
         return self.scale is not None and not self.scale.any()
 
+    def openness(self, visible: Tensor, reused: Tensor) -> Tensor:
+        r"""Return how much of the reused input enters: the mean of :math:`|\gamma|`, 1 for the paper's addition."""
+        return visible.new_ones(()) if self.scale is None else self.scale.abs().mean()
+
 
 @MODELS.register_module()
 class ConcatFusion(nn.Module):
@@ -89,6 +93,16 @@ class ConcatFusion(nn.Module):
         """Tell whether the output is the visible input."""
         return self.weight is not None and not self.weight[:, len(self.weight) :].any()
 
+    def openness(self, visible: Tensor, reused: Tensor) -> Tensor:
+        """Return how much of the reused input enters: the norm of its weights against that of the visible input's.
+
+        It is 1 at the start, and where nothing is learned.
+        """
+        if self.weight is None:
+            return visible.new_ones(())
+        own, other = self.weight.chunk(2, dim=1)
+        return other.norm() / own.norm()
+
 
 @MODELS.register_module()
 class GatedFusion(nn.Module):
@@ -110,8 +124,10 @@ class GatedFusion(nn.Module):
         nn.init.normal_(self.weight, std=0.01)
 
     def forward(self, visible: Tensor, reused: Tensor) -> Tensor:
-        gate = F.conv2d(torch.cat([visible, reused], dim=1), self.weight, self.bias).sigmoid()
-        return _scaled_add(visible, self.scale, gate * reused)
+        return _scaled_add(visible, self.scale, self._gate(visible, reused) * reused)
+
+    def _gate(self, visible: Tensor, reused: Tensor) -> Tensor:
+        return F.conv2d(torch.cat([visible, reused], dim=1), self.weight, self.bias).sigmoid()
 
     def silence(self) -> None:
         """Let the output be the visible input, so that a plain checkpoint keeps its function."""
@@ -120,6 +136,10 @@ class GatedFusion(nn.Module):
     def is_silent(self) -> bool:
         """Tell whether the output is the visible input."""
         return not self.scale.any()
+
+    def openness(self, visible: Tensor, reused: Tensor) -> Tensor:
+        r"""Return how much of the reused input enters: the mean of :math:`|\gamma| \odot \sigma(G [v; r] + b)`."""
+        return (self.scale.abs().view(-1, 1, 1) * self._gate(visible, reused)).mean()
 
 
 def _scaled_add(visible: Tensor, scale: Tensor, reused: Tensor) -> Tensor:

@@ -1,0 +1,95 @@
+# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+"""The models of this project by their names, as the metafiles list them."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+from pathlib import Path
+from typing import NamedTuple
+
+import yaml
+
+
+class Resolved(NamedTuple):
+    """Where a model is, in the order in which the hosts' inferencers take it.
+
+    Args:
+        config (str): Path of the config.
+        checkpoint (str | None): Path or address of the published checkpoint, None where there is none.
+    """
+
+    config: str
+    checkpoint: str | None
+
+
+def index_root() -> Path:
+    """Return the folder of ``model-index.yml`` and ``configs``: the checkout, or what an installed wheel carries.
+
+    Returns:
+        Path: The folder.
+
+    Raises:
+        FileNotFoundError: If the package came without them.
+    """
+    package = Path(__file__).resolve().parents[1]
+    for root in (package.parent, package / '.mim'):
+        if (root / 'model-index.yml').is_file() and (root / 'configs').is_dir():
+            return root
+    raise FileNotFoundError(
+        f'model-index.yml and configs must be beside the package or in {package / ".mim"}, but are in neither: '
+        'install mmmaskany anew'
+    )
+
+
+def load_models(root: Path | None = None) -> list[dict]:
+    """Read the models of all metafiles that ``model-index.yml`` imports.
+
+    Args:
+        root (Path, optional): Folder of ``model-index.yml``. Defaults to that of this package.
+
+    Returns:
+        list[dict]: Their entries, in the order of the files; ``Folder`` is the metafile's.
+    """
+    root = index_root() if root is None else root
+    index = yaml.safe_load((root / 'model-index.yml').read_text())
+    models = []
+    for path in map(Path, index['Import']):
+        metafile = yaml.safe_load((root / path).read_text())
+        models += [dict(model, Folder=str(path.parent)) for model in metafile['Models']]
+    return models
+
+
+@functools.cache
+def _models() -> dict[str, dict]:
+    return {model['Name'].lower(): model for model in load_models()}
+
+
+def resolve(name: str) -> Resolved:
+    """Find a model by its name.
+
+    MMEngine's inferencers find names of OpenMMLab's own packages only; they all take a config and a checkpoint.
+
+    Args:
+        name (str): Name of a model, which is that of its config, in any case of letters.
+
+    Returns:
+        Resolved: Its config, and its checkpoint where one is published.
+
+    Raises:
+        ValueError: If there is no such model; the message names those that are spelled alike.
+
+    Example:
+        >>> config, checkpoint = resolve('faster-rcnn_maskany-r50_fpn_1x_coco')
+        >>> Path(config).name, checkpoint
+        ('faster-rcnn_maskany-r50_fpn_1x_coco.py', None)
+    """
+    model = _models().get(str(name).lower())
+    if model is None:
+        alike = difflib.get_close_matches(str(name).lower(), _models(), n=3, cutoff=0.5)
+        raise ValueError(
+            f'name must be that of a model in model-index.yml, but got {name!r}'
+            + (f'; spelled alike are {", ".join(alike)}' if alike else '')
+        )
+    weights = model.get('Weights')
+    return Resolved(str(index_root() / model['Config']), weights[0] if isinstance(weights, list) else weights)
