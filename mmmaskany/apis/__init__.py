@@ -2,7 +2,7 @@
 """What scripts and notebooks call. Importing it needs none of the hosts."""
 
 from .runs import METRICS, Launch, Result, Run, read_result, report, table, train, train_all
-from .samples import SIZES, count_flops, draw_batch
+from .samples import SIZES, count_flops, draw_batch, is_self_supervised
 from .turns import CLOCKS, Work, take_turns, turns_table
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     'Work',
     'count_flops',
     'draw_batch',
+    'is_self_supervised',
     'read_result',
     'report',
     'table',

@@ -20,6 +20,33 @@ from mmmaskany.registry import MODELS
 
 from ..batch_augments import NeighbourMix
 
+
+def build_mixing(mixing: dict | NeighbourMix | Sequence) -> list[NeighbourMix]:
+    """Build one or several ways of mixing from their configs; what is built is taken as it is.
+
+    Args:
+        mixing (dict | NeighbourMix | Sequence): See :class:`MixMask`.
+
+    Returns:
+        list[NeighbourMix]: At least one.
+
+    Raises:
+        TypeError: If one of them is none.
+        ValueError: If there are none.
+    """
+    several = mixing if isinstance(mixing, (list, tuple)) else [mixing]
+    built = [BATCH_AUGMENTS.build(part) if isinstance(part, dict) else part for part in several]
+    if not built:
+        raise ValueError("mixing must be one of 'mmmaskany.MaskMix' and 'mmmaskany.UnMix' or several, but got none")
+    for part in built:
+        if not isinstance(part, NeighbourMix):
+            raise TypeError(
+                "mixing must be dict(type='mmmaskany.MaskMix', pattern=...), dict(type='mmmaskany.UnMix'), or a "
+                f'list of them, but got {type(part).__name__}'
+            )
+    return built
+
+
 #: What the partner of each image has in a batch of anything.
 _partner = NeighbourMix.partner.content
 
@@ -63,16 +90,7 @@ class MixMask:
         # The host writes into its config.
         kwargs['data_preprocessor'] = copy.deepcopy(kwargs.get('data_preprocessor'))
         super().__init__(*args, **kwargs)
-        several = mixing if isinstance(mixing, (list, tuple)) else [mixing]
-        self.mixing = [BATCH_AUGMENTS.build(part) if isinstance(part, dict) else part for part in several]
-        if not self.mixing:
-            raise ValueError("mixing must be one of 'mmmaskany.MaskMix' and 'mmmaskany.UnMix' or several, but got none")
-        for part in self.mixing:
-            if not isinstance(part, NeighbourMix):
-                raise TypeError(
-                    "mixing must be dict(type='mmmaskany.MaskMix', pattern=...), dict(type='mmmaskany.UnMix'), or a "
-                    f'list of them, but got {type(part).__name__}'
-                )
+        self.mixing = build_mixing(mixing)
         self._check_head()
         #: What the host compared its queries with in this step, direction by direction.
         self._targets: list[tuple[Tensor, ...]] = []
