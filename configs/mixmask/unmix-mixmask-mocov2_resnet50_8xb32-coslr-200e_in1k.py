@@ -5,7 +5,7 @@ _base_ = './mocov2_resnet50_8xb32-coslr-200e_in1k.py'
 model = dict(
     type='mmmaskany.MixMaskMoCo',
     mixing=[
-        dict(type='mmmaskany.UnMix'),
         dict(type='mmmaskany.MaskMix', pattern=dict(type='mmmaskany.BlockPattern', ratio=0.5, cell=28, base=28)),
+        dict(type='mmmaskany.UnMix'),
     ],
 )

@@ -96,7 +96,7 @@ def test_mixing_is_what_the_name_says(path):
             draw = mixing.pattern.draw(8, side, side)
             assert draw.mask.shape == (8, 8, 8) and draw.ratio.tolist() == [0.5] * 8
     patterns = {'mixmask-': ['BlockPattern'], 'mixmask-discrete-': ['RandomPattern'], 'unmix-': ['UnMix']}
-    assert kinds == patterns.get(name['mixing'], ['UnMix', 'BlockPattern'])
+    assert kinds == patterns.get(name['mixing'], ['BlockPattern', 'UnMix'])
 
 
 def test_recipe_of_the_paper():

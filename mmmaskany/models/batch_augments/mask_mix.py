@@ -141,7 +141,8 @@ class UnMix(NeighbourMix):
         """Blend, or put a rectangle; see :meth:`NeighbourMix.mix`."""
         device, sides = images.device, images.shape[-2:]
         alpha = torch.full((len(images),), self.alpha, device=device)
-        share = torch.distributions.Beta(alpha, alpha).sample()
+        # Unchecked: a check would wait for the device.
+        share = torch.distributions.Beta(alpha, alpha, validate_args=False).sample()
         cut, *places = torch.rand(3, len(images), device=device)
         cut = cut < self.cut_prob
         inside, area = [], torch.ones_like(share)
