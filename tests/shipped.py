@@ -29,6 +29,7 @@ WIDTHS = {
     'feedforward_channels',
     'hid_channels',
     'in_channels',
+    'input_features',
     'num_feats',
     'out_channels',
 }

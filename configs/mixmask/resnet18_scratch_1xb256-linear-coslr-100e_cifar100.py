@@ -9,7 +9,8 @@ _base_ = [
 model = dict(
     type='ImageClassifier',
     backbone=dict(type='mmpretrain.ResNet_CIFAR', depth=18, frozen_stages=4),
-    neck=dict(type='GlobalAveragePooling'),
+    # Standardises the features: those of random weights have a scale that no one rate would suit.
+    neck=[dict(type='GlobalAveragePooling'), dict(type='ClsBatchNormNeck', input_features=512)],
     head=dict(type='LinearClsHead', num_classes=100, in_channels=512, loss=dict(type='CrossEntropyLoss'), topk=(1, 5)),
 )
 train_dataloader = dict(batch_size=256)
