@@ -16,13 +16,13 @@ model_hub.install()
 
 def __getattr__(name: str) -> object:
     """Find the batch augmentations when they are named: mmpretrain's registry of these knows no other scopes."""
-    if name != 'MaskMix':
+    if name not in ('MaskMix', 'UnMix'):
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
     try:
-        from .models.batch_augments import MaskMix
+        from .models import batch_augments
     except ImportError as error:  # the registry would only say that it does not know the name
         raise RuntimeError(f'{__name__}.{name} cannot be imported: {error}') from error
-    return MaskMix
+    return getattr(batch_augments, name)
 
 
 __all__ = ['__version__', 'registry']

@@ -25,8 +25,11 @@ WIDTHS = {
     'embed_dims',
     'fc_out_channels',
     'feat_channels',
+    'feat_dim',
     'feedforward_channels',
+    'hid_channels',
     'in_channels',
+    'input_features',
     'num_feats',
     'out_channels',
 }

@@ -3,7 +3,7 @@
 
 from .model_index import Resolved, index_root, load_models, resolve
 from .runs import METRICS, Launch, Result, Run, plot, read_result, report, table, train, train_all
-from .samples import SIZES, count_flops, draw_batch
+from .samples import SIZES, count_flops, draw_batch, is_self_supervised
 from .turns import CLOCKS, Work, take_turns, turns_table
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     'count_flops',
     'draw_batch',
     'index_root',
+    'is_self_supervised',
     'load_models',
     'plot',
     'read_result',

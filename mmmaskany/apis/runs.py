@@ -55,6 +55,7 @@ class Run:
         env (Mapping[str, str]): Changes to the environment of the training. Defaults to {}.
         group (str): Arms are compared within a group, such as a detector; a folder around theirs. Defaults to '',
             for none.
+        validates (bool): Whether it ends with a validation; pre-training may have none. Defaults to True.
 
     Raises:
         ValueError: If arm or group cannot be the name of a folder.
@@ -66,6 +67,7 @@ class Run:
     options: Sequence[str] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     group: str = ''
+    validates: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, 'config', Path(self.config))
@@ -80,6 +82,18 @@ class Run:
     def folder(self) -> Path:
         """Path: Its work dir, below that of all runs."""
         return Path(self.group, self.arm, f'seed{self.seed}')
+
+    def checkpoint(self, work_dir: str | os.PathLike) -> Path:
+        """Find what it ended with.
+
+        Args:
+            work_dir (str | os.PathLike): Folder of all runs.
+
+        Returns:
+            Path: Its last checkpoint, wherever the folder was moved since.
+        """
+        folder = Path(work_dir) / self.folder
+        return folder / Path((folder / 'last_checkpoint').read_text().strip()).name
 
     @property
     def all_options(self) -> list[str]:
@@ -97,7 +111,7 @@ class Result:
         seed (int): As in :class:`Run`.
         config (str): Name of the config without '.py'.
         options (list[str]): What was changed in it.
-        metrics (dict[str, float]): All that the last validation measured.
+        metrics (dict[str, float]): All that the last validation measured; nothing without one.
         step (float | None): Seconds of a training step without waiting for data, the median over the log.
         memory (int | None): Peak memory of a GPU in MB; None on a CPU.
     """
@@ -232,24 +246,26 @@ def read_result(run: Run, folder: str | os.PathLike) -> Result:
         Result: What it gave.
 
     Raises:
-        ValueError: If it did not end with a validation.
+        ValueError: If it should have ended with a validation, and did not.
     """
     records = []
     for path in sorted(Path(folder).glob('*/vis_data/scalars.json')):
         records += [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
     # MMEngine validates the last epoch or iteration whatever the interval.
-    if not records or 'lr' in records[-1]:
+    if run.validates and (not records or 'lr' in records[-1]):
         raise ValueError(f'{run} must end with a validation, but the logs in {folder} do not')
     steps = [record for record in records if 'lr' in record]
     times = [record['time'] - record.get('data_time', 0) for record in steps if 'time' in record]
     memory = [record['memory'] for record in steps if 'memory' in record]
+    last = records[-1] if run.validates else {}
+    metrics = {key: value for key, value in last.items() if key not in ('time', 'data_time', 'step')}
     return Result(
         group=run.group,
         arm=run.arm,
         seed=run.seed,
         config=run.config.stem,
         options=run.all_options,
-        metrics={key: value for key, value in records[-1].items() if key not in ('time', 'data_time', 'step')},
+        metrics=metrics,
         step=statistics.median(times) if times else None,
         memory=max(memory) if memory else None,
     )

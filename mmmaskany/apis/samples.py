@@ -26,8 +26,13 @@ def draw_batch(model: nn.Module, host: str, count: int, size: tuple[int, int]) -
         size (tuple[int, int]): Their height and width in px.
 
     Returns:
-        dict: What the model's ``train_step`` and ``test_step`` take.
+        dict: What the model's ``train_step`` and ``test_step`` take; to a self-supervised one of mmpretrain, two views
+        of each image.
     """
+    if host == 'mmpretrain' and is_self_supervised(model):
+        generator = torch.Generator().manual_seed(0)
+        views = torch.randint(256, (2, count, 3, *size), generator=generator, dtype=torch.uint8)
+        return dict(inputs=list(views), data_samples=None)
     numbers = [getattr(module, 'num_classes', None) for module in model.modules()]
     classes = max(number for number in numbers if isinstance(number, int))
     if host == 'mmdet':
@@ -49,6 +54,22 @@ def draw_batch(model: nn.Module, host: str, count: int, size: tuple[int, int]) -
 
         samples = [DataSample().set_gt_label(index % classes) for index in range(count)]
     return dict(inputs=images, data_samples=samples)
+
+
+def is_self_supervised(model: nn.Module) -> bool:
+    """Tell whether a model learns from views of images alone, and predicts nothing.
+
+    Args:
+        model (nn.Module): A model of any host.
+
+    Returns:
+        bool: Whether it is a self-supervised one of mmpretrain.
+    """
+    try:
+        from mmpretrain.models.selfsup.base import BaseSelfSupervisor
+    except ImportError:
+        return False
+    return isinstance(model, BaseSelfSupervisor)
 
 
 @contextmanager

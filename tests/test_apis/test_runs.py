@@ -47,6 +47,16 @@ def test_a_log_without_a_last_validation_is_refused(tmp_path):
         read_result(run, tmp_path)
 
 
+def test_a_run_that_only_pretrains_gives_no_metrics(tmp_path):
+    run = Run('a', tmp_path / 'a.py', validates=False)
+    assert read_result(run, tmp_path).step is None
+    write_log(tmp_path, step(1.0), step(2.0))
+    assert read_result(run, tmp_path) == Result('', 'a', 0, 'a', ['randomness.seed=0'], {}, 1.25, None)
+    (tmp_path / run.folder).mkdir(parents=True)
+    (tmp_path / run.folder / 'last_checkpoint').write_text('/moved/since/epoch_3.pth\n')
+    assert run.checkpoint(tmp_path) == tmp_path / 'a/seed0/epoch_3.pth'
+
+
 # ---------------------------------------------------------------------- the table
 
 

@@ -57,8 +57,25 @@ MASKING_ARMS = {
 }
 
 
+#: Of configs/mixmask: the framework, and what is mixed.
+SIAMESE = re.compile(r'(?P<un>unmix-)?(?P<mask>mixmask-(?P<discrete>discrete-)?)?(?P<framework>mocov2|simsiam)')
+
+
+def siamese_arm(name: str) -> str:
+    """Read the arm from the name of a config of configs/mixmask."""
+    if 'scratch' in name:
+        return 'random weights'
+    found = SIAMESE.search(name)
+    mask = 'MixMask, discrete' if found['discrete'] else 'MixMask' if found['mask'] else ''
+    mixed = ' + '.join(filter(None, ['Un-Mix' if found['un'] else '', mask]))
+    framework = {'mocov2': 'MoCo v2', 'simsiam': 'SimSiam'}[found['framework']]
+    return f'{mixed} on {framework}' if mixed else framework
+
+
 def arm(name: str, scope: str) -> str:
     """Read the arm from the name of a config."""
+    if SIAMESE.search(name) or '_scratch_' in name:
+        return siamese_arm(name)
     if (method := name.partition('_')[0]) in MASKING_ARMS:
         return MASKING_ARMS[method]
     marks = CLASSIFICATION_ARMS if scope == 'mmpretrain' else SPECIALITIES
@@ -72,13 +89,16 @@ def arm(name: str, scope: str) -> str:
 
 def results(cfg: Config) -> dict[str, list[str]]:
     """Read from the evaluator of a config what its results are: the metrics of each task."""
-    evaluator = cfg.val_evaluator
+    evaluator = cfg.get('val_evaluator')
     if evaluator is None:  # pre-training
-        return {'Masked Image Modeling': []}
+        masked = cfg.model.type in ('SimMIM', 'MAE')
+        return {'Masked Image Modeling' if masked else 'Self-Supervised Learning': []}
     if cfg.default_scope == 'mmpretrain':
         return {'Image Classification': ['Top 1 Accuracy', 'Top 5 Accuracy']}
     if cfg.default_scope == 'mmseg':
         return {'Semantic Segmentation': evaluator.iou_metrics}
+    if evaluator.type == 'VOCMetric':  # at an overlap of one half
+        return {'Object Detection': ['box AP50']}
     tasks = dict(bbox=('Object Detection', ['box AP']), segm=('Instance Segmentation', ['mask AP']))
     metrics = [evaluator.metric] if isinstance(evaluator.metric, str) else evaluator.metric
     return dict(tasks[metric] for metric in metrics)

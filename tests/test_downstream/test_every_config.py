@@ -23,6 +23,7 @@ from shipped import ROOT, load, shrink, stems
 
 ENTRIES = [ROOT / 'configs/maskany_r50_mask-rcnn_coco.py', ROOT / 'configs/maskany_r50_upernet_ade20k.py']
 CONFIGS = [*ENTRIES, *sorted((ROOT / 'configs').glob('detection/*.py')), *sorted((ROOT / 'configs').glob('seg*/*.py'))]
+CONFIGS += sorted((ROOT / 'configs').glob('mixmask/mask-rcnn*_fpn_*.py'))
 DILATED = [path for path in CONFIGS if 'mask' in path.stem and '-d8_' in path.stem]
 ids = dict(ids=lambda path: path.stem)
 

@@ -84,6 +84,18 @@ def test_masksub_against_its_twin(tool, tmp_path):
     assert step.model.data_preprocessor.mean.flatten().tolist() == pytest.approx([79.6] * 3)  # as the Runner's
 
 
+def test_mixmask_against_its_twin(tool, tmp_path, capsys):
+    configs = sorted((TOOLS.parent / 'configs/mixmask').glob('*mocov2_resnet18-narrow_1xb64*digits.py'), reverse=True)
+    assert [path.stem.partition('_')[0] for path in configs] == ['mocov2', 'mixmask-mocov2']
+    arguments = [*map(str, configs), '--size', '32', '32', '--turns', '2', '--warmup', '1', '--batch', '16']
+    tool('analysis_tools/benchmark_configs')([*arguments, '--out', str(tmp_path / 'figures.json')])
+    figures = json.loads((tmp_path / 'figures.json').read_text())
+    assert 'inference' not in figures and 'inference' not in capsys.readouterr().out
+    check(figures['training step'], [path.stem for path in configs])
+    plain, mixed = figures['training step']
+    assert mixed['parameters'] == plain['parameters'] and mixed['memory_ratio'] > 1.1  # activations of one more pass
+
+
 def test_classifiers(tool, tmp_path, capsys):
     arguments = ['--depth', '18', '--batch', '2', '--size', '128', '--turns', '2', '--warmup', '1']
     tool('analysis_tools/benchmark_train_step')([*arguments, '--out', str(tmp_path / 'figures.json')])

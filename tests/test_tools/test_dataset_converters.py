@@ -261,3 +261,51 @@ def test_tiny_imagenet_names_what_is_wrong(tiny, capsys):
     assert main([str(tiny)]) == 1
     assert 'val_annotations.txt is missing' in capsys.readouterr().err
     assert not (tiny / 'meta').exists()
+
+
+@pytest.fixture
+def imagenet(tmp_path):
+    for name, count in (('n02', 30), ('n01', 4)):
+        (tmp_path / 'train' / name).mkdir(parents=True)
+        for index in range(count):
+            cv2.imwrite(str(tmp_path / f'train/{name}/{name}_{index}.JPEG'), np.zeros((4, 4, 3), np.uint8))
+    return tmp_path
+
+
+def test_subsets_of_imagenet(imagenet):
+    main = runpy.run_path(str(CONVERTERS / 'imagenet_subset.py'))['main']
+
+    def lines(*args):
+        assert main([str(imagenet), *args]) == 0
+        return [(imagenet / f'meta/train_{share}percent.txt').read_text().split('\n')[:-1] for share in (1, 10)]
+
+    one, ten = lines()
+    assert [line.split()[1] for line in one] == ['0', '1'] and len(ten) == 1 + 3
+    assert set(one) <= set(ten) and all((imagenet / 'train' / line.split()[0]).is_file() for line in ten)
+    assert lines() == [one, ten] != lines('--seed', '1')
+    (imagenet / 'published.txt').write_text('n02_7.JPEG\nn01_2.JPEG\n')
+    names = ['--names', str(imagenet / 'published.txt'), '--percent', '1']
+    assert lines(*names)[0] == ['n02/n02_7.JPEG 1', 'n01/n01_2.JPEG 0']
+
+    from mmengine.config import Config
+    from mmengine.registry import DATASETS, init_default_scope
+
+    init_default_scope('mmpretrain')
+    path = CONVERTERS.parents[1] / 'configs/mixmask/resnet50_mixmask-mocov2-pre_8xb32-steplr-20e_in1k-1pct.py'
+    train = DATASETS.build(dict(Config.fromfile(path).train_dataloader.dataset, data_root=str(imagenet), pipeline=[]))
+    assert [(train[i]['img_path'], train[i]['gt_label']) for i in range(2)] == [
+        (str(imagenet / 'train/n02/n02_7.JPEG'), 1),
+        (str(imagenet / 'train/n01/n01_2.JPEG'), 0),
+    ]
+
+
+def test_subsets_of_imagenet_name_what_is_wrong(imagenet, capsys):
+    main = runpy.run_path(str(CONVERTERS / 'imagenet_subset.py'))['main']
+    assert main([str(imagenet / 'train')]) == 1
+    assert 'must hold training images in train/CLASS/' in capsys.readouterr().err
+    assert main([str(imagenet), '--percent', '0']) == 1
+    assert '--percent must be in (0, 100], but got 0' in capsys.readouterr().err
+    (imagenet / 'published.txt').write_text('n03_1.JPEG\n')
+    assert main([str(imagenet), '--percent', '1', '--names', str(imagenet / 'published.txt')]) == 1
+    assert "1 are not there, such as 'n03_1.JPEG'" in capsys.readouterr().err
+    assert not (imagenet / 'meta').exists()

@@ -6,6 +6,7 @@ import re
 import pytest
 import torch
 from launching import run
+from mmengine.registry import MODELS, init_default_scope
 
 from mmmaskany.utils.safe_load import read_checkpoint
 
@@ -56,6 +57,34 @@ def test_plain_classifier_is_adopted(fine_tune, trained, tmp_path):
     check_start(weights, plain)
     assert torch.equal(weights['backbone.relu.reused.conv1.weight'], plain['backbone.conv1.weight'])
     assert not weights['backbone.relu.fusion.scale'].any()
+
+
+@pytest.mark.parametrize('host', ['mmdet', 'mmseg'])
+def test_what_mixmask_pretrained_starts_a_host(host, fine_tune, tmp_path):
+    """With its momentum encoder, queue and projection beside the backbone, which is adopted."""
+    init_default_scope('mmpretrain')
+    torch.manual_seed(0)
+    model = MODELS.build(
+        dict(
+            type='mmmaskany.MixMaskMoCo',
+            backbone={key: value for key, value in HOST.items() if key != 'out_indices'},
+            neck=dict(type='MoCoV2Neck', in_channels=32, hid_channels=8, out_channels=8),
+            head=dict(type='ContrastiveHead', loss=dict(type='CrossEntropyLoss')),
+            queue_len=8,
+            feat_dim=8,
+            mixing=dict(type='mmmaskany.UnMix'),
+        )
+    )
+    source = model.state_dict()
+    torch.save(dict(state_dict=source), tmp_path / 'pretrained.pth')
+    log, weights = fine_tune(host, tmp_path / 'pretrained.pth')
+    assert 'adopted a plain checkpoint, which fills all 100 tensors of the host' in log
+    check_start(weights, source)
+    # The plain backbone of the host takes it as well, by the same option.
+    init_cfg = dict(type='Pretrained', checkpoint=str(tmp_path / 'pretrained.pth'), prefix='backbone.')
+    plain = MODELS.build(dict(HOST, init_cfg=init_cfg))
+    plain.init_weights()
+    assert all(torch.equal(value, source[f'backbone.{key}']) for key, value in plain.state_dict().items())
 
 
 @pytest.mark.parametrize('host', ['mmdet', 'mmseg'])

@@ -212,3 +212,42 @@ def test_idea_picture(tmp_path):
     shipped = ROOT / 'resources/idea.png'
     assert cv2.imread(str(tmp_path / 'idea.png')).shape == cv2.imread(str(shipped)).shape
     assert shipped.stat().st_size < 500_000
+
+
+MIXMASK = ROOT / 'configs/mixmask/mixmask-mocov2_resnet18-narrow_1xb64-coslr-15e_digits.py'
+
+
+def test_sheet_of_mixed_views(digits, capsys):
+    script = runpy.run_path(str(ROOT / 'tools/visualization/mixmask_sheet.py'))
+    assert script['main']([str(MIXMASK), '--out', 'sheet', '--num-images', '3']) == 0
+    first = Path('sheet/mixmask_sheet.png').read_bytes()
+    assert Path('sheet/mixmask_sheet.svg').is_file() and 'wrote sheet/mixmask_sheet.png' in capsys.readouterr().out
+    script['main']([str(MIXMASK), '--out', 'sheet', '--num-images', '3'])
+    assert Path('sheet/mixmask_sheet.png').read_bytes() == first  # the same seed, the same picture
+
+    from mmmaskany.models.batch_augments import UnMix
+
+    cfg = Config.fromfile(MIXMASK)
+    views, preprocessor = script['load_views'](cfg, 3)
+    assert views.shape == (3, 3, 32, 32) and views.min() < 0
+    figure = script['sheet'](views, [UnMix(cut_prob=0.0), UnMix(cut_prob=1.0)], preprocessor)
+    panels = [axis.images[0].get_array() for axis in figure.axes]
+    assert len(panels) == 2 * 3 * 4
+    for row in range(6):
+        view, partner, mask, mixed = panels[4 * row : 4 * row + 4]
+        np.testing.assert_allclose(mixed, view + mask * (partner - view), atol=1e-3)
+        np.testing.assert_allclose(partner, panels[4 * (row // 3 * 3 + (row - 1) % 3)])
+        label = figure.axes[4 * row].get_ylabel()
+        assert label.startswith('UnMix') and float(label.split('= ')[1]) == pytest.approx(1 - mask.mean(), abs=1e-3)
+        assert (np.unique(mask).size == 1) == (row < 3)
+
+
+def test_sheet_of_mixed_views_names_what_is_wrong(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    script = runpy.run_path(str(ROOT / 'tools/visualization/mixmask_sheet.py'))
+    assert script['main']([str(DIGITS)]) == 1
+    assert 'must be a config of MixMask, with `model.mixing`, but has none' in capsys.readouterr().err
+    assert script['main']([str(MIXMASK)]) == 1
+    assert 'digits.py` makes data/digits' in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        script['main']([str(MIXMASK), '--num-images', '1'])

@@ -9,9 +9,10 @@
 
 A training step is the Runner's: data preprocessor, losses, backward and the config's own optimiser, whose learning rate
 is 0 here, so that every step is the same work; what the config freezes is frozen. Inference is everything from the data
-preprocessor to the predictions. Images and labels are drawn, images of one size. All configs take turns, one step each
-(eight on a GPU, which then waits once), so that a slow moment of the machine hits all alike, and begin in turn; a time
-is the median of the turns, and the ratio the median of the ratios within one turn. Peak memory has parameters and
+preprocessor to the predictions, which self-supervised models do not make. Images and labels are drawn, images of one
+size. All configs take turns, one step each (eight on a GPU, which then waits once), so that a slow moment of the
+machine hits all alike, and begin in turn; a time is the median of the turns, and the ratio the median of the ratios
+within one turn. Peak memory has parameters and
 optimiser in it: on a GPU what torch allocated, on the CPU what the tensors that torch's profiler saw added up to.
 """
 
@@ -32,7 +33,7 @@ from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
-from mmmaskany.apis import CLOCKS, SIZES, Work, draw_batch, take_turns, turns_table
+from mmmaskany.apis import CLOCKS, SIZES, Work, draw_batch, is_self_supervised, take_turns, turns_table
 from mmmaskany.engine import launch
 
 
@@ -119,7 +120,10 @@ def main(argv: list[str] | None = None) -> None:
     images = f'{args.batch} images of {args.size[0]} x {args.size[1]}'
     print(f'{images}, {device}, torch {torch.__version__}, amp={args.amp}, {args.clock} clock\n')
     figures = dict(device=device, settings={**vars(args), 'configs': list(works), 'out': None})
-    for index, kind in enumerate(('training step', 'inference')):
+    kinds = ['training step', 'inference']
+    if any(is_self_supervised(step.model) for step, _ in works.values()):
+        kinds.remove('inference')
+    for index, kind in enumerate(kinds):
         for work in works.values():
             work[index].model.train(kind == 'training step')
         rows = take_turns({name: work[index] for name, work in works.items()}, args.turns, args.warmup, args.clock)

@@ -67,15 +67,11 @@ def finetuning(seeds: Sequence[int], work_dir: Path) -> list[Run]:
                 for classifier in pretraining([seed]):
                     name = NETWORKS[classifier.arm]
                     path = CONFIGS / task / config.format(f'{name}-' if name else '', scratch)
-                    options = [] if scratch else [f'model.backbone.init_cfg.checkpoint={latest(work_dir, classifier)}']
+                    options = (
+                        [] if scratch else [f'model.backbone.init_cfg.checkpoint={classifier.checkpoint(work_dir)}']
+                    )
                     runs.append(Run(classifier.arm + scratch, path, seed, options, group=task))
     return runs
-
-
-def latest(work_dir: Path, run: Run) -> Path:
-    """Return the last checkpoint of a run."""
-    folder = work_dir / run.folder
-    return folder / Path((folder / 'last_checkpoint').read_text().strip()).name
 
 
 def verdict(results: Sequence[Result], task: str, metric: str) -> tuple[str, bool]:

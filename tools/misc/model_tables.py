@@ -32,6 +32,7 @@ METRICS = {
     'Top 1 Accuracy': 'Top-1 (%)',
     'Top 5 Accuracy': 'Top-5 (%)',
     'box AP': 'Box AP',
+    'box AP50': 'Box AP50',
     'mask AP': 'Mask AP',
     'mIoU': 'mIoU (%)',
 }

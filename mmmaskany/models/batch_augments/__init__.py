@@ -1,4 +1,4 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
-from .mask_mix import MaskMix
+from .mask_mix import MaskMix, Mixed, NeighbourMix, UnMix
 
-__all__ = ['MaskMix']
+__all__ = ['MaskMix', 'Mixed', 'NeighbourMix', 'UnMix']

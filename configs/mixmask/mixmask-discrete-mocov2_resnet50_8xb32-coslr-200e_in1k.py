@@ -1,0 +1,8 @@
+# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+# MixMask with discrete masks: an 8 x 8 grid of which any half shows another image.
+_base_ = './mocov2_resnet50_8xb32-coslr-200e_in1k.py'
+
+model = dict(
+    type='mmmaskany.MixMaskMoCo',
+    mixing=dict(type='mmmaskany.MaskMix', pattern=dict(type='mmmaskany.RandomPattern', ratio=0.5, cell=28, base=28)),
+)

@@ -1,0 +1,8 @@
+# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+# MixMask on SimSiam, on the digits: an 8 x 8 grid of which half, in blocks, shows another digit.
+_base_ = './simsiam_resnet18-narrow_1xb64-coslr-15e_digits.py'
+
+model = dict(
+    type='mmmaskany.MixMaskSimSiam',
+    mixing=dict(type='mmmaskany.MaskMix', pattern=dict(type='mmmaskany.BlockPattern', ratio=0.5, cell=4, base=4)),
+)

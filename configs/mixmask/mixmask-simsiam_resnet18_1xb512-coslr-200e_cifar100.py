@@ -1,0 +1,8 @@
+# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+# MixMask: an 8 x 8 grid of which half, in blocks, shows another image.
+_base_ = './simsiam_resnet18_1xb512-coslr-200e_cifar100.py'
+
+model = dict(
+    type='mmmaskany.MixMaskSimSiam',
+    mixing=dict(type='mmmaskany.MaskMix', pattern=dict(type='mmmaskany.BlockPattern', ratio=0.5, cell=4, base=4)),
+)

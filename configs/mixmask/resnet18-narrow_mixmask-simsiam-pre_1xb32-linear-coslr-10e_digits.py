@@ -1,0 +1,13 @@
+# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+# Linear probe of what MixMask on SimSiam learned from the digits.
+_base_ = './resnet18-narrow_scratch_1xb32-linear-coslr-10e_digits.py'
+
+model = dict(
+    backbone=dict(
+        init_cfg=dict(
+            type='Pretrained',
+            checkpoint='work_dirs/mixmask-simsiam_resnet18-narrow_1xb64-coslr-15e_digits/epoch_15.pth',
+            prefix='backbone.',
+        )
+    )
+)
