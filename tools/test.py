@@ -153,7 +153,8 @@ def main(argv: list[str] | None = None) -> None:
     runner = launch.build_runner(cfg, launch.start_processes(cfg))
     if args.out and args.out_item == 'pred':
         dump_predictions(runner, args.out)
-    metrics = runner.test()
+    with launch.explain_lost_processes():
+        metrics = runner.test()
     if args.out and args.out_item == 'metrics' and runner.rank == 0:
         mmengine.dump(metrics, args.out)
     launch.end_processes()

@@ -82,7 +82,8 @@ def main(argv: list[str] | None = None) -> None:
     launch.check_files(cfg, ('train', 'val'), converters=Path(__file__).parent / 'dataset_converters')
     notes += launch.start_processes(cfg)
     notes += launch.prepare_training(cfg)
-    launch.build_runner(cfg, notes).train()
+    with launch.explain_lost_processes():
+        launch.build_runner(cfg, notes).train()
     launch.end_processes()
 
 

@@ -1,5 +1,12 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
-from .hooks import AtomicCheckpointHook, LastValidationHook, LaunchCheckHook, MaskScheduleHook, SeedHook
+from .hooks import (
+    AtomicCheckpointHook,
+    LastValidationHook,
+    LaunchCheckHook,
+    MaskScheduleHook,
+    NonFiniteLossHook,
+    SeedHook,
+)
 from .model_wrapper import OwnStepDistributedDataParallel
 from .optim_wrapper import CpuAmpOptimWrapper
 from .replay import make_replayable
@@ -11,6 +18,7 @@ __all__ = [
     'LastValidationHook',
     'LaunchCheckHook',
     'MaskScheduleHook',
+    'NonFiniteLossHook',
     'OwnStepDistributedDataParallel',
     'SeedHook',
     'find_resume_point',

@@ -3,6 +3,14 @@ from .atomic_checkpoint_hook import AtomicCheckpointHook
 from .last_validation_hook import LastValidationHook
 from .launch_check_hook import LaunchCheckHook
 from .mask_schedule_hook import MaskScheduleHook
+from .non_finite_loss_hook import NonFiniteLossHook
 from .seed_hook import SeedHook
 
-__all__ = ['AtomicCheckpointHook', 'LastValidationHook', 'LaunchCheckHook', 'MaskScheduleHook', 'SeedHook']
+__all__ = [
+    'AtomicCheckpointHook',
+    'LastValidationHook',
+    'LaunchCheckHook',
+    'MaskScheduleHook',
+    'NonFiniteLossHook',
+    'SeedHook',
+]
