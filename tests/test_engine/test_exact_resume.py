@@ -58,6 +58,11 @@ def test_neither_workers_nor_validation_matter(workers, trained, tiny_config, to
     config = tiny_config(train_dataloader=dict(num_workers=workers, persistent_workers=workers > 0))
     tool('train')([config, '--work-dir', str(tmp_path), '--no-validate'])
     assert_same_state(trained / 'epoch_2.pth', tmp_path / 'epoch_2.pth')
+    ours, theirs = (
+        read_checkpoint(folder / 'epoch_2.pth')['message_hub']['log_scalars']['train/loss'].data[0].tolist()
+        for folder in (tmp_path, trained)
+    )
+    assert len(ours) == 12 and ours == theirs  # loss by loss
 
 
 def test_middle_of_an_epoch(trained, train_in_two_parts):

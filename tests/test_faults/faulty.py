@@ -5,6 +5,7 @@ They are forked from a server that has imported the hosts, so that a start costs
 """
 
 import ctypes
+import hashlib
 import multiprocessing
 import os
 import runpy
@@ -16,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
 from mmengine.registry import HOOKS
 
 TRAIN = Path(__file__).resolve().parents[2] / 'tools' / 'train.py'
@@ -120,6 +122,20 @@ class FaultHook(Hook):
 
     def _spoil(self, runner):
         next(runner.model.parameters()).data.view(-1)[0] = float('nan')
+
+
+@HOOKS.register_module()
+class RecordMasksHook(Hook):
+    """Writes what each process masks in each iteration to ``masks-RANK.txt`` in the work dir."""
+
+    def before_train(self, runner):
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model.backbone.masking.register_forward_hook(lambda module, args, views: self.__dict__.update(draw=views.draw))
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        digest = hashlib.sha256(self.draw.mask.numpy().tobytes()).hexdigest()
+        with open(os.path.join(runner.work_dir, f'masks-{runner.rank}.txt'), 'a') as file:
+            file.write(f'{runner.iter} {digest}\n')
 
 
 def kill_at_operation(number: int, share: float) -> None:

@@ -40,7 +40,8 @@ def test_processes_of_a_distributed_training_are_killed(start_two, loads, tiny_c
     loader = dict(num_workers=0, persistent_workers=False)
     hooks = dict(checkpoint=dict(by_epoch=False, interval=2))
     changes = dict(train_dataloader=loader, val_dataloader=loader, default_hooks=hooks)
-    config, run, whole = tiny_config(**changes), tmp_path / 'run', tmp_path / 'whole'
+    record = dict(type='RecordMasksHook')
+    config, run, whole = tiny_config(custom_hooks=[EMA, record], **changes), tmp_path / 'run', tmp_path / 'whole'
     for lost, iteration in ((1, 3), (0, 5)):  # six iterations in all
         fault = dict(type='FaultHook', iteration=iteration, fault='kill', rank=lost)
         dying = tiny_config('dying', custom_hooks=[EMA, fault], **changes)
@@ -56,6 +57,12 @@ def test_processes_of_a_distributed_training_are_killed(start_two, loads, tiny_c
     both += start_two(config, '--work-dir', whole, '--no-validate')
     assert [process.wait() for process in both] == [0] * 4
     assert_same_state(whole / 'iter_6.pth', run / 'iter_6.pth')
+
+    # What is drawn follows from seed, rank and iteration: ranks differ, and the resumed run draws what the other drew.
+    ranks = [(whole / f'masks-{rank}.txt').read_text().splitlines() for rank in (0, 1)]
+    assert len({line.split()[1] for lines in ranks for line in lines}) == 12
+    for rank, lines in enumerate(ranks):
+        assert (run / f'masks-{rank}.txt').read_text().splitlines() == lines[4:]
 
 
 @pytest.mark.slow
