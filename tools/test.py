@@ -148,6 +148,7 @@ def main(argv: list[str] | None = None) -> None:
     """Test."""
     args = parse_args(argv)
     cfg = load_config(args)
+    launch.check_config(cfg)
     launch.check_load_from(cfg)
     launch.check_files(cfg, ('test',), converters=Path(__file__).parent / 'dataset_converters')
     runner = launch.build_runner(cfg, launch.start_processes(cfg))

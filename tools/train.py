@@ -77,6 +77,7 @@ def main(argv: list[str] | None = None) -> None:
     """Train."""
     args = parse_args(argv)
     cfg, notes = load_config(args)
+    launch.check_config(cfg)
     launch.check_load_from(cfg)
     launch.check_pretrained(cfg.model)
     launch.check_files(cfg, ('train', 'val'), converters=Path(__file__).parent / 'dataset_converters')

@@ -17,6 +17,7 @@ from mmengine.dataset.utils import default_collate
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import HOOKS, MODELS, init_default_scope
 
+from mmmaskany.engine.config_check import check_config
 from mmmaskany.models.masking import build_pattern
 
 FOLDER = Path(__file__).parents[2] / 'configs/masking'
@@ -41,6 +42,7 @@ def load(stem: str) -> Config:
 def test_name_and_recipe(path):
     assert NAME.fullmatch(path.stem), f'{path.stem} does not follow the naming rule'
     cfg = read(path)
+    check_config(cfg)
     assert cfg.train_dataloader.batch_size == cfg.auto_scale_lr.base_batch_size == 32
     assert cfg.train_cfg.max_epochs == cfg.param_scheduler[-1].end == 8
     assert cfg.custom_imports == dict(imports=['mmmaskany'], allow_failed_imports=False)
