@@ -45,7 +45,7 @@ _PARTS = {
     **dict.fromkeys(('default_hooks', 'custom_hooks'), (HOOKS,)),
 }
 #: What the names of options say of their values, where the hosts' signatures do not.
-_COUNT = re.compile(r'(^|_)(channels|dims|depth|batch_size)$|^num_(?!batch)')
+_COUNT = re.compile(r'(^|_)(channels|dims?|depth|batch_size)$|^num_')
 _SHARE = re.compile(r'^(drop(out|_path)?_(rate|ratio)|prob)$')
 _CONFIG = re.compile(r'(_cfgs?|backbone|neck|head|extractor|coder|assigner|generator|sampler)$')
 _LAYER = re.compile(r'\.(norm|act|conv)_cfg$')
@@ -195,7 +195,7 @@ def kinds(maker: type | Callable) -> dict[str, set[type]]:
             elif name in hints:
                 allowed = _of_annotation(hints[name])
                 if allowed and parameter.default not in (parameter.empty, None):  # annotations may say less
-                    allowed |= {kind for kind, (_, fits) in _KINDS.items() if fits(parameter.default)}
+                    allowed |= (_of_default(parameter.default) or set()) - {Mapping}
             known[name] = allowed or set()
     known.pop('self', None)
     return known

@@ -6,7 +6,17 @@ from broken import CONFIGS, ROOT, choose, outcome, table
 
 #: What the hosts take without a word, or refuse without naming it, as (class, option, kind).
 KNOWN = {
-    ('ConvNeXt', 'arch', 'type'),
+    ('CrossEntropyLoss', 'class_weight', 'type'),
+    ('CrossEntropyLoss', 'loss_name', 'type'),
+    ('CrossEntropyLoss', 'reduction', 'type'),
+    ('CustomDataset', 'classes', 'type'),
+    ('DiceLoss', 'reduction', 'type'),
+    ('FPNHead', 'feature_strides', 'type'),
+    ('GaussianBlur', 'magnitude_std', 'type'),  # 7 is no text, but right all the same
+    ('GroupNorm', 'num_groups', 'missing'),
+    ('LoadAnnotations', 'reduce_zero_label', 'type'),
+    ('LovaszLoss', 'loss_name', 'type'),
+    ('Resize', 'interpolation', 'type'),
 }
 
 

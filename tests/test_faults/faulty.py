@@ -59,7 +59,7 @@ class Training:
         """End it by kill -9, unless it has ended."""
         self.process.kill()
 
-    def wait(self, seconds: float = 60) -> int:
+    def wait(self, seconds: float = 300) -> int:
         """Wait for its end and return its exit status; a negative one is a signal's.
 
         Raises:
