@@ -50,6 +50,8 @@ _SHARE = re.compile(r'^(drop(out|_path)?_(rate|ratio)|prob)$')
 _CONFIG = re.compile(r'(_cfgs?|backbone|neck|head|extractor|coder|assigner|generator|sampler)$')
 _LAYER = re.compile(r'\.(norm|act|conv)_cfg$')
 _CHOICES = dict(style=('pytorch', 'caffe'))
+#: Options whose annotations are not true: AmpOptimWrapper's takes numbers and dicts, too.
+_UNTRUE = ('loss_scale',)
 
 
 _NUMBERS = (int, float, np.integer, np.floating)
@@ -198,6 +200,7 @@ def kinds(maker: type | Callable) -> dict[str, set[type]]:
                     allowed |= (_of_default(parameter.default) or set()) - {Mapping}
             known[name] = allowed or set()
     known.pop('self', None)
+    known.update({name: set() for name in _UNTRUE if name in known})
     return known
 
 

@@ -115,7 +115,7 @@ def explain_lost_processes() -> Iterator[None]:
             raise
         raise RuntimeError(
             f'process {rank} of {world_size} must reach the others, but one of them has ended or hangs: its own output '
-            'says why. Once that is mended, --resume goes on from the last checkpoint'
+            'says why. Once that is mended, a training goes on from its last checkpoint with --resume'
         ) from error
 
 

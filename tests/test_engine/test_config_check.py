@@ -1,5 +1,6 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
 import re
+from pathlib import Path
 
 import pytest
 from mmengine.config import Config
@@ -61,6 +62,30 @@ def test_the_key_is_named(key, value, error, message):
 )
 def test_what_the_hosts_take_is_let_through(scope, part):
     check_config(Config(dict(default_scope=scope, model=part)))
+
+
+@pytest.mark.parametrize('scale', [512.0, 'dynamic', dict(init_scale=512.0)])
+def test_loss_scale_is_what_it_may_be(scale):
+    check_config(Config(dict(optim_wrapper=dict(type='AmpOptimWrapper', loss_scale=scale))))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('host', ['mmpretrain', 'mmdet', 'mmseg'])
+def test_configs_of_the_hosts_pass(host):
+    folder = Path(pytest.importorskip(host).__file__).parent / '.mim' / 'configs'
+    paths = sorted(path for path in folder.rglob('*.py') if '_base_' not in path.parts)[::8]
+    refused = {}
+    for path in paths:
+        try:
+            cfg = Config.fromfile(path)
+        except Exception:  # it needs what is not installed
+            continue
+        try:
+            check_config(cfg)
+        except (KeyError, TypeError, ValueError) as error:
+            refused[path.stem] = str(error)
+    print(f'{host}: {len(paths)} configs')
+    assert refused == {}
 
 
 def test_training_refuses_a_bad_value_before_anything_is_built(tiny_config, tool, tmp_path):
