@@ -44,8 +44,8 @@ def test_kills_at_random(start, loads, tiny_config, full, tmp_path):
     while kills < (20 if full else 3) or run is not None:
         run = run or tmp_path / f'run-{kills}'
         fault = {}
-        if kills % 2 == 0:  # while a checkpoint is written, named, pointed to, or an old one deleted
-            fault = dict(fault=faulty.kill_at_operation, fault_args=(choose.randrange(12), choose.random()))
+        if kills % 2 == 0:  # while a checkpoint is written (the fifth operation), named, pointed to, or deleted
+            fault = dict(fault=faulty.kill_at_operation, fault_args=((4 + 7 * (kills // 2)) % 12, choose.random()))
         training = start(config, '--work-dir', run, '--resume', **(fault if kills < (20 if full else 3) else {}))
         if kills % 2 == 1 and kills < (20 if full else 3):  # at any time
             training.process.join(choose.uniform(0.2, duration))
