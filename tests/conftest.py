@@ -18,13 +18,28 @@ from mmengine.config import Config
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 
-def pytest_collection_modifyitems(items):
-    if torch.cuda.is_available():
-        return
-    skip = pytest.mark.skip(reason='needs a CUDA device')
+def pytest_addoption(parser):
+    parser.addoption(
+        '--full', action='store_true', help='also what takes minutes: twenty kills, every broken config, slow tests'
+    )
+
+
+def pytest_collection_modifyitems(config, items):
+    reasons = {}
+    if not torch.cuda.is_available():
+        reasons['gpu'] = 'needs a CUDA device'
+    if not config.getoption('--full'):
+        reasons['slow'] = 'needs --full'
     for item in items:
-        if 'gpu' in item.keywords:
-            item.add_marker(skip)
+        for name, reason in reasons.items():
+            if name in item.keywords:
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope='session')
+def full(request):
+    """Tell whether all is asked for (``--full``), or as much as is worth its time in every run of the tests."""
+    return request.config.getoption('--full')
 
 
 @pytest.fixture(scope='session')

@@ -148,12 +148,14 @@ def main(argv: list[str] | None = None) -> None:
     """Test."""
     args = parse_args(argv)
     cfg = load_config(args)
+    launch.check_config(cfg)
     launch.check_load_from(cfg)
     launch.check_files(cfg, ('test',), converters=Path(__file__).parent / 'dataset_converters')
     runner = launch.build_runner(cfg, launch.start_processes(cfg))
     if args.out and args.out_item == 'pred':
         dump_predictions(runner, args.out)
-    metrics = runner.test()
+    with launch.explain_lost_processes():
+        metrics = runner.test()
     if args.out and args.out_item == 'metrics' and runner.rank == 0:
         mmengine.dump(metrics, args.out)
     launch.end_processes()

@@ -77,12 +77,14 @@ def main(argv: list[str] | None = None) -> None:
     """Train."""
     args = parse_args(argv)
     cfg, notes = load_config(args)
+    launch.check_config(cfg)
     launch.check_load_from(cfg)
     launch.check_pretrained(cfg.model)
     launch.check_files(cfg, ('train', 'val'), converters=Path(__file__).parent / 'dataset_converters')
     notes += launch.start_processes(cfg)
     notes += launch.prepare_training(cfg)
-    launch.build_runner(cfg, notes).train()
+    with launch.explain_lost_processes():
+        launch.build_runner(cfg, notes).train()
     launch.end_processes()
 
 

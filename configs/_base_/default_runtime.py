@@ -9,6 +9,8 @@ default_hooks = dict(
     param_scheduler=dict(type='ParamSchedulerHook'),
     # Never leaves a half-written file as the latest checkpoint.
     checkpoint=dict(type='mmmaskany.AtomicCheckpointHook', interval=1, max_keep_ckpts=3),
+    # Ends a training whose loss is NaN before a checkpoint of it replaces a good one.
+    non_finite=dict(type='mmmaskany.NonFiniteLossHook'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='VisualizationHook', enable=False),
 )

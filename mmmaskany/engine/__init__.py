@@ -5,6 +5,7 @@ from .hooks import (
     LaunchCheckHook,
     MaskScheduleHook,
     MaskVisualizationHook,
+    NonFiniteLossHook,
     SeedHook,
 )
 from .model_wrapper import OwnStepDistributedDataParallel
@@ -19,6 +20,7 @@ __all__ = [
     'LaunchCheckHook',
     'MaskScheduleHook',
     'MaskVisualizationHook',
+    'NonFiniteLossHook',
     'OwnStepDistributedDataParallel',
     'SeedHook',
     'find_resume_point',

@@ -1,8 +1,10 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
 """What ``tools/train.py`` and ``tools/test.py`` do between a config and a Runner, for all three hosts."""
 
+import contextlib
 import inspect
 import os
+import re
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,6 +12,7 @@ from pathlib import Path
 import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
+from mmengine.dist import get_dist_info
 from mmengine.hooks import CheckpointHook
 from mmengine.registry import DATASETS, RUNNERS, init_default_scope
 from mmengine.runner import Runner
@@ -17,11 +20,14 @@ from mmengine.runner import Runner
 from mmmaskany.utils.atomic import reserve
 from mmmaskany.utils.safe_load import read_checkpoint
 
+from .config_check import check_config  # noqa: F401 (the tools call it here, with the other checks)
 from .data_check import check_dataset
 from .hooks import LaunchCheckHook
 from .replay import make_replayable
 from .resume import find_resume_point, read_training_state
 
+#: What gloo, NCCL and torch's store say where another process is gone.
+_LOST = re.compile(r'gloo|nccl|connection (was )?(closed|reset|refused)|broken pipe|timed out|timeout', re.IGNORECASE)
 _SYNC_BN = ('SyncBN', 'MMSyncBN')
 
 
@@ -94,6 +100,25 @@ def end_processes() -> None:
         torch.distributed.destroy_process_group()
 
 
+@contextlib.contextmanager
+def explain_lost_processes() -> Iterator[None]:
+    """Say what it means where a distributed run fails because another of its processes is gone.
+
+    Raises:
+        RuntimeError: In place of what the library of the connections says.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        rank, world_size = get_dist_info()
+        if world_size == 1 or not _LOST.search(str(error)):
+            raise
+        raise RuntimeError(
+            f'process {rank} of {world_size} must reach the others, but one of them has ended or hangs: its own output '
+            'says why. Once that is mended, a training goes on from its last checkpoint with --resume'
+        ) from error
+
+
 def _name_process(launcher: str) -> None:
     """Set what ``torch.distributed`` reads from the environment, as MMEngine does for a GPU."""
     env = os.environ
@@ -155,8 +180,9 @@ def use_amp(cfg: Config) -> list[str]:
 def prepare_training(cfg: Config) -> list[str]:
     """Bring a config into the form in which every host trains safely.
 
-    Checkpoints are written by :class:`~mmmaskany.engine.AtomicCheckpointHook`, automatic resuming finds the newest
-    good one and takes over its seed, mixed precision fits the device, accumulated iterations count in
+    Checkpoints are written by :class:`~mmmaskany.engine.AtomicCheckpointHook`, a loss that is not finite ends the
+    training (:class:`~mmmaskany.engine.NonFiniteLossHook`, ``default_hooks.non_finite``), automatic resuming finds the
+    newest good checkpoint and takes over its seed, mixed precision fits the device, accumulated iterations count in
     ``auto_scale_lr``, and classification batches are tensors.
 
     Args:
@@ -175,6 +201,8 @@ def prepare_training(cfg: Config) -> list[str]:
         CheckpointHook,
     ):
         hooks.checkpoint.type = 'mmmaskany.AtomicCheckpointHook'
+    if hooks.setdefault('non_finite', dict(type='mmmaskany.NonFiniteLossHook')) is None:  # MMEngine takes no None
+        del hooks.non_finite
 
     if cfg.optim_wrapper.get('type') == 'AmpOptimWrapper':
         notes += use_amp(cfg)

@@ -3,21 +3,28 @@
 
 MMEngine pickles its log histories together with functions, which ``weights_only=True`` (the default of PyTorch 2.6 and
 later) refuses: no training run could be resumed. :func:`install` gives the histories a state of plain numbers and
-allows exactly the types that such a state consists of. No function and no code is ever allowed.
+allows exactly the types that such a state consists of. No function and no code is ever allowed, wherever a checkpoint
+comes from: downloads, which MMEngine reads without the protection, are read under it too.
 """
 
+import contextlib
 import importlib
 import os
 import pickle
 import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import urlparse
 
+import mmengine.runner.checkpoint
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
 from mmengine.runner.checkpoint import CheckpointLoader
 
 _CONVERTER = 'tools/model_converters/upgrade_checkpoint.py'
+#: The begin of its SHA-256 in the name of a file, as OpenMMLab and PyTorch publish them; a date is none.
+_HASH = re.compile(r'-(?!(?:19|20)\d{6}\.)([0-9a-f]{8,64})\.\w+$')
 
 
 def _numpy_types() -> list:
@@ -64,8 +71,8 @@ def read_checkpoint(path: str | os.PathLike, map_location: str | torch.device | 
         message = f'checkpoint {path} must hold tensors and plain values only, but also holds {refused[1]}'
         if refused[1] == 'getattr':
             message += (
-                ', as every training checkpoint written by MMEngine without mmmaskany does. If you trust where the '
-                f'file comes from, rewrite it once with `python {_CONVERTER} {path}`'
+                ', as every training checkpoint written by MMEngine without mmmaskany does: rewrite it once with '
+                f'`python {_CONVERTER} {path}`'
             )
         raise ValueError(message) from error
     except PermissionError:
@@ -90,8 +97,58 @@ def load_from_local(filename: str, map_location: str | torch.device | None = Non
     return read_checkpoint(filename, map_location)
 
 
+def load_url(
+    url: str, model_dir: str | None = None, map_location: str | torch.device | None = None, progress: bool = True
+) -> dict:
+    """Download a checkpoint, unless it was before, and read it under the ``weights_only`` protection.
+
+    MMEngine's own runs whatever code the file holds, and does not look at the hash that its name may end in.
+
+    Args:
+        url (str): Where it is.
+        model_dir (str, optional): Folder to keep it in. Defaults to None, that of ``torch.hub``.
+        map_location (str | torch.device, optional): As for ``torch.load``. Defaults to None.
+        progress (bool): Whether to show how far it is. Defaults to True.
+
+    Returns:
+        dict: What the file holds.
+
+    Raises:
+        OSError: If it cannot be downloaded.
+        ValueError: If it is no checkpoint, or its SHA-256 does not begin as its name says.
+    """
+    name = os.path.basename(urlparse(url).path)
+    path = Path(model_dir or os.path.join(torch.hub.get_dir(), 'checkpoints'), name)
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        known = _HASH.search(name)
+        try:  # writes a temporary file, which gets its name when the hash is right
+            torch.hub.download_url_to_file(url, str(path), known[1] if known else None, progress)
+        except RuntimeError as error:
+            raise ValueError(
+                f'{url} must be the file whose SHA-256 begins with {known[1]}, as its name says, but {error}: it was '
+                'cut off or is another one, and was not kept'
+            ) from error
+    return read_checkpoint(path, map_location)
+
+
+def _statistics_of_history(owner: object, name: str) -> Callable:
+    """Stand for ``getattr`` in checkpoints of plain MMEngine, which name the statistics of their histories by it."""
+    if owner is not HistoryBuffer or name not in ('min', 'max', 'current', 'mean'):
+        raise pickle.UnpicklingError(f'GLOBAL builtins.getattr of {owner!r} and {name!r}')
+    return getattr(HistoryBuffer, name)
+
+
+@contextlib.contextmanager
+def plain_histories_allowed() -> Iterator[None]:
+    """Let log histories be read as MMEngine pickles them without mmmaskany; nothing else is allowed beyond them."""
+    with torch.serialization.safe_globals([(_statistics_of_history, 'builtins.getattr')]):
+        yield
+
+
 def install() -> None:
     """Make training checkpoints loadable under ``weights_only=True``, for ``torch.load`` and MMEngine alike."""
     HistoryBuffer.__reduce__ = _reduce_history
     torch.serialization.add_safe_globals([HistoryBuffer, *_numpy_types()])
     CheckpointLoader.register_scheme(prefixes='', loader=load_from_local, force=True)
+    mmengine.runner.checkpoint.load_url = load_url  # what the loaders of all kinds of addresses call

@@ -18,6 +18,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, init_default_scope
 from shipped import ROOT, load, pipeline_of, shrink, stems, tree
 
+from mmmaskany.engine.config_check import check_config
 from mmmaskany.models.masking import build_pattern
 
 ENTRY = ROOT / 'configs/maskany_r50_in1k.py'
@@ -128,6 +129,7 @@ def test_plain_twin_has_the_recipe_of_the_host(host):
 @pytest.mark.parametrize('path', CONFIGS, **ids)
 def test_runtime(path):
     cfg = load(path)
+    check_config(cfg)
     assert cfg.default_scope == 'mmpretrain'
     assert cfg.custom_imports == dict(imports=['mmmaskany'], allow_failed_imports=False)
     assert cfg.default_hooks.checkpoint.type == 'mmmaskany.AtomicCheckpointHook'

@@ -11,6 +11,8 @@ from mmengine.registry import MODELS, init_default_scope
 from shipped import ROOT as REPOSITORY
 from shipped import load, tree
 
+from mmmaskany.engine.config_check import check_config
+
 ROOT = REPOSITORY / 'configs'
 # The entry configs' names are promised, and stand for longer ones.
 ENTRIES = {
@@ -159,6 +161,7 @@ def test_name_tells_the_recipe(path):
 @pytest.mark.parametrize('path', CONFIGS, **ids)
 def test_runtime(path):
     cfg = load(path)
+    check_config(cfg)
     assert 'mmmaskany' in cfg.custom_imports.imports and cfg.custom_imports.allow_failed_imports is False
     assert cfg.default_hooks.checkpoint.type == 'mmmaskany.AtomicCheckpointHook'
     assert cfg.default_hooks.checkpoint.max_keep_ckpts >= 2

@@ -18,6 +18,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import HOOKS, MODELS, init_default_scope
 from shipped import pipeline_of
 
+from mmmaskany.engine.config_check import check_config
 from mmmaskany.models.masking import build_pattern
 
 FOLDER = Path(__file__).parents[2] / 'configs/masking'
@@ -46,6 +47,7 @@ def load(stem: str, recipe: str = DIGITS) -> Config:
 def test_name_and_recipe(path):
     name, cfg = NAME.fullmatch(path.stem), read(path)
     assert name, f'{path.stem} does not follow the naming rule'
+    check_config(cfg)
     assert cfg.train_dataloader.batch_size == cfg.auto_scale_lr.base_batch_size == int(name['batch'])
     last = cfg.param_scheduler[-1] if isinstance(cfg.param_scheduler, list) else cfg.param_scheduler
     assert cfg.train_cfg.max_epochs == last.end == int(name['epochs'])

@@ -17,6 +17,8 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, init_default_scope
 from mmpretrain.structures import DataSample
 
+from mmmaskany.engine.config_check import check_config
+
 FOLDER = Path(__file__).parents[2] / 'configs/masksub'
 CONFIGS = sorted(FOLDER.glob('*.py'))
 METHODS = [path for path in CONFIGS if path.stem.startswith('masksub_')]
@@ -66,6 +68,7 @@ def shrink(cfg: Config) -> int:
 def test_name_tells_the_recipe(path):
     name, cfg = NAME.fullmatch(path.stem), Config.fromfile(path)
     assert name, f'{path.stem} does not follow the naming rule'
+    check_config(cfg)
     assert cfg.train_dataloader.batch_size == int(name['batch'])
     assert cfg.auto_scale_lr.base_batch_size == int(name['gpus']) * int(name['batch'])
     assert cfg.train_cfg.max_epochs == int(name['epochs'])

@@ -1,19 +1,10 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
-import os
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
-
 import pytest
-import torch
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
+from states import assert_same_state
 
 from mmmaskany.utils.safe_load import read_checkpoint
-
-TRAIN = Path(__file__).resolve().parents[2] / 'tools' / 'train.py'
 
 
 class Stop(BaseException):
@@ -32,28 +23,6 @@ class StopHook(Hook):
             raise Stop
 
 
-def assert_same_state(path, other, sections=('state_dict', 'ema_state_dict', 'optimizer', 'param_schedulers')):
-    """Compare the sections of two checkpoints bit for bit."""
-
-    def assert_same(a, b):
-        assert type(a) is type(b)
-        if isinstance(a, torch.Tensor):
-            assert torch.equal(a, b)
-        elif isinstance(a, dict):
-            assert a.keys() == b.keys()
-            [assert_same(a[key], b[key]) for key in a]
-        elif isinstance(a, list | tuple):
-            assert len(a) == len(b)
-            [assert_same(*pair) for pair in zip(a, b, strict=True)]
-        else:
-            assert a == b
-
-    a, b = read_checkpoint(path), read_checkpoint(other)
-    assert a['meta']['iter'] == b['meta']['iter']
-    for section in sections:
-        assert_same(a[section], b[section])
-
-
 @pytest.fixture
 def train_in_two_parts(tiny_config, tool, tmp_path):
     """Stop a training before an iteration, resume it, and return its work dir."""
@@ -69,23 +38,12 @@ def train_in_two_parts(tiny_config, tool, tmp_path):
     return run
 
 
-def test_kill_9_and_resume(tiny_config, tool, tmp_path):
-    config, work_dir = tiny_config(randomness=dict(seed=None)), tmp_path / 'killed'
-    endless = [sys.executable, str(TRAIN), config, '--work-dir', str(work_dir)]
-    endless += ['--cfg-options', 'train_cfg.max_epochs=1000']
-    process = subprocess.Popen(endless, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while not (work_dir / 'last_checkpoint').exists():
-        assert process.poll() is None
-        time.sleep(0.01)
-    os.kill(process.pid, signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
-    (work_dir / 'last_checkpoint').write_text(str(work_dir / 'epoch_1.pth'))  # the kill may have come late
-
-    tool('train')([config, '--work-dir', str(work_dir), '--resume'])
-    seed = read_checkpoint(work_dir / 'epoch_1.pth')['meta']['seed']  # drawn, and taken up again
-    assert read_checkpoint(work_dir / 'epoch_2.pth')['meta']['seed'] == seed
+def test_a_drawn_seed_is_taken_up(train_in_two_parts, tiny_config, tool, tmp_path):
+    parts = train_in_two_parts(stop_at=8, randomness=dict(seed=None))
+    seed = read_checkpoint(parts / 'epoch_1.pth')['meta']['seed']
+    assert read_checkpoint(parts / 'epoch_2.pth')['meta']['seed'] == seed
     tool('train')([tiny_config(randomness=dict(seed=seed)), '--work-dir', str(tmp_path / 'whole')])
-    assert_same_state(tmp_path / 'whole' / 'epoch_2.pth', work_dir / 'epoch_2.pth')
+    assert_same_state(tmp_path / 'whole' / 'epoch_2.pth', parts / 'epoch_2.pth')
 
 
 def test_another_seed_gives_other_weights(trained, tiny_config, tool, tmp_path):
@@ -100,6 +58,11 @@ def test_neither_workers_nor_validation_matter(workers, trained, tiny_config, to
     config = tiny_config(train_dataloader=dict(num_workers=workers, persistent_workers=workers > 0))
     tool('train')([config, '--work-dir', str(tmp_path), '--no-validate'])
     assert_same_state(trained / 'epoch_2.pth', tmp_path / 'epoch_2.pth')
+    ours, theirs = (
+        read_checkpoint(folder / 'epoch_2.pth')['message_hub']['log_scalars']['train/loss'].data[0].tolist()
+        for folder in (tmp_path, trained)
+    )
+    assert len(ours) == 12 and ours == theirs  # loss by loss
 
 
 def test_middle_of_an_epoch(trained, train_in_two_parts):

@@ -146,7 +146,11 @@ class AugmentReused(BaseTransform):
         interpolation: str = 'bilinear',
     ) -> None:
         policies = [known.value for known in AutoAugmentPolicy]
-        if isinstance(policy, str) and policy not in policies:
+        if (
+            policy is not None
+            and policy not in policies
+            and (isinstance(policy, str) or not isinstance(policy, Sequence))
+        ):
             raise ValueError(f'policy must be one of {policies} or a list of transforms, but got {policy!r}')
         self.policy = policy
         self.bgr = bgr

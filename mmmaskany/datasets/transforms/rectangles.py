@@ -3,7 +3,8 @@
 
 On tensors, a draw takes some twenty small operations, which a batch shares. For a single image they would cost more
 than copying its pixels, so the common patterns are drawn here in plain numbers, from the same random numbers and to
-the same result as :meth:`Pattern.cells`; any other pattern is drawn by that method.
+the same result as :meth:`Pattern.cells` (random cells of several sizes: to one that is as likely); any other pattern is
+drawn by that method.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from .last_validation_hook import LastValidationHook
 from .launch_check_hook import LaunchCheckHook
 from .mask_schedule_hook import MaskScheduleHook
 from .mask_visualization_hook import MaskVisualizationHook
+from .non_finite_loss_hook import NonFiniteLossHook
 from .seed_hook import SeedHook
 
 __all__ = [
@@ -12,5 +13,6 @@ __all__ = [
     'LaunchCheckHook',
     'MaskScheduleHook',
     'MaskVisualizationHook',
+    'NonFiniteLossHook',
     'SeedHook',
 ]

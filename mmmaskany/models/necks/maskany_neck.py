@@ -43,6 +43,7 @@ class MaskAnyNeck(BaseModule):
         - output: what the inner neck returns, as a tuple.
 
     Raises:
+        TypeError: If ``neck`` is neither a config nor a module.
         ValueError: If the number of levels or their channels are not the ones announced.
 
     Example:
@@ -68,6 +69,8 @@ class MaskAnyNeck(BaseModule):
             raise ValueError('in_channels must name the channels of at least one level, but got none')
         self.fusions = nn.ModuleList(build_fusion(fusion, channels) for channels in self.in_channels)
         self.neck = MODELS.build(neck) if isinstance(neck, dict) else neck
+        if self.neck is not None and not isinstance(self.neck, nn.Module):
+            raise TypeError(f'neck must be a config, a module or None, but got {neck!r}')
         self.with_branches = with_branches
 
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:

@@ -1,0 +1,244 @@
+# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+"""What is wrong with the values of a config, said before anything is built, with the key as it is written there.
+
+The hosts hand most of their options on without a look: a number given as text, or a negative one, ends in an error of
+PyTorch's that names no option, if at all. What an option may be is read from the signature of the class that takes it.
+Options that are missing are left to Python, which names them, as are those that do not exist; but some classes take
+whatever they are given, so that a misspelt option would never be missed.
+"""
+
+import difflib
+import inspect
+import numbers
+import re
+import types
+import typing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
+
+import numpy as np
+from mmengine.config import Config
+from mmengine.registry import (
+    DATA_SAMPLERS,
+    DATASETS,
+    HOOKS,
+    METRICS,
+    MODELS,
+    OPTIM_WRAPPERS,
+    OPTIMIZERS,
+    PARAM_SCHEDULERS,
+    TASK_UTILS,
+    TRANSFORMS,
+    DefaultScope,
+    Registry,
+)
+from torch import Tensor, nn
+
+#: Where the classes of each part of a config are looked up.
+_PARTS = {
+    'model': (MODELS, TASK_UTILS),
+    'data_preprocessor': (MODELS,),
+    **dict.fromkeys(('train_dataloader', 'val_dataloader', 'test_dataloader'), (DATASETS, TRANSFORMS, DATA_SAMPLERS)),
+    **dict.fromkeys(('val_evaluator', 'test_evaluator'), (METRICS,)),
+    'optim_wrapper': (OPTIM_WRAPPERS, OPTIMIZERS),
+    'param_scheduler': (PARAM_SCHEDULERS,),
+    **dict.fromkeys(('default_hooks', 'custom_hooks'), (HOOKS,)),
+}
+#: What the names of options say of their values, where the hosts' signatures do not.
+_COUNT = re.compile(r'(^|_)(channels|dims?|depth|batch_size)$|^num_')
+_SHARE = re.compile(r'^(drop(out|_path)?_(rate|ratio)|prob)$')
+_CONFIG = re.compile(r'(_cfgs?|backbone|neck|head|extractor|coder|assigner|generator|sampler)$')
+_LAYER = re.compile(r'\.(norm|act|conv)_cfg$')
+_CHOICES = dict(style=('pytorch', 'caffe'))
+#: Options whose annotations are not true: AmpOptimWrapper's takes numbers and dicts, too.
+_UNTRUE = ('loss_scale',)
+
+
+_NUMBERS = (int, float, np.integer, np.floating)
+#: The kinds of values that are told apart, and what each is called.
+_KINDS: dict[type, tuple[str, Callable[[object], bool]]] = {
+    bool: ('True or False', lambda value: value in (True, False)),
+    float: ('a number', lambda value: isinstance(value, _NUMBERS)),
+    str: ('a text', lambda value: isinstance(value, str)),
+    Sequence: ('a list', lambda value: isinstance(value, (list, tuple))),
+    Mapping: ('a dict', lambda value: isinstance(value, Mapping)),
+    nn.Module: ('a module', lambda value: isinstance(value, nn.Module)),
+}
+
+
+def check_config(cfg: Config) -> None:
+    """Make sure that the options of everything that a config names by a ``type`` can be what they are.
+
+    An option is refused where its annotation, or, without one, its default value or its name allows no such kind of
+    value: a text for a number, a number for a config. As the hosts' signatures are not always true to what they take,
+    None and lists are never refused, nor is a number of another type. Counts (``*channels``, ``depth``, ``num_*`` ...)
+    must not be negative, shares (``drop_path_rate``, ``prob`` ...) must be in [0, 1], and the name of an ``arch`` must
+    be known.
+
+    Args:
+        cfg (Config): The config.
+
+    Raises:
+        KeyError: If a layer is not known. The message begins with the key of its type.
+        TypeError: If a value is of another kind, or an option is misspelt. The message begins with its key.
+        ValueError: If a number is out of range. The message begins with its key.
+    """
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmengine')):
+        for key, registries in _PARTS.items():
+            if cfg.get(key):
+                _check(cfg[key], key, registries)
+
+
+def options(node: object, key: str, registries: Sequence[Registry]) -> Iterator[tuple[str, Mapping, type | Callable]]:
+    """Yield what a part of a config names by a type: key, options and class.
+
+    Args:
+        node (object): The part.
+        key (str): Its key.
+        registries (Sequence[Registry]): Where classes are looked up.
+
+    Yields:
+        tuple[str, Mapping, type | Callable]: A dict with a type, its key, and the class or function that it names.
+    """
+    if isinstance(node, Mapping):
+        maker = _find(node, registries)
+        if maker is not None:
+            yield key, node, maker
+        elif _LAYER.search(key) and isinstance(node.get('type'), str):  # MMCV would call it None
+            raise KeyError(f'{key}.type must be the name of a layer, but got {node["type"]!r}')
+        for name in node:
+            yield from options(node[name], f'{key}.{name}', registries)
+    elif isinstance(node, (list, tuple)):
+        for index, child in enumerate(node):
+            yield from options(child, f'{key}.{index}', registries)
+
+
+def _check(node: object, key: str, registries: Sequence[Registry]) -> None:
+    for place, given, maker in options(node, key, registries):
+        known = kinds(maker)
+        for name, value in given.items():
+            if name in ('type', '_scope_'):
+                continue
+            where = f'{place}.{name}'
+            if name not in known:
+                meant = difflib.get_close_matches(name, known.keys() - given.keys(), 1, cutoff=0.87)
+                if meant:  # a class that passes on what it does not know might never say so
+                    raise TypeError(f'{where} must be an option of {maker.__name__}, but there is {meant[0]} only')
+            allowed = known.get(name) or _by_name(name)
+            if _CONFIG.search(name):
+                allowed = allowed - {float}
+            if allowed and value is not None and not any(_KINDS[kind][1](value) for kind in allowed | {Sequence}):
+                wanted = ' or '.join(what for kind, (what, _) in _KINDS.items() if kind in allowed)
+                raise TypeError(f'{where} must be {wanted} for {maker.__name__}, but got {value!r}')
+            _check_range(where, name, value, maker)
+
+
+def _check_range(where: str, name: str, value: object, maker: type | Callable) -> None:
+    for number in value if isinstance(value, (list, tuple)) else [value]:
+        if isinstance(number, bool) or not isinstance(number, _NUMBERS):
+            continue
+        if _COUNT.search(name) and number < 0:
+            raise ValueError(f'{where} must be at least 0, but got {value!r}')
+        if _SHARE.search(name) and not 0 <= number <= 1 and number != -1:  # with -1 some of the hosts drop nothing
+            raise ValueError(f'{where} must be in [0, 1], but got {value!r}')
+    choices = _CHOICES.get(name)
+    if name == 'arch':
+        choices = getattr(maker, 'arch_zoo', None) or getattr(maker, 'arch_settings', None)
+    known = {value, value.lower()} & set(choices or ()) if isinstance(value, str) else not isinstance(value, _NUMBERS)
+    if choices and not known:
+        raise ValueError(f'{where} must be one of {sorted(map(str, choices))}, but got {value!r}')
+
+
+def _by_name(name: str) -> set[type]:
+    """Return the kinds that an option of this name may take where its class does not say so; none means any."""
+    if _COUNT.search(name) or _SHARE.search(name):
+        return {float, Mapping}
+    return {Mapping} if _CONFIG.search(name) else set()
+
+
+def _find(node: Mapping, registries: Sequence[Registry]) -> type | Callable | None:
+    """Find the class that a dict names, None where it names none that is known."""
+    name = node.get('type')
+    if not isinstance(name, str):
+        return name if callable(name) else None
+    for registry in registries:
+        with registry.switch_scope_and_registry(node.get('_scope_')) as scoped:
+            try:
+                maker = scoped.get(name)
+            except Exception:  # what is named is not there, which is said when it is built
+                maker = None
+        if maker is not None:
+            return maker
+    return None
+
+
+@lru_cache(maxsize=1024)
+def kinds(maker: type | Callable) -> dict[str, set[type]]:
+    """Read from signatures which kinds of values the options of a class may take.
+
+    Args:
+        maker (type | Callable): The class, or a function.
+
+    Returns:
+        dict[str, set[type]]: The kinds by the names of the options, as keys of ``_KINDS``; none means any.
+    """
+    known: dict[str, set[type]] = {}
+    for function in _constructors(maker):
+        try:
+            hints = typing.get_type_hints(function)
+        except Exception:  # names that exist for a type checker alone
+            hints = {}
+        for name, parameter in inspect.signature(function).parameters.items():
+            if name in known or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+                continue
+            allowed = None
+            if parameter.annotation is parameter.empty:
+                allowed = _of_default(parameter.default)
+            elif name in hints:
+                allowed = _of_annotation(hints[name])
+                if allowed and parameter.default not in (parameter.empty, None):  # annotations may say less
+                    allowed |= (_of_default(parameter.default) or set()) - {Mapping}
+            known[name] = allowed or set()
+    known.pop('self', None)
+    known.update({name: set() for name in _UNTRUE if name in known})
+    return known
+
+
+def _constructors(maker: type | Callable) -> Iterator[Callable]:
+    """Yield the functions whose options a class takes: its constructor, and those that get what it leaves over."""
+    if not isinstance(maker, type):
+        yield maker
+        return
+    for cls in maker.__mro__:
+        function = vars(cls).get('__init__')
+        if inspect.isfunction(function):
+            yield function
+            if not any(p.kind is p.VAR_KEYWORD for p in inspect.signature(function).parameters.values()):
+                return
+
+
+def _of_annotation(hint: object) -> set[type] | None:
+    """Return the kinds that an annotation allows, None where it may be anything."""
+    origin = typing.get_origin(hint) or hint
+    if origin in (typing.Union, types.UnionType):
+        parts = [_of_annotation(part) for part in typing.get_args(hint) if part is not type(None)]
+        return None if None in parts else set().union(*parts)
+    if origin is numbers.Number or origin is int:
+        return {float}
+    if origin is Tensor:  # which no config holds
+        return set()
+    for kind in _KINDS:
+        if isinstance(origin, type) and issubclass(origin, kind):
+            return {float, Sequence} if kind is Sequence else {kind}  # one number may stand for a list of them
+    return None
+
+
+def _of_default(default: object) -> set[type] | None:
+    """Return the kinds that an option without annotation may take by its default, None where it may be anything."""
+    if isinstance(default, bool):
+        return {bool}
+    if isinstance(default, (*_NUMBERS, list, tuple)):
+        return {float, Mapping}
+    if isinstance(default, Mapping):
+        return {Mapping, nn.Module}
+    return None
