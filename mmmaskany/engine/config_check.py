@@ -14,7 +14,7 @@ import re
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 from mmengine.config import Config
@@ -167,8 +167,8 @@ def _find(node: Mapping, registries: Sequence[Registry]) -> type | Callable | No
                 maker = scoped.get(name)
             except Exception:  # what is named is not there, which is said when it is built
                 maker = None
-        if maker is not None:
-            return maker
+        if maker is not None:  # what mmpretrain takes from torchvision it wraps
+            return maker.keywords['transform'] if isinstance(maker, partial) else maker
     return None
 
 

@@ -14,7 +14,7 @@ from importlib.machinery import ModuleSpec
 
 _HUB = 'mmpretrain.apis.model'
 #: What mmpretrain builds and runs; detectors and segmentors are found by :func:`mmmaskany.apis.resolve`.
-_TASKS = ('Image Classification', 'Masked Image Modeling')
+_TASKS = ('Image Classification', 'Masked Image Modeling', 'Self-Supervised Learning')
 
 
 def install() -> None:
@@ -66,7 +66,13 @@ def extend(hub: type) -> None:
 def _register(hub: type) -> None:
     from mmmaskany.apis.model_index import index_root, load_models
 
-    root = index_root()
+    root, known = index_root(), hub._models_dict
     own = [model for model in load_models(root) if any(result['Task'] in _TASKS for result in model['Results'])]
+    theirs = dict(known)
+    known.clear()  # the hub refuses a name twice
     for folder in dict.fromkeys(model['Folder'] for model in own):
         hub.register_model_index(root / folder / 'metafile.yml', config_prefix=root)
+    names = {model['Name'].lower() for model in own}  # a folder may hold detectors as well
+    ours = {name: model for name, model in known.items() if name in names}
+    known.clear()
+    known.update(ours | theirs)  # a plain twin that is mmpretrain's own recipe stays theirs, with its weights

@@ -182,7 +182,7 @@ def find_masks(model: nn.Module, dataset) -> dict[str, InModel | InPipeline]:
     augments = getattr(getattr(model.data_preprocessor, 'batch_augments', None), 'augments', ())
     for augment in augments:
         if isinstance(getattr(augment, 'pattern', None), (Pattern, MixturePattern)):
-            found[type(augment).__name__] = InModel(Masking(augment.pattern, augment.fill, reuse=False), False)
+            found[type(augment).__name__] = InModel(Masking(augment.pattern, augment.partner, reuse=False), False)
     return found
 
 

@@ -103,7 +103,7 @@ def check_partners(model: nn.Module, loader: DataLoader) -> None:
     mixes = [
         type(augment).__name__
         for augment in _batch_augments(model)
-        if isinstance(getattr(augment, 'fill', None), ImageFill)
+        if isinstance(getattr(augment, 'partner', None), ImageFill)
     ]
     size = loader.batch_size or getattr(loader.batch_sampler, 'batch_size', None)
     if (fills or mixes) and size == 1:
