@@ -14,6 +14,7 @@ KNOWN = {
     ('FPNHead', 'feature_strides', 'type'),
     ('GaussianBlur', 'magnitude_std', 'type'),  # 7 is no text, but right all the same
     ('GroupNorm', 'num_groups', 'missing'),
+    ('KFoldDataset', 'dataset', 'type'),
     ('LoadAnnotations', 'reduce_zero_label', 'type'),
     ('LovaszLoss', 'loss_name', 'type'),
     ('Resize', 'interpolation', 'type'),
