@@ -198,7 +198,7 @@ def _build(cfg: dict, one: Break, source: Config) -> None:
         if 'pipeline' in one.keys:  # without the data, which is not here
             Compose(_descend(dataset, one.keys[: one.keys.index('pipeline') + 1]))
         else:
-            DATASETS.build({**{key: value for key, value in dataset.items() if key != 'classes'}, 'lazy_init': True})
+            DATASETS.build(_lazy(dataset))
         return
     model = cfg['model'].to_dict()
     if 'data_preprocessor' in source:
@@ -208,6 +208,16 @@ def _build(cfg: dict, one: Break, source: Config) -> None:
         with contextlib.suppress(Exception):  # it may be broken where it would be made smaller
             small, _ = shrink(model)
     MODELS.build(Config(small)._cfg_dict)
+
+
+def _lazy(dataset: Mapping) -> dict:
+    """Let a dataset not read its data when it is built; of mmpretrain's KFoldDataset the inner one has to say so."""
+    kept = {key: value for key, value in dataset.items() if key != 'classes'}
+    if kept.get('type') != 'KFoldDataset':
+        return {**kept, 'lazy_init': True}
+    return {
+        key: _lazy(value) if key == 'dataset' and isinstance(value, Mapping) else value for key, value in kept.items()
+    }
 
 
 def table(results: Sequence[tuple[Break, str]]) -> str:

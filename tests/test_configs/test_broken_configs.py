@@ -14,10 +14,12 @@ KNOWN = {
     ('FPNHead', 'feature_strides', 'type'),
     ('GaussianBlur', 'magnitude_std', 'type'),  # 7 is no text, but right all the same
     ('GroupNorm', 'num_groups', 'missing'),
-    ('KFoldDataset', 'dataset', 'type'),
+    ('KFoldDataset', 'seed', 'type'),
     ('LoadAnnotations', 'reduce_zero_label', 'type'),
     ('LovaszLoss', 'loss_name', 'type'),
+    ('RandomApply', 'transforms', 'type'),
     ('Resize', 'interpolation', 'type'),
+    ('VOCDataset', 'type', 'name'),  # the first of two sets is read before the second is looked at
 }
 
 
