@@ -108,6 +108,7 @@ def test_a_killed_command_goes_on_and_draws(ablate, quick, tmp_path, capfd):
     (out / 'unmasked/seed3/run.json').write_text(json.dumps(dict(config=finished.config, options=finished.options)))
     (out / 'unmasked/seed3/result.json').write_text(json.dumps(asdict(finished)))
     command = [str(out), quick, '--patterns', 'random', '--ratios', '0.25', '--seeds', '3']
+    command += ['--cfg-options', 'optim_wrapper.optimizer.lr=0.015']
     assert ablate['main'](command) == 0
     printed = capfd.readouterr().out
     assert printed.count('done in') == 1 and 'random_scale0.5 seed 3: done in' in printed
@@ -116,6 +117,7 @@ def test_a_killed_command_goes_on_and_draws(ablate, quick, tmp_path, capfd):
     assert [baseline[key] for key in ('pattern', 'masked', 'seed', 'top-1 (%)')] == ['unmasked', '0.0', '3', '91.25']
     assert [random[key] for key in ('pattern', 'masked', 'scale', 'cell')] == ['random', '0.25', '0.5', '2']
     trained = Config.fromfile(out / 'random_scale0.5/seed3/random_scale0.5.py')
+    assert trained.optim_wrapper.optimizer.lr == 0.015
     assert trained.model.backbone.masking.pattern == dict(type='mmmaskany.RandomPattern', scale=0.5, cell=2, base=1)
     log = (out / 'random_scale0.5/seed3/train.log').read_text()
     assert f'accuracy/top1: {float(random["top-1 (%)"]):.4f}' in log and 'seed: 3\n' in log

@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from mmengine.config import Config
+from mmengine.config import Config, DictAction
 from mmengine.registry import DATASETS, init_default_scope
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
@@ -221,10 +221,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument('--prob', type=float, help="share of the images that are masked (default: the config's)")
     parser.add_argument('--cell', type=int, help="side of a cell in px (default: an eighth of the images' side)")
     parser.add_argument('--metric', default='accuracy/top1', help='of the validation (default: accuracy/top1)')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='changes to the config')
     Launch.add_arguments(parser)
     args = parser.parse_args(argv)
     try:
         cfg = Config.fromfile(args.config)
+        cfg.merge_from_dict(args.cfg_options)
         masking = read_masking(cfg)
         prob = masked_images(masking) if args.prob is None else args.prob
         if not 0 < prob <= 1:
