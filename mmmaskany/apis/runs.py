@@ -198,6 +198,8 @@ class Launch:
 
         threads = str(max(1, (os.cpu_count() or 1) // (self.jobs * self.gpus)))
         env.update(OMP_NUM_THREADS=threads, MKL_NUM_THREADS=threads)
+        # Threads that spin while they wait slow a run many times over where anything else needs the cores.
+        env.setdefault('OMP_WAIT_POLICY', 'passive')
         if devices := _visible_gpus():
             mine = [devices[(slot * self.gpus + index) % len(devices)] for index in range(self.gpus)]
             env['CUDA_VISIBLE_DEVICES'] = ','.join(dict.fromkeys(mine))

@@ -147,6 +147,7 @@ def test_commands(tmp_path, monkeypatch):
     monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '4,5,6')
     monkeypatch.setattr(os, 'cpu_count', lambda: 8)
     monkeypatch.delenv('GPUS_PER_NODE', raising=False)
+    monkeypatch.delenv('OMP_WAIT_POLICY', raising=False)
     run = Run('a', 'x.py', 2, options=['m.checkpoint=c.pth'], env={'HF': '1'}, group='g')
     tail = ['--resume', 'auto', '--cfg-options', 'randomness.seed=2', 'm.checkpoint=c.pth']
 
@@ -154,6 +155,7 @@ def test_commands(tmp_path, monkeypatch):
     assert command[:1] == [sys.executable] and command[1].endswith('tools/train.py')
     assert command[2:] == ['x.py', '--work-dir', str(tmp_path), *tail]
     assert (env['CUDA_VISIBLE_DEVICES'], env['OMP_NUM_THREADS'], env['HF']) == ('5', '4', '1')
+    assert env['OMP_WAIT_POLICY'] == 'passive'
 
     command, env = Launch(gpus=2, jobs=2).command(run, tmp_path, slot=1)
     assert command[0].endswith('tools/dist_train.sh')
