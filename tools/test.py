@@ -59,7 +59,7 @@ def load_config(args: argparse.Namespace) -> Config:
         Config: The config.
     """
     cfg = Config.fromfile(args.config)
-    cfg.merge_from_dict(args.cfg_options)
+    launch.merge_options(cfg, args.cfg_options)
     cfg.launcher = args.launcher
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or os.path.join('work_dirs', Path(args.config).stem)
     cfg.load_from, cfg.resume = args.checkpoint, False

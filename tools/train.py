@@ -55,7 +55,7 @@ def load_config(args: argparse.Namespace) -> tuple[Config, list[str]]:
         tuple[Config, list[str]]: The config, and what the log should say about it.
     """
     cfg = Config.fromfile(args.config)
-    cfg.merge_from_dict(args.cfg_options)
+    launch.merge_options(cfg, args.cfg_options)
     cfg.launcher = args.launcher
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or os.path.join('work_dirs', Path(args.config).stem)
     notes = []

@@ -121,12 +121,6 @@ def load_classifier(candidate: Candidate, num_images: int | None = None, device:
     cfg.model.setdefault('data_preprocessor', cfg.get('data_preprocessor', ConfigDict()))
     model = MODELS.build(cfg.model)
     check_checkpoint(model, checkpoint, str(candidate.checkpoint), complete=True)
-    # A checkpoint with a second stem fills the plain network too, which is not the network that was trained.
-    if surplus := model.load_state_dict(checkpoint.get('state_dict', checkpoint), strict=False).unexpected_keys:
-        raise ValueError(
-            f'checkpoint {candidate.checkpoint} must be of the network of {candidate.config}, but {len(surplus)} of '
-            f'its tensors have no place there ({", ".join(surplus[:3])}): give the config that it was trained with'
-        )
 
     collate_tensors(cfg)
     dataset = DATASETS.build(cfg.test_dataloader.dataset)

@@ -7,13 +7,14 @@ Options that are missing are left to Python, which names them, as are those that
 whatever they are given, so that a misspelt option would never be missed.
 """
 
+import copy
 import difflib
 import inspect
 import numbers
 import re
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 
 import numpy as np
@@ -32,7 +33,10 @@ from mmengine.registry import (
     DefaultScope,
     Registry,
 )
+from mmengine.runner import Runner
 from torch import Tensor, nn
+
+from mmmaskany import registry as _own
 
 #: Where the classes of each part of a config are looked up.
 _PARTS = {
@@ -44,10 +48,20 @@ _PARTS = {
     'param_scheduler': (PARAM_SCHEDULERS,),
     **dict.fromkeys(('default_hooks', 'custom_hooks'), (HOOKS,)),
 }
+#: Where our own classes are, to say what a misspelt name may mean.
+_OURS = (_own.MODELS, _own.DATASETS, _own.TRANSFORMS, _own.HOOKS)
 #: What the names of options say of their values, where the hosts' signatures do not.
 _COUNT = re.compile(r'(^|_)(channels|dims?|depth|batch_size)$|^num_')
 _SHARE = re.compile(r'^(drop(out|_path)?_(rate|ratio)|prob)$')
 _CONFIG = re.compile(r'(_cfgs?|backbone|neck|head|extractor|coder|assigner|generator|sampler)$')
+#: Keys that the Runner reads from a config beside its own arguments, as do the tools.
+_READ = (
+    *('activation_checkpointing', 'compile', 'custom_imports', 'data_root', 'efficient_conv_bn_eval', 'metainfo'),
+    *('find_unused_parameters', 'model_wrapper_cfg', 'resource_limit', 'runner_type', 'sync_bn', 'tta_model'),
+    'tta_pipeline',
+)
+#: Our own parts that cost nothing to build, so that what they refuse is said with its key.
+_LIGHT = ('mmmaskany.masking', 'mmmaskany.models.masking', 'mmmaskany.engine.hooks')
 _LAYER = re.compile(r'\.(norm|act|conv)_cfg$')
 _CHOICES = dict(style=('pytorch', 'caffe'))
 #: Options whose annotations are not true: AmpOptimWrapper's takes numbers and dicts, too.
@@ -89,6 +103,24 @@ def check_config(cfg: Config) -> None:
                 _check(cfg[key], key, registries)
 
 
+def merge_options(cfg: Config, changes: Mapping[str, object]) -> None:
+    """Lay the changes of a command line over a config.
+
+    Args:
+        cfg (Config): The config; it is changed.
+        changes (Mapping[str, object]): The new values by their keys, such as ``'train_cfg.max_epochs'``.
+
+    Raises:
+        KeyError: If nothing would read a key, because neither the config nor the Runner knows it.
+    """
+    known = {*cfg, *inspect.signature(Runner).parameters, *_READ}
+    for key in changes:
+        top = key.partition('.')[0]
+        if top not in known:
+            raise KeyError(f'{key} must begin with a key of the config, but there is no {top}{_alike(top, known)}')
+    cfg.merge_from_dict(dict(changes))
+
+
 def options(node: object, key: str, registries: Sequence[Registry]) -> Iterator[tuple[str, Mapping, type | Callable]]:
     """Yield what a part of a config names by a type: key, options and class.
 
@@ -102,8 +134,12 @@ def options(node: object, key: str, registries: Sequence[Registry]) -> Iterator[
     """
     if isinstance(node, Mapping):
         maker = _find(node, registries)
+        if maker is None and key.endswith('.masking') and 'type' not in node:
+            maker = MODELS.get('mmmaskany.Masking')
         if maker is not None:
             yield key, node, maker
+        elif isinstance(node.get('type'), str) and (hint := _ours(node['type'])):
+            raise KeyError(f'{key}.type must be the name of something, but there is no {node["type"]!r}{hint}')
         elif _LAYER.search(key) and isinstance(node.get('type'), str):  # MMCV would call it None
             raise KeyError(f'{key}.type must be the name of a layer, but got {node["type"]!r}')
         for name in node:
@@ -114,7 +150,8 @@ def options(node: object, key: str, registries: Sequence[Registry]) -> Iterator[
 
 
 def _check(node: object, key: str, registries: Sequence[Registry]) -> None:
-    for place, given, maker in options(node, key, registries):
+    found = list(options(node, key, registries))
+    for place, given, maker in found:
         known = kinds(maker)
         for name, value in given.items():
             if name in ('type', '_scope_'):
@@ -124,6 +161,8 @@ def _check(node: object, key: str, registries: Sequence[Registry]) -> None:
                 meant = difflib.get_close_matches(name, known.keys() - given.keys(), 1, cutoff=0.87)
                 if meant:  # a class that passes on what it does not know might never say so
                     raise TypeError(f'{where} must be an option of {maker.__name__}, but there is {meant[0]} only')
+                if maker.__module__.startswith('mmmaskany.') and not _takes_any(maker):
+                    raise TypeError(f'{where} must be an option of {_name(maker, given)}, which are {", ".join(known)}')
             allowed = known.get(name) or _by_name(name)
             if _CONFIG.search(name):
                 allowed = allowed - {float}
@@ -131,6 +170,39 @@ def _check(node: object, key: str, registries: Sequence[Registry]) -> None:
                 wanted = ' or '.join(what for kind, (what, _) in _KINDS.items() if kind in allowed)
                 raise TypeError(f'{where} must be {wanted} for {maker.__name__}, but got {value!r}')
             _check_range(where, name, value, maker)
+    for place, given, maker in reversed(found):  # the parts before what they are a part of
+        if maker.__module__.startswith(_LIGHT):
+            try:
+                maker(
+                    **copy.deepcopy({name: value for name, value in given.items() if name not in ('type', '_scope_')})
+                )
+            except (KeyError, TypeError, ValueError) as error:
+                raise type(error)(f'{place}: {error.args[0]}') from error
+
+
+def _name(maker: type | Callable, given: Mapping) -> str:
+    """Return how a config calls a class: some are built by functions of other names."""
+    return str(given.get('type', 'masking')).removeprefix('mmmaskany.') if inspect.isfunction(maker) else maker.__name__
+
+
+def _takes_any(maker: type | Callable) -> bool:
+    """Tell whether a class hands on options that no signature names."""
+    *_, last = _constructors(maker)
+    return any(p.kind is p.VAR_KEYWORD for p in inspect.signature(last).parameters.values())
+
+
+def _ours(name: str) -> str:
+    """Say what a type may mean that is not known: one of ours without its prefix, or misspelt."""
+    names, bare = {own for registry in _OURS for own in registry.module_dict}, name.removeprefix('mmmaskany.')
+    if bare in names:  # with its prefix it is looked up elsewhere
+        return f': write mmmaskany.{name}, with the prefix' if bare == name else ''
+    return _alike(bare, names, 'mmmaskany.')
+
+
+def _alike(name: str, known: Iterable[str], prefix: str = '') -> str:
+    """Return ``; did you mean ...?`` where a name is spelled like another one, else nothing."""
+    near = difflib.get_close_matches(name, sorted(known), 1, cutoff=0.9)
+    return f'; did you mean {prefix}{near[0]}?' if near else ''
 
 
 def _check_range(where: str, name: str, value: object, maker: type | Callable) -> None:

@@ -20,7 +20,7 @@ from mmengine.runner import Runner
 from mmmaskany.utils.atomic import reserve
 from mmmaskany.utils.safe_load import read_checkpoint
 
-from .config_check import check_config  # noqa: F401 (the tools call it here, with the other checks)
+from .config_check import check_config, merge_options  # noqa: F401 (the tools call them here, with the other checks)
 from .data_check import check_dataset
 from .hooks import LaunchCheckHook
 from .replay import make_replayable

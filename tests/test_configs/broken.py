@@ -85,8 +85,9 @@ def breaks(path: Path) -> Iterator[Break]:
             parameters = {}
             for function in _constructors(maker):
                 parameters = {**inspect.signature(function).parameters, **parameters}
-            yield Break(*where, 'type', 'missing', name, ('type',))
-            if isinstance(given['type'], str):
+            if 'type' in given:  # masking has none
+                yield Break(*where, 'type', 'missing', name, ('type',))
+            if isinstance(given.get('type'), str):
                 wrong = given['type'][:-1] + '_'
                 yield Break(*where, 'type', 'name', name, (wrong, wrong.rpartition('.')[2]), wrong)
             for option, value in given.items():

@@ -1,11 +1,12 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+import copy
 import re
 from pathlib import Path
 
 import pytest
 from mmengine.config import Config
 
-from mmmaskany.engine.config_check import check_config
+from mmmaskany.engine.config_check import check_config, merge_options
 
 
 def classifier(**backbone):
@@ -93,3 +94,75 @@ def test_training_refuses_a_bad_value_before_anything_is_built(tiny_config, tool
     with pytest.raises(TypeError, match=r"model\.head\.in_channels must be a number for LinearClsHead, but got 'many'"):
         tool('train')([tiny_config(), *run])
     assert not (tmp_path / 'run').exists()
+
+
+MASKED = dict(
+    type='mmmaskany.MaskAny',
+    backbone=dict(type='mmpretrain.ResNet', depth=18),
+    masking=dict(
+        pattern=dict(
+            type='mmmaskany.MixturePattern',
+            patterns=[dict(type='mmmaskany.GridPattern', scale=0.5), dict(type='mmmaskany.PatchPattern', scale=0.5)],
+            probs=[0.1, 0.2],
+        )
+    ),
+)
+MASKING = 'model.backbone.masking'
+
+
+@pytest.mark.parametrize(
+    ('key', 'value', 'error', 'message'),
+    [
+        (f'{MASKING}.revise', True, TypeError, '{} must be an option of masking, which are pattern, fill, reuse'),
+        (f'{MASKING}.reuse', 'no', TypeError, "{} must be True or False for build_masking, but got 'no'"),
+        (f'{MASKING}.pattern.scal', 1, TypeError, '{} must be an option of MixturePattern, which are patterns, probs'),
+        (f'{MASKING}.pattern.patterns.1.scale', 1.5, ValueError, MASKING + '.pattern.patterns.1: scale must be in (0'),
+        (f'{MASKING}.pattern.probs', [0.9, 0.9], ValueError, MASKING + '.pattern: probabilities must be >= 0 and sum'),
+        (f'{MASKING}.pattern.patterns.0.type', 'GridPattern', KeyError, '{} must be the name of something, but there'),
+        (f'{MASKING}.fill', dict(type='mmmaskany.MeanFil'), KeyError, '{}.type must be the name of something, but the'),
+        (
+            'custom_hooks.0.interval',
+            0,
+            ValueError,
+            'custom_hooks.0: interval must be a whole number of at least 1, but',
+        ),
+    ],
+)
+def test_the_key_of_our_own_parts_is_named(key, value, error, message):
+    cfg = classifier()
+    cfg.custom_hooks = [dict(type='mmmaskany.MaskVisualizationHook', interval=5)]
+    cfg.model.backbone = copy.deepcopy(MASKED)
+    before = cfg.copy().to_dict()
+    check_config(cfg)
+    assert cfg.to_dict() == before
+    cfg.merge_from_dict({key: value})
+    with pytest.raises(error, match=rf"^[\"']?{re.escape(message.format(key))}"):
+        check_config(cfg)
+
+
+@pytest.mark.parametrize(
+    ('name', 'hint'),
+    [
+        ('GridPattern', ': write mmmaskany.GridPattern, with the prefix'),
+        ('mmmaskany.GirdPattern', '; did you mean mmmaskany.GridPattern?'),
+        ('GirdPattern', '; did you mean mmmaskany.GridPattern?'),
+    ],
+)
+def test_a_name_of_ours_is_suggested(name, hint):
+    cfg = classifier()
+    cfg.model.backbone = copy.deepcopy(MASKED)
+    cfg.model.backbone.masking.pattern.patterns[0].type = name
+    with pytest.raises(KeyError, match=re.escape(f'there is no {name!r}{hint}')):
+        check_config(cfg)
+
+
+def test_keys_that_nothing_would_read_are_refused():
+    cfg = classifier()
+    merge_options(cfg, {'optim_wrapper.optimizer.lr': 0.5, 'find_unused_parameters': True, 'randomness.seed': 3})
+    assert (cfg.optim_wrapper.optimizer.lr, cfg.find_unused_parameters, cfg.randomness.seed) == (0.5, True, 3)
+    with pytest.raises(
+        KeyError, match=r'optim_wraper.lr must begin with a key .* no optim_wraper; did you mean optim_'
+    ):
+        merge_options(cfg, {'optim_wraper.lr': 1})
+    with pytest.raises(KeyError, match="xyz must begin with a key of the config, but there is no xyz'"):
+        merge_options(cfg, {'xyz': 1})

@@ -1,5 +1,6 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
 import logging
+from collections import OrderedDict
 
 import pytest
 import torch
@@ -147,6 +148,18 @@ def test_how_much_of_a_model_a_checkpoint_must_fill():
         check_checkpoint(model, other, 'a.pth', complete=True)
     with pytest.raises(ValueError, match=r'6 of 6 are missing'):
         check_checkpoint(model, {3: torch.zeros(1), 'model': {}}, 'a.pth', complete=False)
+
+
+def test_a_checkpoint_of_a_larger_network_is_not_this_one():
+    model = nn.Sequential(OrderedDict(backbone=nn.Linear(2, 3)))
+    tensors = {**model.state_dict(), 'backbone.reused.weight': torch.zeros(1)}
+    with pytest.raises(
+        ValueError, match=r'1 of its tensors have no place there \(backbone.reused.weight\): give the co'
+    ):
+        check_checkpoint(model, tensors, 'a.pth', complete=True)
+    check_checkpoint(model, tensors, 'a.pth', complete=False)  # to start from it will do
+    tensors['auxiliary_head.weight'] = tensors.pop('backbone.reused.weight')  # a part that is not needed
+    check_checkpoint(model, tensors, 'a.pth', complete=True)
 
 
 def test_how_much_of_a_host_a_checkpoint_fills(tmp_path, caplog):

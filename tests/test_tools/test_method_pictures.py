@@ -137,5 +137,5 @@ def test_the_callers_random_numbers_are_left_alone():
 
 
 def test_every_picture_is_shipped():
-    shipped = {path.stem for path in (DOCS / 'figures').glob('*.png')} - {'mixmask'}
+    shipped = {path.stem for path in (DOCS / 'figures').glob('*.png')} - {'mixmask_sheet'}  # made by another tool
     assert shipped == set(METHODS)

@@ -3,7 +3,7 @@
 
 Every run is `tools/train.py CONFIG` in a folder of its own, `WORK_DIR/<config>/seed<n>`. A finished run is not
 repeated and an interrupted one is resumed, so the same command can be stopped and started at will. The table is
-`WORK_DIR/table.md`, the plot of each metric a PNG and an SVG beside it::
+`WORK_DIR/table.md`, every run a row of `results.csv`, the plot of each metric a PNG and an SVG beside them::
 
     python tools/analysis_tools/compare_methods.py work_dirs/compare --seeds 0 1 2 --jobs 2 \\
         --configs configs/maskany/resnet18_x.py configs/maskany/maskany_resnet18_x.py
@@ -20,6 +20,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
 from mmmaskany.apis import Launch, Run, plot, report, train_all
+from mmmaskany.apis.rows import write_csv
 from mmmaskany.visualization import save_figure
 
 
@@ -41,6 +42,7 @@ def main(argv: list[str] | None = None) -> int:
     except (ValueError, FileNotFoundError) as error:
         parser.error(str(error))
     if results:
+        write_csv([dict(run=r.arm, seed=r.seed, **r.metrics) for r in results], args.work_dir / 'results.csv')
         for metric in args.metric:
             save_figure(plot(runs, results, metric), args.work_dir / metric.replace('/', '-'))
     return report(results, failures, args.work_dir)

@@ -203,7 +203,9 @@ def check_checkpoint(model: nn.Module, checkpoint: dict, path: str, complete: bo
         model (nn.Module): The model.
         checkpoint (dict): A state dict, or a dict with ``'state_dict'``.
         path (str): What to call the checkpoint in the error.
-        complete (bool): Whether it must fill the whole model; else one tensor is enough.
+        complete (bool): Whether it must be of this very network: fill all of it, and hold nothing that has no place in
+            its parts, as the second stem has none in a plain network. Parts that the model does not have, such as an
+            auxiliary head, are left aside. Else one tensor is enough.
 
     Raises:
         ValueError: If it does not. The message names the checkpoint and what does not fit.
@@ -215,9 +217,15 @@ def check_checkpoint(model: nn.Module, checkpoint: dict, path: str, complete: bo
     wanted = {name for name in model.state_dict() if not name.endswith('num_batches_tracked')}
     try:
         with _silence():  # the Runner loads it once more
-            missing = sorted(wanted.intersection(model.load_state_dict(tensors, strict=False).missing_keys))
-        fits = not missing if complete else len(missing) < len(wanted)
+            loaded = model.load_state_dict(tensors, strict=False)
+        missing = sorted(wanted.intersection(loaded.missing_keys))
+        parts = dict(model.named_children())
+        surplus = [name for name in loaded.unexpected_keys if name.partition('.')[0] in parts] if complete else []
+        fits = not (missing or surplus) if complete else len(missing) < len(wanted)
         problem = f'{len(missing)} of {len(wanted)} are missing: {", ".join(missing[:3])}'
+        if surplus and not missing:
+            some = ', '.join(surplus[:3])
+            problem = f'{len(surplus)} of its tensors have no place there ({some}): give the config it was trained with'
     except RuntimeError as error:  # some tensors have another shape, as those of a new head may have
         fits, problem = not complete, str(error)
     except ValueError as error:

@@ -1,0 +1,47 @@
+# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+import csv
+import json
+from dataclasses import asdict
+
+import cv2
+import pytest
+
+from mmmaskany.apis import Result
+
+
+@pytest.fixture
+def finished(tiny_config, tmp_path):
+    """Two configs whose runs with seeds 0 and 1 are finished: ``(work dir, configs)``."""
+    work_dir, configs = tmp_path / 'runs', [tiny_config(name) for name in ('plain', 'masked')]
+    for arm, values in (('plain', (70.0, 74.0)), ('masked', (73.0, 79.0))):
+        for seed, value in enumerate(values):
+            result = Result('', arm, seed, arm, [f'randomness.seed={seed}'], {'accuracy/top1': value}, 0.1, None)
+            folder = work_dir / arm / f'seed{seed}'
+            folder.mkdir(parents=True)
+            (folder / 'run.json').write_text(json.dumps(dict(config=arm, options=result.options)))
+            (folder / 'result.json').write_text(json.dumps(asdict(result)))
+    return work_dir, configs
+
+
+def test_finished_runs_become_a_table_a_plot_and_rows(tool, finished, capsys):
+    work_dir, configs = finished
+    command = [str(work_dir), '--seeds', '0', '1', '--configs', *configs]
+    assert tool('analysis_tools/compare_methods')(command) == 0
+    table = (work_dir / 'table.md').read_text()
+    assert '| masked | 76.00 ± 4.24 | +4.00 ± 1.41 | 2 | 1.00 |' in table and table in capsys.readouterr().out
+    with (work_dir / 'results.csv').open() as file:
+        rows = [tuple(row.values()) for row in csv.DictReader(file)]
+    assert rows == [('plain', '0', '70.0'), ('masked', '0', '73.0'), ('plain', '1', '74.0'), ('masked', '1', '79.0')]
+    assert cv2.imread(str(work_dir / 'accuracy-top1.png')).shape[1] == 1080
+    assert '<!-- top-1 (%) -->' in (work_dir / 'accuracy-top1.svg').read_text()
+
+
+def test_what_cannot_be_compared_is_refused(tool, finished, capsys):
+    work_dir, configs = finished
+    for arguments, message in (
+        (['--configs', 'nope.py'], 'configs must be existing files, but there is no nope.py'),
+        (['--configs', configs[0], configs[0]], 'group, arm and seed of a run must be its own'),
+    ):
+        with pytest.raises(SystemExit):
+            tool('analysis_tools/compare_methods')([str(work_dir), *arguments])
+        assert message in capsys.readouterr().err
