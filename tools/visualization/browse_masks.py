@@ -306,7 +306,8 @@ def main(argv: list[str] | None = None) -> int:
         if name is None:
             raise ValueError(
                 f'{args.config} must mask something, in the model or in the training pipeline, but does neither: '
-                'give the config of which it is the twin'
+                'give the config of which it is the twin, or say what to mask: --cfg-options '
+                'model.backbone.masking.pattern.type=mmmaskany.GridPattern model.backbone.masking.pattern.scale=0.5'
             )
         if name not in found:
             raise ValueError(f'--masking must be one of {sorted(found)} in this config, but got {name}')
