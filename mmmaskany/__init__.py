@@ -6,12 +6,12 @@ are imported when a config names one of them. It also makes training checkpoints
 protection of ``torch.load``, and our models known to mmpretrain's hub once that is imported.
 """
 
-from . import registry
-from .utils import model_hub, safe_load
+from . import hub, registry
+from .checkpoints import protection
 from .version import __version__
 
-safe_load.install()
-model_hub.install()
+protection.install()
+hub.install()
 
 
 def __getattr__(name: str) -> object:

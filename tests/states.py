@@ -3,7 +3,7 @@
 
 import torch
 
-from mmmaskany.utils.safe_load import read_checkpoint
+from mmmaskany.checkpoints.protection import read_checkpoint
 
 
 def assert_same_state(path, other, sections=('state_dict', 'ema_state_dict', 'optimizer', 'param_schedulers')):

@@ -15,7 +15,7 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 
-from mmmaskany.utils.safe_load import read_checkpoint
+from mmmaskany.checkpoints.protection import read_checkpoint
 
 
 class Candidate(NamedTuple):

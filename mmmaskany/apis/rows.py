@@ -8,7 +8,7 @@ import io
 import os
 from collections.abc import Sequence
 
-from mmmaskany.utils.atomic import atomic_write
+from mmmaskany.checkpoints.atomic import atomic_write
 
 
 def grouped(rows: Sequence[dict], key: str) -> dict[object, list[dict]]:

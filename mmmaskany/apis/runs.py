@@ -31,7 +31,7 @@ from pathlib import Path
 import torch
 from matplotlib.figure import Figure
 
-from mmmaskany.utils.atomic import atomic_write
+from mmmaskany.checkpoints.atomic import atomic_write
 from mmmaskany.visualization import plot_arms
 
 #: How a metric is shown: the title of its column, and what makes its values percent.

@@ -1,4 +1,6 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+from mmmaskany.checkpoints.resume import find_resume_point
+
 from .hooks import (
     AtomicCheckpointHook,
     LastValidationHook,
@@ -11,7 +13,6 @@ from .hooks import (
 from .model_wrapper import OwnStepDistributedDataParallel
 from .optim_wrapper import CpuAmpOptimWrapper
 from .replay import make_replayable
-from .resume import find_resume_point
 
 __all__ = [
     'AtomicCheckpointHook',

@@ -17,14 +17,14 @@ from mmengine.hooks import CheckpointHook
 from mmengine.registry import DATASETS, RUNNERS, init_default_scope
 from mmengine.runner import Runner
 
-from mmmaskany.utils.atomic import reserve
-from mmmaskany.utils.safe_load import read_checkpoint
+from mmmaskany.checkpoints.atomic import reserve
+from mmmaskany.checkpoints.protection import read_checkpoint
+from mmmaskany.checkpoints.resume import find_resume_point, read_training_state
 
-from .config_check import check_config, merge_options  # noqa: F401 (the tools call them here, with the other checks)
-from .data_check import check_dataset
+from .checks.config import check_config, merge_options  # noqa: F401 (the tools call them here, with the other checks)
+from .checks.data import check_dataset
 from .hooks import LaunchCheckHook
 from .replay import make_replayable
-from .resume import find_resume_point, read_training_state
 
 #: What gloo, NCCL and torch's store say where another process is gone.
 _LOST = re.compile(r'gloo|nccl|connection (was )?(closed|reset|refused)|broken pipe|timed out|timeout', re.IGNORECASE)
@@ -269,7 +269,7 @@ def check_files(cfg: Config, splits: Sequence[str], converters: Path | None = No
 
     Raises:
         FileNotFoundError: If data is missing. The message names the path, the config key and a way to get it.
-        ValueError: If annotations or label maps cannot be used, see :mod:`mmmaskany.engine.data_check`.
+        ValueError: If annotations or label maps cannot be used, see :mod:`mmmaskany.engine.checks.data`.
         OSError: If nothing can be written into the work dir. The message names it.
     """
     init_default_scope(cfg.get('default_scope', 'mmengine'))

@@ -17,9 +17,8 @@ from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import save_checkpoint
 
 from mmmaskany.apis import load_models, resolve
-from mmmaskany.utils import model_hub
-from mmmaskany.utils.model_hub import _HUB as HUB
-from mmmaskany.utils.model_hub import _Watch
+from mmmaskany.hub import _HUB as HUB
+from mmmaskany.hub import _Watch, install
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / 'docs/inference.md'
@@ -59,14 +58,14 @@ def hub_module(monkeypatch):
 @pytest.mark.parametrize('order', ['ours first', 'theirs first', 'theirs asked first'])
 def test_mmpretrain_lists_our_models_in_any_order_of_imports(hub_module, order):
     if order == 'ours first':
-        model_hub.install()
-        model_hub.install()  # once is enough
+        install()
+        install()  # once is enough
         assert HUB not in sys.modules and sum(isinstance(finder, _Watch) for finder in sys.meta_path) == 1
     hub = importlib.import_module(HUB)
     if order == 'theirs asked first':
         assert 'resnet50_8xb32_in1k' in hub.list_models() and not hub.list_models('maskany_')
     if order != 'ours first':
-        model_hub.install()
+        install()
     assert not any(isinstance(finder, _Watch) for finder in sys.meta_path)
     assert not hub.ModelHub._models_dict or order == 'theirs asked first'  # nothing is read before it is asked for
 

@@ -16,7 +16,7 @@ from mmengine.dataset import Compose
 from mmengine.registry import DATASETS, MODELS, TASK_UTILS, TRANSFORMS, init_default_scope
 from shipped import ROOT, load, shrink
 
-from mmmaskany.engine.config_check import _COUNT, _SHARE, _constructors, check_config, options
+from mmmaskany.engine.checks.config import _COUNT, _SHARE, _constructors, check_config, options
 
 CONFIGS = sorted(path for path in (ROOT / 'configs').rglob('*.py') if '_base_' not in path.parts)
 #: What is broken in a config: its model, and the data that it is trained on.

@@ -18,7 +18,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, init_default_scope
 from shipped import ROOT, load, pipeline_of, shrink, stems, tree
 
-from mmmaskany.engine.config_check import check_config
+from mmmaskany.engine.checks.config import check_config
 from mmmaskany.models.masking import build_pattern
 
 ENTRY = ROOT / 'configs/maskany_r50_in1k.py'

@@ -11,7 +11,7 @@ from mmengine.registry import MODELS, init_default_scope
 from shipped import ROOT as REPOSITORY
 from shipped import load, tree
 
-from mmmaskany.engine.config_check import check_config
+from mmmaskany.engine.checks.config import check_config
 
 ROOT = REPOSITORY / 'configs'
 # The entry configs' names are promised, and stand for longer ones.

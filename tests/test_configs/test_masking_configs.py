@@ -18,7 +18,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import HOOKS, MODELS, init_default_scope
 from shipped import pipeline_of
 
-from mmmaskany.engine.config_check import check_config
+from mmmaskany.engine.checks.config import check_config
 from mmmaskany.models.masking import build_pattern
 
 FOLDER = Path(__file__).parents[2] / 'configs/masking'

@@ -17,7 +17,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, init_default_scope
 from mmpretrain.structures import DataSample
 
-from mmmaskany.engine.config_check import check_config
+from mmmaskany.engine.checks.config import check_config
 
 FOLDER = Path(__file__).parents[2] / 'configs/masksub'
 CONFIGS = sorted(FOLDER.glob('*.py'))

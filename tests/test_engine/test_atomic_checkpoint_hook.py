@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from mmmaskany.engine import AtomicCheckpointHook, find_resume_point
-from mmmaskany.utils.safe_load import read_checkpoint
+from mmmaskany.checkpoints.protection import read_checkpoint
 
 
 class Stop(BaseException):

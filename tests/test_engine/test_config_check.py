@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from mmmaskany.engine.config_check import check_config, merge_options
+from mmmaskany.engine.checks.config import check_config, merge_options
 
 
 def classifier(**backbone):

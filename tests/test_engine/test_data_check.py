@@ -15,7 +15,7 @@ from mmengine.structures import PixelData
 from mmmaskany.datasets import SeededDataset
 from mmmaskany.datasets.label_map import check_label_map
 from mmmaskany.engine import launch
-from mmmaskany.engine.data_check import check_coco, check_dataset
+from mmmaskany.engine.checks.data import check_coco, check_dataset
 
 # ---------------------------------------------------------------------- COCO
 
@@ -192,9 +192,9 @@ def test_files_of_label_maps(maps, seg_dataset, tmp_path):
 
 def test_label_maps_are_read_for_some_seconds(maps, seg_dataset, monkeypatch):
     dataset = maps((1, 2, 9), reduce_zero_label=True)  # the second of three; the first is read first
-    monkeypatch.setattr('mmmaskany.engine.data_check.SECONDS', -1)
+    monkeypatch.setattr('mmmaskany.engine.checks.data.SECONDS', -1)
     check_dataset('train', dataset, seg_dataset)
-    monkeypatch.setattr('mmmaskany.engine.data_check.SECONDS', 10)
+    monkeypatch.setattr('mmmaskany.engine.checks.data.SECONDS', 10)
     with pytest.raises(ValueError, match=r'b\.png .* but holds 9'):
         check_dataset('train', dataset, seg_dataset)
 

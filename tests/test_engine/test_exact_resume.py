@@ -4,7 +4,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from states import assert_same_state
 
-from mmmaskany.utils.safe_load import read_checkpoint
+from mmmaskany.checkpoints.protection import read_checkpoint
 
 
 class Stop(BaseException):

@@ -2,7 +2,7 @@
 import pytest
 from faulty import Training, warm_up
 
-from mmmaskany.utils.safe_load import read_checkpoint
+from mmmaskany.checkpoints.protection import read_checkpoint
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from mmmaskany.apis import Work
 from mmmaskany.engine import CpuAmpOptimWrapper, OwnStepDistributedDataParallel
 from mmmaskany.masking import half_size
 from mmmaskany.models.classifiers import DropTokens, FillCells, MaskSubClassifier, ReplacePatches
-from mmmaskany.utils.safe_load import read_checkpoint
+from mmmaskany.checkpoints.protection import read_checkpoint
 
 VIT = dict(type='VisionTransformer', arch=ARCH, img_size=32, patch_size=8)
 DEIT = dict(VIT, type='DistilledVisionTransformer')

@@ -23,7 +23,7 @@ from mmmaskany.engine.hooks.mask_schedule_hook import find_pattern
 from mmmaskany.masking import BlockPattern, GridPattern, MixturePattern, PatchPattern, RandomPattern
 from mmmaskany.models.batch_augments import MaskMix, Mixed, NeighbourMix, UnMix
 from mmmaskany.models.selfsup import MixMask, MixMaskMoCo, MixMaskSimSiam
-from mmmaskany.utils.safe_load import read_checkpoint
+from mmmaskany.checkpoints.protection import read_checkpoint
 
 MODELS_OF = {'MoCo': moco(), 'SimSiam': latent('SimSiam'), 'BYOL': latent('BYOL')}
 frameworks = pytest.mark.parametrize('name', MODELS_OF)

@@ -8,7 +8,7 @@ import torch
 from launching import run
 from mmengine.registry import MODELS, init_default_scope
 
-from mmmaskany.utils.safe_load import read_checkpoint
+from mmmaskany.checkpoints.protection import read_checkpoint
 
 HOST = dict(type='mmpretrain.ResNet_CIFAR', depth=18, stem_channels=4, base_channels=4, out_indices=(0, 1, 2, 3))
 BACKBONE = dict(

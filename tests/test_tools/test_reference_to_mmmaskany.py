@@ -7,7 +7,7 @@ from mmengine.registry import MODELS, init_default_scope
 from reference_networks import MaskEfficientNetV2, MaskResNet, MaskSwin, MaskViT
 
 import mmmaskany.models.backbones as backbones
-from mmmaskany.utils.safe_load import read_checkpoint
+from mmmaskany.checkpoints.protection import read_checkpoint
 
 # repeats, kernel, stride, expansion, in, out, squeeze and excitation
 S = [

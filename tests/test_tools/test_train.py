@@ -8,7 +8,7 @@ import pytest
 import torch
 from launching import TOOLS, run
 
-from mmmaskany.utils.safe_load import read_checkpoint
+from mmmaskany.checkpoints.protection import read_checkpoint
 
 
 def test_two_processes_without_gpu(tiny_config, tmp_path):

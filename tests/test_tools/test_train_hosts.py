@@ -6,7 +6,7 @@ import pickle
 import pytest
 import torch
 
-from mmmaskany.utils.safe_load import read_checkpoint
+from mmmaskany.checkpoints.protection import read_checkpoint
 
 #: The names of checkpoints, and the steps at which they are written.
 CHECKPOINTS = {'mmdet': ('epoch_{}.pth', (1, 2)), 'mmseg': ('iter_{}.pth', (4, 8))}

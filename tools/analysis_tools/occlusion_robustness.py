@@ -35,7 +35,7 @@ from mmmaskany.apis.runs import mean_spread
 from mmmaskany.evaluation import occlude
 from mmmaskany.masking import ConstantFill
 from mmmaskany.models.masking import build_pattern
-from mmmaskany.utils.atomic import atomic_write
+from mmmaskany.checkpoints.atomic import atomic_write
 from mmmaskany.visualization import save_figure
 from mmmaskany.visualization.curves import draw_curve, new_panels
 

@@ -26,8 +26,8 @@ from mmengine.registry import MODELS, init_default_scope
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
 from mmmaskany.apis import Launch, Run, report, train_all
-from mmmaskany.utils.gaps import find_gaps
-from mmmaskany.utils.safe_load import read_checkpoint
+from mmmaskany.checkpoints.gaps import find_gaps
+from mmmaskany.checkpoints.protection import read_checkpoint
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 

@@ -20,7 +20,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
-from mmmaskany.utils.atomic import atomic_write
+from mmmaskany.checkpoints.atomic import atomic_write
 
 
 def read_split(root: Path) -> tuple[list[str], list[str]]:

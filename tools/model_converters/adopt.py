@@ -19,8 +19,8 @@ from mmengine.registry import MODELS, init_default_scope
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
 from mmmaskany.models.backbones import MaskAnyMixin
-from mmmaskany.utils.atomic import atomic_write, serialise
-from mmmaskany.utils.safe_load import read_checkpoint
+from mmmaskany.checkpoints.atomic import atomic_write, serialise
+from mmmaskany.checkpoints.protection import read_checkpoint
 
 PREFIX = 'backbone.'
 

@@ -17,8 +17,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
 import mmmaskany
-from mmmaskany.utils.atomic import atomic_write, serialise
-from mmmaskany.utils.safe_load import read_checkpoint
+from mmmaskany.checkpoints.atomic import atomic_write, serialise
+from mmmaskany.checkpoints.protection import read_checkpoint
 
 #: What of a checkpoint's ``meta`` is kept.
 META = ('dataset_meta', 'epoch', 'iter', 'mmengine_version', 'mmmaskany_version')

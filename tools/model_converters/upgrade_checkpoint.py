@@ -14,8 +14,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
 import mmmaskany  # noqa: F401
-from mmmaskany.utils.atomic import atomic_write, serialise
-from mmmaskany.utils.safe_load import plain_histories_allowed, read_checkpoint
+from mmmaskany.checkpoints.atomic import atomic_write, serialise
+from mmmaskany.checkpoints.protection import plain_histories_allowed, read_checkpoint
 
 
 def upgrade(source: Path, target: Path) -> None:

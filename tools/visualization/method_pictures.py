@@ -39,7 +39,7 @@ from mmmaskany.masking import (
     RandomPattern,
     TokenFill,
 )
-from mmmaskany.utils.atomic import atomic_write
+from mmmaskany.checkpoints.atomic import atomic_write
 from mmmaskany.visualization import COLORS, credit, draw_panel, load_photo
 
 OUT = Path(__file__).resolve().parents[2] / 'docs' / 'methods' / 'figures'

@@ -32,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs
 import mmmaskany  # noqa: F401
 from mmmaskany.engine import launch
 from mmmaskany.engine.hooks.launch_check_hook import check_checkpoint
-from mmmaskany.utils.safe_load import read_checkpoint
+from mmmaskany.checkpoints.protection import read_checkpoint
 from mmmaskany.visualization import COLORS, pixels, save_figure
 from mmmaskany.visualization.cam import METHODS, Explainer, Explanation, cam_class, stem_maps
 

@@ -10,9 +10,9 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import nn
 
-from mmmaskany.engine.resume import find_resume_point
+from mmmaskany.checkpoints.resume import find_resume_point
 from mmmaskany.registry import HOOKS
-from mmmaskany.utils.atomic import PARTIAL, AtomicBackend, atomic_write, reserve
+from mmmaskany.checkpoints.atomic import PARTIAL, AtomicBackend, atomic_write, reserve
 
 
 @HOOKS.register_module()

@@ -14,8 +14,8 @@ from torch.utils.data import DataLoader
 
 from mmmaskany.masking import ImageFill
 from mmmaskany.registry import HOOKS
-from mmmaskany.utils.gaps import find_gaps
-from mmmaskany.utils.safe_load import read_checkpoint
+from mmmaskany.checkpoints.gaps import find_gaps
+from mmmaskany.checkpoints.protection import read_checkpoint
 
 # Heads that predict the dataset's classes: not a region proposal head, nor a semantic branch with its own ones.
 _HEAD = re.compile(r'(^|\.)(?!rpn_|semantic_)\w*head(\.\d+)?$')

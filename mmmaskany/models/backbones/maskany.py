@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from mmmaskany.masking import half_size
 from mmmaskany.registry import MODELS
-from mmmaskany.utils.gaps import find_gaps
+from mmmaskany.checkpoints.gaps import find_gaps
 
 from ..masking import build_masking
 from ..stems import DualStem, build_fusion, find_stem

@@ -18,7 +18,7 @@ from mmengine.logging import HistoryBuffer
 from mmengine.registry import MODELS
 from mmengine.runner import load_checkpoint
 
-from mmmaskany.utils.safe_load import load_url, read_checkpoint
+from mmmaskany.checkpoints.protection import load_url, read_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 REFUSED = r'must hold tensors and plain values only, but also holds'

@@ -6,7 +6,7 @@ import resource
 import pytest
 from mmengine.fileio import put
 
-from mmmaskany.utils.atomic import atomic_write, reserve
+from mmmaskany.checkpoints.atomic import atomic_write, reserve
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ import torch
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import CheckpointLoader
 
-from mmmaskany.utils.safe_load import read_checkpoint
+from mmmaskany.checkpoints.protection import read_checkpoint
 
 UPGRADE = Path(__file__).resolve().parents[2] / 'tools' / 'model_converters' / 'upgrade_checkpoint.py'
 
