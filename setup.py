@@ -81,6 +81,7 @@ setup(
     # distribution names, and pip would put the originals on top of them. See requirements/hosts.txt.
     install_requires=requirements('runtime'),
     extras_require={'tests': requirements('tests') + requirements('vis'), 'vis': requirements('vis')},
+    entry_points={'console_scripts': ['mmmaskany = mmmaskany.cli:run']},
     cmdclass={'build': Build, 'build_mim': BuildMim},
     zip_safe=False,
 )
