@@ -6,6 +6,8 @@ are imported when a config names one of them. It also makes training checkpoints
 protection of ``torch.load``, and our models known to mmpretrain's hub once that is imported.
 """
 
+import importlib
+
 from . import hub, registry
 from .checkpoints import protection
 from .version import __version__
@@ -14,15 +16,30 @@ protection.install()
 hub.install()
 
 
+#: What is found when it is named, and where.
+_LAZY = {
+    'MaskMix': 'models.batch_augments',  # mmpretrain's registry of these knows no other scopes
+    'UnMix': 'models.batch_augments',
+    'wrap': 'models.backbones',
+    'merge_stems': 'models.backbones',
+    # The commands, see mmmaskany.cli.
+    'finetune': 'experiments.finetune',
+    'predict': 'apis.prediction',
+    'list': 'apis.catalogue',
+    'show': 'apis.model_card',
+    'export': 'apis.exporting',
+    'doctor': 'apis.environment',
+}
+
+
 def __getattr__(name: str) -> object:
-    """Find the batch augmentations when they are named: mmpretrain's registry of these knows no other scopes."""
-    if name not in ('MaskMix', 'UnMix'):
+    if name not in _LAZY:
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
     try:
-        from .models import batch_augments
-    except ImportError as error:  # the registry would only say that it does not know the name
+        module = importlib.import_module(f'.{_LAZY[name]}', __name__)
+    except ImportError as error:  # a registry would only say that it does not know the name
         raise RuntimeError(f'{__name__}.{name} cannot be imported: {error}') from error
-    return getattr(batch_augments, name)
+    return getattr(module, name)
 
 
 __all__ = ['__version__', 'registry']

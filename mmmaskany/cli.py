@@ -22,7 +22,10 @@ COMMANDS = {
     'list': ('mmmaskany.apis.catalogue', 'the models of this project by their names'),
     'show': ('mmmaskany.apis.model_card', 'what a model costs, what it masks and what was measured'),
     'export': ('mmmaskany.apis.exporting', 'a trained network as ONNX, or without its second stem'),
-    'doctor': ('mmmaskany.apis.environment', 'one page on this environment: versions, and every known trap with its fix'),
+    'doctor': (
+        'mmmaskany.apis.environment',
+        'one page on this environment: versions, and every known trap with its fix',
+    ),
 }
 
 _EPILOG = '`mmmaskany COMMAND --help` says more and has an example. `--traceback` shows where an error comes from.'
