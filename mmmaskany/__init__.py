@@ -13,7 +13,7 @@ import importlib
 from . import registry
 from .version import __version__
 
-#: What is found when it is named, and where.
+#: What is found when it is named, and where; under another name after the colon.
 _LAZY = {
     'MaskMix': 'models.batch_augments',  # mmpretrain's registry of these knows no other scopes
     'UnMix': 'models.batch_augments',
@@ -22,7 +22,7 @@ _LAZY = {
     # The commands, see mmmaskany.cli.
     'finetune': 'experiments.finetune',
     'predict': 'apis.prediction',
-    'list': 'apis.catalogue',
+    'list': 'apis.catalogue:list_models',
     'show': 'apis.model_card',
     'export': 'apis.exporting',
     'doctor': 'apis.environment',
@@ -32,11 +32,12 @@ _LAZY = {
 def __getattr__(name: str) -> object:
     if name not in _LAZY:
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    where, _, other = _LAZY[name].partition(':')
     try:
-        module = importlib.import_module(f'.{_LAZY[name]}', __name__)
+        module = importlib.import_module(f'.{where}', __name__)
     except ImportError as error:  # a registry would only say that it does not know the name
         raise RuntimeError(f'{__name__}.{name} cannot be imported: {error}') from error
-    return getattr(module, name)
+    return getattr(module, other or name)
 
 
 __all__ = ['__version__', 'registry']

@@ -24,7 +24,7 @@ COMMANDS = {
     'export': ('mmmaskany.apis.exporting', 'a trained network as ONNX, or without its second stem'),
     'doctor': (
         'mmmaskany.apis.environment',
-        'one page on this environment: versions, and every known trap with its fix',
+        'one page on this environment: versions, and known traps with their fixes',
     ),
 }
 
