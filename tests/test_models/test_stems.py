@@ -193,8 +193,18 @@ def test_find_stem_of_pooled_patches():
 
 
 def test_find_stem_of_another_family():
-    with pytest.raises(ValueError, match=r"stem of AlexNet is not known; it has \['features'\].*stem='features\.0'"):
-        find_stem(build(dict(type='mmpretrain.AlexNet')))
+    host = nn.Module()
+    host.body = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2), nn.ReLU())
+    with pytest.raises(ValueError, match=r"stem of Module is not known; it has \['body'\].*stem='body\.0'"):
+        find_stem(host)
+
+
+def test_find_stem_that_begins_by_cutting_patches():
+    host = nn.Module()
+    host.stem = nn.Sequential(nn.Conv2d(3, 8, 4, stride=4), nn.GroupNorm(1, 8))  # as timm's ConvNeXt
+    assert find_stem(host).parts == ('stem.0',)
+    host.stem[0] = nn.Conv2d(3, 8, 7, stride=4, padding=3)  # patches that overlap
+    assert find_stem(host).parts == ('stem',)
 
 
 @pytest.mark.parametrize('name', ['', 'conv9'])

@@ -4,6 +4,8 @@ from .mask_resnet import MaskResNet
 from .mask_swin_transformer import MaskSwinTransformer
 from .mask_vision_transformer import MaskVisionTransformer
 from .maskany import MaskAny, MaskAnyMixin
+from .merging import NotMergeableError, merge_stems
+from .wrapping import wrap
 
 __all__ = [
     'MaskAny',
@@ -12,4 +14,7 @@ __all__ = [
     'MaskResNet',
     'MaskSwinTransformer',
     'MaskVisionTransformer',
+    'NotMergeableError',
+    'merge_stems',
+    'wrap',
 ]

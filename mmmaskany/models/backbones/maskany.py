@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import copy
+import functools
 import logging
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from mmcv.cnn.bricks import DropPath
 from mmengine.logging import print_log
@@ -262,12 +263,33 @@ def _maskany_class(host: type) -> type:
             '__doc__': f'{host.__name__} with a second stem; see :func:`MaskAny`.',
             # The class is made here and not found by its name, so copies and pickles name the host's instead.
             '__reduce__': lambda self: (_new, (host,), self.__dict__),
+            **{name: _entry(getattr(host, name)) for name in _ENTRIES if hasattr(host, name)},
         }
+        if issubclass(host, nn.ModuleDict):  # a pyramid that runs all its modules in turn: the masking is none of them
+            namespace['items'] = lambda self: [item for item in self._modules.items() if item[0] != 'masking']
         _CLASSES[host] = type(f'MaskAny{host.__name__}', (MaskAnyMixin, host), namespace)
     return _CLASSES[host]
 
 
 _CLASSES: dict[type, type] = {}
+#: Where networks of timm take images, beside their forward.
+_ENTRIES = ('forward_features', 'forward_intermediates', 'get_intermediate_layers')
+
+
+def _entry(method: Callable) -> Callable:
+    """Let a method of the host that takes images see both, as its forward does."""
+
+    @functools.wraps(method)
+    def enter(self, inputs: Tensor, *args, **kwargs):
+        stem = self.dual_stem
+        if stem is None or stem.reused_image is not None:  # called by another one
+            return method(self, inputs, *args, **kwargs)
+        visible, stem.reused_image = self.views(inputs)[:2]
+        outputs = method(self, visible, *args, **kwargs)
+        stem.reused_image = None
+        return outputs
+
+    return enter
 
 
 def _new(host: type) -> nn.Module:
