@@ -19,6 +19,7 @@ from torch.distributed.elastic.multiprocessing.errors import record
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a checkout needs no install
 import mmmaskany  # noqa: F401
 from mmmaskany.engine import launch
+from mmmaskany.engine.user_errors import run
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -162,4 +163,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    record(main)(sys.argv[1:])  # torchrun shows the error of the process that failed first
+    sys.exit(run(record(main)))  # torchrun shows the error of the process that failed first
