@@ -20,6 +20,7 @@ from PIL import Image
 
 from mmmaskany.datasets.label_map import check_label_map
 
+from .classification import check_classification
 from .finding import Finding, Survey
 
 #: For how many seconds the label maps of a split are read before the training, evenly spread over the set; the ids of
@@ -49,7 +50,8 @@ def check_data(cfg: Config, splits: Sequence[str], converters: Path | None = Non
                 text = f'{missing[0].resolve()} must exist, but is missing. {_advice(key, dataset, converters)}'
                 surveys.append(Survey(key, [Finding('error', key, text, FileNotFoundError)]))
             elif maker:
-                surveys.append(Survey(key, check_dataset(key, dataset, maker) or []))
+                survey = check_classification(key, dataset, maker, cfg)
+                surveys.append(survey or Survey(key, check_dataset(key, dataset, maker) or []))
     return surveys
 
 
