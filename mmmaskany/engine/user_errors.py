@@ -1,6 +1,7 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
 """An error that is the user's is one sentence; one of ours shows where it came from."""
 
+import ast
 import dis
 import os
 import re
@@ -50,7 +51,7 @@ def sentence(error: BaseException, argv: Sequence[str] = ()) -> str | None:
     """Return what to tell a user about an error that is theirs, None where it is not.
 
     It is theirs where mmmaskany or one of its tools raised it on purpose, in the main process or in a data loader's
-    worker; and where a file, or its syntax, is the problem and the command line names it.
+    worker; and where a file is the problem and the command line names it.
 
     Args:
         error (BaseException): The error.
@@ -66,11 +67,12 @@ def sentence(error: BaseException, argv: Sequence[str] = ()) -> str | None:
         frames = list(_FRAME.finditer(text, start.end()))
         ours = frames and frames[-1][1].startswith(_OURS) and frames[-1][2].startswith('raise ')
         last = ours and _LAST.search(text, frames[-1].end())
-        return text[last.end() :].strip() if last else None
+        text = text[last.end() :].strip() if last else ''
+        return (ast.literal_eval(text) if text[:1] in '\'"' and isinstance(error, KeyError) else text) or None
     if _raised_by_us(error.__traceback__):
         return text
-    if isinstance(error, (OSError, SyntaxError)) and any(_is_about(error, path) for path in _paths(argv)):
-        return f'{error.strerror}: {error.filename}' if isinstance(error, OSError) and error.filename else str(error)
+    if isinstance(error, OSError) and any(_is_about(error, path) for path in _paths(argv)):
+        return f'{error.strerror}: {error.filename}' if error.filename else str(error)
     return None
 
 
@@ -80,7 +82,7 @@ def _paths(argv: Sequence[str]) -> Iterator[str]:
         yield from {part for part in (argument, argument.partition('=')[2]) if len(part) > 1}
 
 
-def _is_about(error: OSError | SyntaxError, path: str) -> bool:
+def _is_about(error: OSError, path: str) -> bool:
     """Tell whether a file error names a path, or what is below it: as its file, or in its text."""
     if isinstance(error.filename, str):
         return Path(os.path.abspath(error.filename)).is_relative_to(os.path.abspath(os.path.expanduser(path)))

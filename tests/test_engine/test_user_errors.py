@@ -7,6 +7,7 @@ import pytest
 from torch.utils.data import DataLoader
 
 from mmmaskany.engine import user_errors
+from mmmaskany.engine.checks.config import read_config
 from mmmaskany.masking import PatchPattern
 
 
@@ -48,7 +49,10 @@ def test_exit_status_and_command_line():
         ("raise KeyError('no such key')", 'no such key'),
         ("raise FileNotFoundError('a.txt must exist')", 'a.txt must exist'),
         ("raise FloatingPointError('NaN')", 'NaN'),
-        ("try:\n        {}['a']\n    except KeyError as error:\n        raise ValueError('wanted a') from error", 'wanted a'),
+        (
+            "try:\n        {}['a']\n    except KeyError as error:\n        raise ValueError('wanted a') from error",
+            'wanted a',
+        ),
         ("{}['a']", None),  # not raised on purpose
         ("int('a')", None),
         ("assert False, 'an invariant'", None),
@@ -84,13 +88,15 @@ def test_files_of_the_command_line(tmp_path, capsys):
 
 
 def test_config_that_is_missing_or_has_a_syntax_error(tmp_path, capsys):
-    from mmengine.config import Config
-
     path = tmp_path / 'config.py'
-    assert user_errors.run(lambda argv: Config.fromfile(path), [str(path)]) == 2
-    path.write_text('a = dict(')
-    assert user_errors.run(lambda argv: Config.fromfile(path), [str(path)]) == 2
-    assert str(path) in capsys.readouterr().err.splitlines()[-1]
+    assert user_errors.run(lambda argv: read_config(path), []) == 2
+    assert f'error: config {path} must exist with all that' in capsys.readouterr().err
+    path.write_text("_base_ = './none.py'")
+    assert user_errors.run(lambda argv: read_config(path), []) == 2
+    assert 'none.py' in capsys.readouterr().err
+    path.write_text('a = 1\nb = dict(')
+    assert user_errors.run(lambda argv: read_config(path), []) == 2
+    assert f"config {path} must be Python, but, line 2, 'b = dict(': '(' was never closed" in capsys.readouterr().err
 
 
 class _Refusing:
