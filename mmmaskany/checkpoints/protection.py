@@ -21,6 +21,11 @@ import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
 from mmengine.runner.checkpoint import CheckpointLoader
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from .kinds import describe, is_safetensors
+from .records import plain_records_allowed
 
 _CONVERTER = 'tools/model_converters/upgrade_checkpoint.py'
 #: The begin of its SHA-256 in the name of a file, as OpenMMLab and PyTorch publish them; a date is none.
@@ -52,18 +57,23 @@ def read_checkpoint(path: str | os.PathLike, map_location: str | torch.device | 
         map_location (str | torch.device, optional): As for ``torch.load``. Defaults to ``'cpu'``.
 
     Returns:
-        dict: What the file holds.
+        dict: What the file holds; of a safetensors file its tensors.
 
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If the file is truncated, not a checkpoint, or holds objects that the protection refuses. The
-            message names the file.
+            message names the file, and says what it is where that can be told.
     """
     path = os.path.expanduser(path)
     if not os.path.isfile(path):
-        raise FileNotFoundError(f'checkpoint must be an existing file, but got {path}')
+        raise FileNotFoundError(
+            f'checkpoint must be an existing file, but got {path}' + (', a folder' if os.path.isdir(path) else '')
+        )
     try:
-        checkpoint = torch.load(path, map_location=map_location, weights_only=True)
+        if is_safetensors(path):
+            return load_file(path, device=str(map_location or 'cpu'))
+        with plain_records_allowed():
+            checkpoint = torch.load(path, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
         refused = re.search(r'GLOBAL ([\w.]+)', str(error))
         if refused is None:
@@ -74,10 +84,15 @@ def read_checkpoint(path: str | os.PathLike, map_location: str | torch.device | 
                 ', as every training checkpoint written by MMEngine without mmmaskany does: rewrite it once with '
                 f'`python {_CONVERTER} {path}`'
             )
+        else:
+            message += (
+                ', which may run code: where you trust it, write down its tensors alone, in the program that made it '
+                'by `torch.save(network.state_dict(), NEW)`'
+            )
         raise ValueError(message) from error
     except PermissionError:
         raise
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, SafetensorError) as error:
         raise ValueError(_unreadable(path)) from error
     if not isinstance(checkpoint, dict):
         raise ValueError(
@@ -88,8 +103,8 @@ def read_checkpoint(path: str | os.PathLike, map_location: str | torch.device | 
 
 
 def _unreadable(path: str) -> str:
-    size = Path(path).stat().st_size
-    return f'checkpoint {path} must be a complete PyTorch file, but is truncated or something else ({size:,} bytes)'
+    what, size = describe(path) or 'truncated or something else', Path(path).stat().st_size
+    return f'checkpoint {path} must be a complete PyTorch file, but is {what} ({size:,} bytes)'
 
 
 def load_from_local(filename: str, map_location: str | torch.device | None = None) -> dict:
