@@ -46,7 +46,7 @@ def describe(path: str | os.PathLike) -> str | None:
         file.seek(257)
         tar = file.read(5) == b'ustar'
     if not start:
-        return 'empty'
+        return None
     for magic, text in _STARTS:
         if start.startswith(magic):
             return text

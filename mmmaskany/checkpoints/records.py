@@ -89,7 +89,10 @@ RECORDS = [
     datetime.timezone,
     collections.Counter,
     (_default_dict, 'collections.defaultdict'),
-    *((kind, f'builtins.{kind.__name__}') for kind in (int, float, bool, str, list, tuple, dict, set, frozenset, bytes)),
+    *(
+        (kind, f'builtins.{kind.__name__}')
+        for kind in (int, float, bool, str, list, tuple, dict, set, frozenset, bytes)
+    ),
     (str, 'torch.torch_version.TorchVersion'),
     *((OrderedDict, name) for name in _DICTS),
     *((Record, name) for name in _OBJECTS),
