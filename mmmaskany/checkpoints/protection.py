@@ -28,8 +28,12 @@ from mmengine.fileio import get_file_backend
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import checkpoint as checkpoint_module
 from mmengine.runner.checkpoint import CheckpointLoader
+from safetensors import SafetensorError
+from safetensors.torch import load as load_safetensors
 
 from .format import check_format, stamp
+from .kinds import describe, is_safetensors
+from .records import RECORDS
 
 _CONVERTER = 'tools/model_converters/upgrade_checkpoint.py'
 #: The begin of its SHA-256 in the name of a file, as OpenMMLab and PyTorch publish them; a date is none.
@@ -65,16 +69,19 @@ def read_checkpoint(path: str | os.PathLike, map_location: str | torch.device | 
         map_location (str | torch.device, optional): As for ``torch.load``. Defaults to ``'cpu'``.
 
     Returns:
-        dict: What the file holds.
+        dict: What the file holds; of a safetensors file its tensors.
 
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If the file is truncated, not a checkpoint, holds objects that the protection refuses, or is of a
-            newer format than is known here (``NewerFormatError``). The message names the file.
+            newer format than is known here (``NewerFormatError``). The message names the file, and says what it is
+            where that can be told.
     """
     path = os.path.expanduser(path)
     if not os.path.isfile(path):
-        raise FileNotFoundError(f'checkpoint must be an existing file, but got {path}')
+        raise FileNotFoundError(
+            f'checkpoint must be an existing file, but got {path}' + (', a folder' if os.path.isdir(path) else '')
+        )
     with open(path, 'rb') as file:
         return _read(file, str(path), map_location)
 
@@ -82,7 +89,10 @@ def read_checkpoint(path: str | os.PathLike, map_location: str | torch.device | 
 def _read(file: BinaryIO, name: str, map_location: str | torch.device | None) -> dict:
     """Read an open file; see :func:`read_checkpoint`."""
     try:
-        with torch.serialization.safe_globals(_SAFE):
+        if is_safetensors(file):
+            device = map_location or 'cpu'
+            return {key: value.to(device) for key, value in load_safetensors(file.read()).items()}
+        with torch.serialization.safe_globals([*_SAFE, *RECORDS]):
             checkpoint = torch.load(file, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
         refused = re.search(r'GLOBAL ([\w.]+)', str(error))
@@ -94,8 +104,13 @@ def _read(file: BinaryIO, name: str, map_location: str | torch.device | None) ->
                 ', as every training checkpoint written by MMEngine without mmmaskany does: rewrite it once with '
                 f'`python {_CONVERTER} {name}`'
             )
+        else:
+            message += (
+                ', which may run code: where you trust it, write down its tensors alone, in the program that made it '
+                'by `torch.save(network.state_dict(), NEW)`'
+            )
         raise ValueError(message) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, SafetensorError) as error:
         raise ValueError(_unreadable(file, name)) from error
     if not isinstance(checkpoint, dict):
         raise ValueError(
@@ -107,8 +122,8 @@ def _read(file: BinaryIO, name: str, map_location: str | torch.device | None) ->
 
 
 def _unreadable(file: BinaryIO, name: str) -> str:
-    size = file.seek(0, os.SEEK_END)
-    return f'checkpoint {name} must be a complete PyTorch file, but is truncated or something else ({size:,} bytes)'
+    what, size = describe(file, name) or 'truncated or something else', file.seek(0, os.SEEK_END)
+    return f'checkpoint {name} must be a complete PyTorch file, but is {what} ({size:,} bytes)'
 
 
 # ---------------------------------------------------------------------- what stands in for functions of MMEngine
