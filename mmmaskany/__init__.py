@@ -1,17 +1,15 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
 """Masked supervised training for OpenMMLab: MaskAnyNet and its siblings.
 
-Importing the package makes the ``mmmaskany.`` scope known to the OpenMMLab registries; the modules themselves
-are imported when a config names one of them. It also makes training checkpoints loadable under the ``weights_only``
-protection of ``torch.load``, and our models known to mmpretrain's hub once that is imported.
+Importing the package makes the ``mmmaskany.`` scope known to the OpenMMLab registries, and nothing else: the modules
+themselves are imported when a config names one of them. Importing ``mmmaskany.models``, ``mmmaskany.datasets`` or
+``mmmaskany.engine``, which is what that comes to, protects the loading of checkpoints, see
+:func:`mmmaskany.checkpoints.protection.protect`; that of ``mmmaskany.models`` also makes our models known to
+mmpretrain's hub, see :func:`mmmaskany.hub.register`.
 """
 
-from . import hub, registry
-from .checkpoints import protection
+from . import registry
 from .version import __version__
-
-protection.install()
-hub.install()
 
 
 def __getattr__(name: str) -> object:

@@ -6,8 +6,10 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-#: Ends of names of buffers that modules compute anew: their absence, or presence, is no gap.
-_REBUILT = ('relative_position_index', 'relative_coords_table', 'attn_mask')
+from .format import EXTRA_STATE
+
+#: Ends of names of what modules compute anew, or know without: its absence, or presence, is no gap.
+_REBUILT = ('relative_position_index', 'relative_coords_table', 'attn_mask', EXTRA_STATE)
 
 
 class Gaps(NamedTuple):

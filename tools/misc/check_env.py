@@ -270,6 +270,11 @@ def check_mmmaskany(page, torch):
     logging, _ = load('mmengine.logging')
     if torch is None or logging is None:
         return
+    protection, reason = load('mmmaskany.checkpoints.protection')
+    if protection is None:
+        page.row(FAIL, 'torch.load', reason, 'an intact copy of this repository (git status)')
+        return
+    protection.protect()
     # What a training checkpoint holds: since torch 2.6, torch.load refuses MMEngine's own history buffers.
     file = io.BytesIO()
     try:
@@ -282,7 +287,7 @@ def check_mmmaskany(page, torch):
         page.row(OK, 'torch.load', 'training checkpoints load with weights_only=True')
     except Exception as error:
         text = f'no training checkpoint can be resumed: {one_line(error)}'
-        page.row(FAIL, 'torch.load', text, 'import mmmaskany before loading; its import makes these types safe to load')
+        page.row(FAIL, 'torch.load', text, 'the versions of torch and MMEngine in requirements/')
 
 
 def main():

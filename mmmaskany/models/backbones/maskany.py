@@ -12,6 +12,7 @@ from mmcv.cnn.bricks import DropPath
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
+from mmmaskany.checkpoints.format import EXTRA_STATE
 from mmmaskany.checkpoints.gaps import find_gaps
 from mmmaskany.masking import Draw, Views, half_size
 from mmmaskany.registry import MODELS
@@ -256,6 +257,9 @@ class MaskAnyMixin:
             inside = prefix + stem
             for key in [key for key in state_dict if key.startswith(inside)]:
                 state_dict[f'{inside}visible.{key.removeprefix(inside)}'] = state_dict.pop(key)
+        if plain:
+            for key in (key for key in own if key.endswith(EXTRA_STATE)):
+                state_dict.setdefault(prefix + key, own[key])  # never trained with an older function of ours
         given = {key.removeprefix(prefix): value for key, value in state_dict.items() if key.startswith(prefix)}
         optional = ('masking.', *self._new_norms(given), *(added if plain else ()))
         gaps = find_gaps(self, given, optional)
