@@ -1,4 +1,5 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+from .levels import BranchLevels
 from .mask_efficientnet_v2 import MaskEfficientNetV2
 from .mask_resnet import MaskResNet
 from .mask_swin_transformer import MaskSwinTransformer
@@ -8,6 +9,7 @@ from .merging import NotMergeableError, merge_stems
 from .wrapping import wrap
 
 __all__ = [
+    'BranchLevels',
     'MaskAny',
     'MaskAnyMixin',
     'MaskEfficientNetV2',

@@ -52,7 +52,7 @@ _STEMS = (
 _INSIDE = ('', 'timm_model.', 'timm_model.model.', 'model.')
 
 #: What to do about a stem that cannot have a twin.
-_WAY_OUT = "name another module as `stem`, or take fuse_at='neck', which needs no second stem"
+_WAY_OUT = "name another module as `stem`, or take fuse_at='levels', which needs no second stem"
 
 _LAYERS = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
 
@@ -151,6 +151,25 @@ def halve_kernel(kernel: Tensor) -> Tensor:
     return kernel.unflatten(3, (-1, 2)).unflatten(2, (-1, 2)).sum(dim=(3, 5))
 
 
+def check_fusion(fusion: nn.Module, channels: int) -> None:
+    """Refuse a fusion that does not take and return so many channels.
+
+    Args:
+        fusion (nn.Module): The fusion.
+        channels (int): Channels of both of its inputs.
+
+    Raises:
+        ValueError: If it does not.
+    """
+    shape = (1, channels, 2, 2)
+    try:
+        got = f'returns {dry_run(fusion, shape, shape)[1]}'
+    except ValueError as error:
+        got = f'fails: {error}'
+    if got != f'returns {channels}':
+        raise ValueError(f'the fusion must take and return {channels} channels, as both inputs have, but it {got}')
+
+
 def dry_run(module: nn.Module, *shapes: tuple[int, ...]) -> torch.Size:
     """Find out the shape of what a module returns, without computing anything or touching its state.
 
@@ -189,7 +208,7 @@ def _known(host: nn.Module) -> tuple[str, ...]:
     raise ValueError(
         f'the stem of {type(host).__name__} is not known; it has {[child for child, _ in host.named_children()][:8]}. '
         + (f'Name the module, as in stem={first!r}, its first convolution, or' if first else 'It has no convolution:')
-        + " take fuse_at='neck', which needs no second stem"
+        + " take fuse_at='levels', which needs no second stem"
     )
 
 
