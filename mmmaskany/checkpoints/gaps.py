@@ -10,6 +10,10 @@ from torch import Tensor, nn
 _REBUILT = ('relative_position_index', 'relative_coords_table', 'attn_mask')
 
 
+class CheckpointMismatchError(ValueError):
+    """A checkpoint that leaves a gap in a network, or belongs to another one."""
+
+
 class Gaps(NamedTuple):
     """Where a checkpoint and a module differ.
 

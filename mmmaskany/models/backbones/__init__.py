@@ -1,4 +1,5 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+from .deit3 import DeiT3
 from .mask_efficientnet_v2 import MaskEfficientNetV2
 from .mask_resnet import MaskResNet
 from .mask_swin_transformer import MaskSwinTransformer
@@ -6,6 +7,7 @@ from .mask_vision_transformer import MaskVisionTransformer
 from .maskany import MaskAny, MaskAnyMixin
 
 __all__ = [
+    'DeiT3',
     'MaskAny',
     'MaskAnyMixin',
     'MaskEfficientNetV2',

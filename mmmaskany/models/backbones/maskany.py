@@ -14,15 +14,12 @@ from torch import Tensor, nn
 
 from mmmaskany.masking import half_size
 from mmmaskany.registry import MODELS
-from mmmaskany.checkpoints.gaps import find_gaps
+from mmmaskany.checkpoints.gaps import CheckpointMismatchError, find_gaps
 
 from ..masking import build_masking
 from ..stems import DualStem, build_fusion, find_stem
 from ..stems.find import dry_run, halve_kernel
-
-
-class CheckpointMismatchError(ValueError):
-    """A checkpoint that leaves a gap in a backbone, or belongs to another one."""
+from .deit3 import mend
 
 
 class MaskAnyMixin:
@@ -333,6 +330,7 @@ def MaskAny(
         raise TypeError(f'backbone must be a config or a module, but got {type(backbone).__name__}')
     if isinstance(host, MaskAnyMixin):
         raise ValueError(f'{type(host).__name__} has a second stem already; give MaskAny the plain backbone')
+    mend(host)
     if init_cfg is not None:
         host.init_cfg = copy.deepcopy(init_cfg)
     if fuse_at == 'stem':
