@@ -17,6 +17,10 @@ class CheckpointMismatchError(ValueError):
     """A checkpoint that leaves a gap in a backbone, or belongs to another one."""
 
 
+class CheckpointMismatchError(ValueError):
+    """A checkpoint that leaves a gap in a network, or belongs to another one."""
+
+
 class Gaps(NamedTuple):
     """Where a checkpoint and a module differ.
 

@@ -66,7 +66,7 @@ FAMILIES = {
     ),
     'VisionTransformer': (dict(arch=VIT, img_size=64), ('patch_embed.projection',), 8, True),
     'DistilledVisionTransformer': (dict(arch=VIT, img_size=64), ('patch_embed.projection',), 8, True),
-    'DeiT3': (dict(arch=VIT, img_size=64, patch_size=14), ('patch_embed.projection',), 7, True),
+    'DeiT3': (dict(type='mmmaskany.DeiT3', arch=VIT, img_size=64, patch_size=14), ('patch_embed.projection',), 7, True),
     'BEiTViT': (dict(arch=VIT, img_size=64), ('patch_embed.projection',), 8, True),
     'EfficientNet': (dict(arch='b0'), ('layers.0',), 1, False),
     'EfficientNetV2': (dict(arch='b0'), ('layers.0',), 1, False),

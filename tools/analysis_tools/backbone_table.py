@@ -41,7 +41,7 @@ BACKBONES = {
     'Swin V2-T': dict(type='mmpretrain.SwinTransformerV2', arch='tiny', window_size=7, img_size=224),
     'ViT-B/16': dict(type='mmpretrain.VisionTransformer', arch='base'),
     'DeiT-S/16': dict(type='mmpretrain.DistilledVisionTransformer', arch='deit-small'),
-    'DeiT III-S/16': dict(type='mmpretrain.DeiT3', arch='small'),
+    'DeiT III-S/16': dict(type='mmmaskany.DeiT3', arch='small'),
     'BEiT-B/16': dict(type='mmpretrain.BEiTViT', arch='base'),
     'EfficientNet-B0': dict(type='mmpretrain.EfficientNet', arch='b0'),
     'EfficientNetV2-S': dict(type='mmpretrain.EfficientNetV2', arch='s'),

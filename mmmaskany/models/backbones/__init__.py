@@ -1,4 +1,5 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+from .deit3 import DeiT3
 from .levels import BranchLevels
 from .mask_efficientnet_v2 import MaskEfficientNetV2
 from .mask_resnet import MaskResNet
@@ -10,6 +11,7 @@ from .wrapping import wrap
 
 __all__ = [
     'BranchLevels',
+    'DeiT3',
     'MaskAny',
     'MaskAnyMixin',
     'MaskEfficientNetV2',

@@ -14,21 +14,18 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from mmmaskany.checkpoints.format import EXTRA_STATE
-from mmmaskany.checkpoints.gaps import find_gaps
+from mmmaskany.checkpoints.gaps import CheckpointMismatchError, find_gaps
 from mmmaskany.masking import Draw, Views, half_size
 from mmmaskany.registry import MODELS
 
 from ..masking import build_masking
 from ..stems import DualStem, build_fusion, find_stem
 from ..stems.find import check_fusion, halve_kernel
+from .deit3 import mend
 from .levels import BranchLevels, Layout, build_level_fusions, find_layouts, flat_levels, fuse_level, map_levels
 
 #: Where the two images can be fused.
 FUSE_AT = ('stem', 'levels', 'neck')
-
-
-class CheckpointMismatchError(ValueError):
-    """A checkpoint that leaves a gap in a backbone, or belongs to another one."""
 
 
 class MaskAnyMixin:
@@ -441,6 +438,7 @@ def MaskAny(
         raise TypeError(f'backbone must be a config or a module, but got {type(backbone).__name__}')
     if isinstance(host, MaskAnyMixin):
         raise ValueError(f'{type(host).__name__} has a second stem already; give MaskAny the plain backbone')
+    mend(host)
     if init_cfg is not None:
         host.init_cfg = copy.deepcopy(init_cfg)
     plain_drop_rates(host)
