@@ -14,10 +14,6 @@ REBUILT = ('relative_position_index', 'relative_coords_table', 'attn_mask', EXTR
 
 
 class CheckpointMismatchError(ValueError):
-    """A checkpoint that leaves a gap in a backbone, or belongs to another one."""
-
-
-class CheckpointMismatchError(ValueError):
     """A checkpoint that leaves a gap in a network, or belongs to another one."""
 
 
