@@ -121,9 +121,7 @@ class FormatMixin:
         super().__init_subclass__(**kwargs)
         known = cls.formats
         if not known or known[0] < 1 or known[-1] > FORMAT or list(known) != sorted(set(known)):
-            raise TypeError(
-                f'formats of {cls.__name__} must ascend from at least 1 to at most {FORMAT}, but is {known}'
-            )
+            raise TypeError(f'formats of {cls.__name__} must ascend, within 1 to {FORMAT}, but is {known}')
 
     @property
     def format(self) -> int:
