@@ -18,7 +18,7 @@ from mmmaskany.checkpoints.gaps import find_gaps
 
 from ..masking import build_masking
 from ..stems import DualStem, build_fusion, find_stem
-from ..stems.find import dry_run, halve_kernel
+from ..stems.find import halve_kernel
 
 
 class CheckpointMismatchError(ValueError):
@@ -339,7 +339,6 @@ def MaskAny(
         found = find_stem(host, stem)
         owner, _, name = found.parts[-1].rpartition('.')
         fuse = build_fusion(fusion, found.channels)
-        _check_fusion(fuse, found.channels)
         dual = DualStem(host.get_submodule(found.parts[-1]), found.twin, fuse, found.stride)
         if getattr(host, 'is_init', False):  # it has weights to keep, such as those of TIMMBackbone(pretrained=True)
             fuse.silence()
@@ -359,17 +358,6 @@ def MaskAny(
     return host
 
 
-def _check_fusion(fusion: nn.Module, channels: int) -> None:
-    """Refuse a fusion that does not take and return what both stems return."""
-    shape = (1, channels, 2, 2)
-    try:
-        got = f'returns {dry_run(fusion, shape, shape)[1]}'
-    except ValueError as error:
-        got = f'fails: {error}'
-    if got != f'returns {channels}':
-        raise ValueError(f'the fusion must take and return {channels} channels, as both stems do, but it {got}')
-
-
 def plain_drop_rates(host: nn.Module) -> None:
     """Turn the drop path rates of a ViT into plain numbers: at the host's, which are NumPy's, torch.compile breaks."""
     for module in host.modules():
@@ -379,8 +367,6 @@ def plain_drop_rates(host: nn.Module) -> None:
 
 def as_masking(masking: dict | nn.Module | None) -> nn.Module | None:
     """Build the masking of a backbone from its config; None and a built one are returned as they are."""
-    if isinstance(masking, dict):
-        return build_masking(**{key: value for key, value in masking.items() if key != 'type'})
-    if masking is not None and not isinstance(masking, nn.Module):
+    if masking is not None and not isinstance(masking, (dict, nn.Module)):
         raise TypeError(f'masking must be a config dict(pattern=..., fill=...) or None, but got {masking!r}')
-    return masking
+    return build_masking(masking)
