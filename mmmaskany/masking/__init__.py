@@ -7,10 +7,11 @@ Legend of all shapes: B = batch, C = channels, H, W = image height and width in 
 base grid, n, m = rows and columns of a pattern's own cells on the canvas of the reused view.
 """
 
-from .draw import Cells, Draw
+from .draw import Cells, Draw, kept_first
 from .fills import ConstantFill, Fill, ImageFill, MeanFill, TokenFill
 from .masking import Masking, Views, half_size, reused_size
 from .patterns import (
+    DATA,
     BlockPattern,
     GridPattern,
     MixturePattern,
@@ -18,11 +19,14 @@ from .patterns import (
     PatchPattern,
     Pattern,
     RandomPattern,
+    RankedPattern,
     check_pattern,
+    draw_masks,
 )
 from .recompose import recompose, restore
 
 __all__ = [
+    'DATA',
     'BlockPattern',
     'Cells',
     'ConstantFill',
@@ -37,10 +41,13 @@ __all__ = [
     'PatchPattern',
     'Pattern',
     'RandomPattern',
+    'RankedPattern',
     'TokenFill',
     'Views',
     'check_pattern',
+    'draw_masks',
     'half_size',
+    'kept_first',
     'recompose',
     'restore',
     'reused_size',

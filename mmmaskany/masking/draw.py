@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -120,19 +120,137 @@ class Draw:
         masked = torch.ones(len(source), dtype=torch.bool, device=source.device)
         return cls(mask, masked, base, source if reuse else None)
 
+    @classmethod
+    def from_mask(cls, mask: Tensor, base: int, reuse: bool = True) -> Draw:
+        """Make the draw of any mask: one that follows the image, or was made by hand.
+
+        Args:
+            mask (Tensor): Which cells are masked, bool ``(B, rows, cols)``, True = masked; a sample without any is not
+                masked.
+            base (int): Side of a cell of this mask in pixels.
+            reuse (bool): Whether to make the source map where the count allows: where all samples that are masked mask
+                as many cells, and just as many as a scale s would, ``round(s * rows) x round(s * cols)``. To count
+                them the host waits for the device. Defaults to True.
+
+        Returns:
+            Draw: The draw. Its source map, if any, has the masked cells in the order of the image.
+
+        Raises:
+            TypeError: If the mask is no tensor of bools, or ``base`` no whole number.
+            ValueError: If the mask has not three dimensions, or ``base`` is not positive.
+
+        Example:
+            >>> mask = torch.tensor([[[True, False], [False, False]]])
+            >>> Draw.from_mask(mask, base=16).source
+            tensor([[[0]]])
+        """
+        if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
+            got = mask.dtype if isinstance(mask, Tensor) else type(mask).__name__
+            raise TypeError(f'mask must be a tensor of bools, True = masked, but got {got}')
+        if mask.dim() != 3:
+            raise ValueError(f'mask must be of shape (batch, rows, cols), but got {tuple(mask.shape)}')
+        if not isinstance(base, int) or isinstance(base, bool):
+            raise TypeError(f'base must be a whole number of pixels, but got {base!r}')
+        if base < 1:
+            raise ValueError(f'base must be at least 1 px, but got {base}')
+        masked = mask.flatten(1).any(1)
+        canvas = _canvas(mask) if reuse else None
+        if canvas is None:
+            return cls(mask, masked, base)
+        rank = torch.arange(canvas[0] * canvas[1], device=mask.device)
+        first = kept_first(~mask.flatten(1))[:, : len(rank)]
+        source = torch.where(masked[:, None], first, -1).unflatten(1, canvas)
+        return cls(mask, masked, base, source)
+
+    @classmethod
+    def choose(cls, several: Sequence[Draw], choice: Tensor) -> Draw:
+        """Take each sample's draw from one of several, all on one base grid.
+
+        Args:
+            several (Sequence[Draw]): The draws of the whole batch.
+            choice (Tensor): Index of the draw of each sample, long ``(B,)``; a sample beyond the last is not masked.
+
+        Returns:
+            Draw: The draw. Canvases smaller than the largest are padded with empty cells; it has no source map where
+            one of the draws has none.
+        """
+        mask, masked, source = torch.zeros_like(several[0].mask), torch.zeros_like(several[0].masked), None
+        if all(draw.source is not None for draw in several):
+            sizes = [draw.source.shape[1:] for draw in several]
+            canvas = max(rows for rows, _ in sizes), max(cols for _, cols in sizes)
+            source = several[0].source.new_full((len(mask), *canvas), -1)
+        for index, draw in enumerate(several):
+            chosen = choice == index
+            masked = masked | chosen & draw.masked
+            chosen = chosen.view(-1, 1, 1)
+            mask = mask | chosen & draw.mask
+            if source is not None:
+                below, right = (a - b for a, b in zip(canvas, draw.source.shape[1:], strict=True))
+                source = torch.where(chosen, F.pad(draw.source, (0, right, 0, below), value=-1), source)
+        return cls(mask, masked, several[0].base, source, choice)
+
+    def refine(self, base: int, height: int, width: int) -> Draw:
+        """Return the same draw on a finer base grid.
+
+        Args:
+            base (int): Side of its cells in pixels.
+            height (int): Image height in pixels.
+            width (int): Image width in pixels.
+
+        Returns:
+            Draw: The draw; itself where the base is its own.
+
+        Raises:
+            ValueError: If the cells of this draw are no whole number of the finer ones.
+        """
+        if base == self.base:
+            return self
+        if self.base % base:
+            raise ValueError(f'the base of the draw must be a multiple of {base} px, but got cells of {self.base} px')
+        times, cols = self.base // base, width // base
+        mask = to_pixels(self.mask, times)[:, 0]
+        mask = F.pad(mask, (0, cols - mask.shape[2], 0, height // base - mask.shape[1]))
+        source = self.source
+        if source is not None:
+            own = self.mask.shape[2]
+            step = torch.arange(times, device=source.device)
+            corner = (source // own * cols + source % own)[:, :, None, :, None] * times
+            fine = corner + step.view(-1, 1, 1) * cols + step
+            source = torch.where(source[:, :, None, :, None] < 0, -1, fine).flatten(3).flatten(1, 2)
+        return replace(self, mask=mask, base=base, source=source)
+
+    def to(self, device: torch.device | str) -> Draw:
+        """Return the draw on another device, such as one that was kept on the CPU to be replayed."""
+        moved = {name: getattr(self, name) for name in ('mask', 'masked', 'source', 'choice')}
+        return replace(self, **{name: value.to(device) for name, value in moved.items() if value is not None})
+
     @property
     def ratio(self) -> Tensor:
         """Share of the base grid that is masked in each sample, float ``(B,)``."""
         return self.mask.flatten(1).float().mean(1)
 
     def check(self, images: Tensor) -> None:
-        """Raise a ValueError unless the draw was made for this many images of this size."""
+        """Raise a ValueError unless the draw was made for this many images of this size, on their device.
+
+        Raises:
+            TypeError: If mask or source map are no tensors of bools and whole numbers.
+        """
+        if self.mask.dtype != torch.bool or (self.source is not None and self.source.dtype != torch.long):
+            raise TypeError(
+                'the mask of a draw must hold bools, and its source map whole numbers, but got '
+                f'{self.mask.dtype} and {None if self.source is None else self.source.dtype}'
+            )
         batch, rows, cols = self.mask.shape
         size = tuple(length // self.base for length in images.shape[-2:])
-        if (len(images), *size) != (batch, rows, cols):
+        if (len(images), *size) != (batch, rows, cols) or len(self.masked) != batch:
             raise ValueError(
                 f'the draw was made for {batch} images of {rows} x {cols} cells of {self.base} px, '
                 f'but got images of shape {tuple(images.shape)}'
+            )
+        if self.mask.device != images.device:
+            raise ValueError(
+                f'the draw must be on the device of the images, {images.device}, but is on {self.mask.device}: '
+                'move it by its method `to`'
             )
 
     def pixel_mask(self, height: int, width: int, channels: int = 1) -> Tensor:
@@ -168,6 +286,35 @@ def to_pixels(cells: Tensor, base: int, channels: int = 1) -> Tensor:
     line = cells[..., None].expand(-1, -1, -1, base * channels).reshape(batch, rows, 1, cols * base * channels)
     pixels = line.expand(-1, -1, base, -1).reshape(batch, rows * base, cols * base, channels)
     return pixels.permute(0, 3, 1, 2)
+
+
+def kept_first(mask: Tensor) -> Tensor:
+    """Put the kept cells, or tokens, of each sample in front of its masked ones, both in the order of the image.
+
+    Args:
+        mask (Tensor): bool ``(B, N)``, True = masked.
+
+    Returns:
+        Tensor: Their indices, long ``(B, N)``.
+    """
+    return mask.byte().argsort(dim=1, stable=True)
+
+
+def _canvas(mask: Tensor) -> tuple[int, int] | None:
+    """Return the rows and columns of the canvas that a scale would give to as many cells, None where none would."""
+    rows, cols = mask.shape[1:]
+    counts = {count for count in mask.flatten(1).sum(1).unique().tolist() if count}
+    if not counts:
+        return 1, 1
+    if len(counts) > 1:
+        return None
+    (count,) = counts
+    for n in range(1, rows + 1):
+        m, rest = divmod(count, n)
+        # Is there a scale that rounds to both?
+        if not rest and max((n - 0.5) / rows, (m - 0.5) / cols) < min((n + 0.5) / rows, (m + 0.5) / cols):
+            return n, m
+    return None
 
 
 def packed_channels(images: Tensor) -> int:

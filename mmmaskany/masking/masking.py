@@ -10,7 +10,7 @@ from torch import Generator, Tensor, nn
 
 from .draw import Draw, packed_channels
 from .fills import ConstantFill, Fill
-from .patterns import MixturePattern, Pattern, check_pattern
+from .patterns import MixturePattern, Pattern, check_pattern, draw_masks
 from .recompose import recompose
 
 
@@ -68,8 +68,8 @@ class Masking(nn.Module):
         pattern (Pattern | MixturePattern): Where to mask.
         fill (Fill | None): What stays in the visible image; None is :class:`ConstantFill` of 0. Defaults to None.
         reuse (bool): Whether the reused view shows the masked regions. False is the ablation of it: the same
-            masks, but what they hide is lost, and the reused view is the visible image at half size.
-            Defaults to True.
+            masks, but what they hide is lost, and the reused view is the visible image at half size. What may stand
+            here is :attr:`reuses`. Defaults to True.
 
     Shape:
         - input: floating point images ``(B, C, H, W)``; never modified.
@@ -78,8 +78,11 @@ class Masking(nn.Module):
 
     Raises:
         TypeError: If pattern or fill are no such things.
-        ValueError: If ``reuse`` is asked of a pattern without ``scale``.
+        ValueError: If ``reuse`` is not known, or asked of a pattern without ``scale``.
     """
+
+    #: What may become of the masked part; a new answer is a value here and a branch of :meth:`reused_view`.
+    reuses: tuple = (True, False)
 
     def __init__(self, pattern: Pattern | MixturePattern, fill: Fill | None = None, reuse: bool = True) -> None:
         super().__init__()
@@ -87,6 +90,8 @@ class Masking(nn.Module):
         fill = ConstantFill() if fill is None else fill
         if not isinstance(fill, Fill):
             raise TypeError(f'fill must be a Fill, but got {type(fill).__name__}')
+        if reuse not in self.reuses:
+            raise ValueError(f'reuse must be one of {list(self.reuses)}, but got {reuse!r}')
         if reuse and pattern.scale is None:
             raise ValueError(
                 f'the reused view needs a pattern with a `scale`, but got {pattern}; give a scale, or reuse=False'
@@ -95,19 +100,57 @@ class Masking(nn.Module):
         self.fill = fill
         self.reuse = reuse
 
-    def forward(self, images: Tensor, draw: Draw | None = None, generator: Generator | None = None) -> Views:
-        """Make both views; ``draw`` replays an earlier draw, else one is drawn on the images' device."""
+    def forward(
+        self,
+        images: Tensor,
+        draw: Draw | None = None,
+        generator: Generator | None = None,
+        scores: Tensor | None = None,
+    ) -> Views:
+        """Make both views.
+
+        Args:
+            images (Tensor): Floating point images, ``(B, C, H, W)``; never modified.
+            draw (Draw | None): A draw to replay, or one that was made elsewhere, see :meth:`Draw.from_mask`. None
+                draws anew, on the device of the images. Defaults to None.
+            generator (Generator | None): Source of random numbers; None is the global one of the device. Defaults to
+                None.
+            scores (Tensor | None): Scores for a pattern that asks for them; others leave them alone. Defaults to
+                None.
+
+        Returns:
+            Views: Both views and the draw.
+
+        Raises:
+            TypeError: If ``draw`` is no draw.
+            ValueError: If it was made for other images, has no source map but is to be reused, or the pattern asks for
+                scores that are missing or of another grid.
+        """
         height, width = images.shape[-2:]
         if draw is None:
-            draw = self.pattern.draw(len(images), height, width, generator, images.device)
-        draw.check(images)
+            draw = draw_masks(self.pattern, images, generator, scores)
+        elif isinstance(draw, Draw):
+            draw.check(images)
+        else:
+            raise TypeError(f'draw must be a Draw, such as Draw.from_mask makes, but got {type(draw).__name__}')
         # The reused view first, and put together in place: so its buffers leave no holes, and memory is used again.
-        reused = self._recompose(images, draw) if self.reuse else None
+        reused = self.reused_view(images, draw)
         visible = self.fill(images, draw.pixel_mask(height, width, packed_channels(images)))
         return Views(visible, half_size(visible) if reused is None else reused, draw)
 
-    def _recompose(self, images: Tensor, draw: Draw) -> Tensor:
-        """Return the reused view: the canvas of masked samples, the whole image of others, both at half size."""
+    def reused_view(self, images: Tensor, draw: Draw) -> Tensor | None:
+        """Make the reused view.
+
+        Args:
+            images (Tensor): The images, ``(B, C, H, W)``.
+            draw (Draw): Their draw.
+
+        Returns:
+            Tensor | None: The canvas of masked samples, the whole image of others, both at half size; None where the
+            masked part is lost.
+        """
+        if not self.reuse:
+            return None
         whole = half_size(images)
         canvas = resize(recompose(images, draw), whole.shape[-2:])
         # The canvas of a sample that is not masked is 0.

@@ -1,9 +1,16 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
 """Patterns: where to mask.
 
-Every pattern masks equal rectangles, its own cells. A subclass says which sizes they may have in an image
-(:meth:`Pattern.layouts`) and where they lie (:meth:`Pattern.place`); counting them, refining them to the base grid
-and packing them on the canvas is the same for all.
+A pattern masks equal rectangles, its own cells. What is new about one is said in one method, of which there are three
+to choose from:
+
+- :meth:`RankedPattern.rank` gives every cell a score, and the highest are masked;
+- :meth:`Pattern.place` says where the cells lie;
+- :meth:`Pattern.draw` makes any mask, see :meth:`Draw.from_mask`.
+
+Counting the cells, refining them to the base grid and packing them on the canvas is the same for the first two.
+A pattern that looks at the images, or at scores from elsewhere, asks for them by its :attr:`Pattern.needs`; whatever
+of the three methods it has is then given them.
 """
 
 from __future__ import annotations
@@ -18,6 +25,9 @@ import torch
 from torch import Generator, Tensor
 
 from .draw import Cells, Draw
+
+#: What a pattern may ask for.
+DATA = ('images', 'scores')
 
 
 class Layout(NamedTuple):
@@ -50,6 +60,10 @@ class Pattern:
         ValueError: If not exactly one of ``scale`` and ``ratio`` is given, one is outside (0, 1), or ``cell`` is not
             a positive multiple of ``base``.
     """
+
+    #: What the pattern asks for, of 'images' and 'scores': its methods get them as arguments of these names, images as
+    #: ``(B, C, H, W)`` and scores as :class:`RankedPattern` takes them.
+    needs: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -105,21 +119,29 @@ class Pattern:
         """Return the sizes (height, width) that an own cell may have, in base cells."""
         return [(size // self.base, size // self.base) for size in self.cell]
 
-    def place(self, layout: Layout, largest: Layout, generator: Generator | None) -> tuple[Tensor, Tensor]:
+    def place(
+        self, layout: Layout, largest: Layout, generator: Generator | None, **data: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Draw where the own cells lie.
 
         Args:
             layout (Layout): What holds for each sample, long ``(B,)``.
             largest (Layout): The maximum of each entry over the cell sizes, ints.
             generator (Generator | None): Source of random numbers; None is the global one of the device.
+            **data (Tensor): What the pattern :attr:`needs`.
 
         Returns:
             tuple[Tensor, Tensor]: First base row and column of each own cell in canvas order, long
             ``(B, largest.count)``.
         """
-        raise NotImplementedError
+        raise NotImplementedError(f'{type(self).__name__} must define `place`, or `draw`')
 
     # ------------------------------------------------------------------ what is the same for all
+
+    @property
+    def in_cells(self) -> bool:
+        """Whether :meth:`cells` tells all that is drawn; not where a subclass has a :meth:`draw` of its own."""
+        return type(self).draw is Pattern.draw
 
     def layouts(self, rows: int, cols: int) -> list[Layout]:
         """Lay the pattern out on a base grid of ``rows x cols``, once for each cell size."""
@@ -154,8 +176,14 @@ class Pattern:
         """Return how many base cells are masked in each image of ``height x width`` px.
 
         Raises:
-            ValueError: If cells of several sizes mask more or less.
+            ValueError: If cells of several sizes mask more or less, or a subclass that draws in its own way does not
+                say it.
         """
+        if not self.in_cells:
+            raise ValueError(
+                f'as many cells must be masked in every image, but how many {type(self).__name__} masks is not known: '
+                'if it is always the same number, its method `masked_cells` must tell'
+            )
         counts = {v.count * v.height * v.width for v in self.layouts(height // self.base, width // self.base)}
         return _only(counts, self)
 
@@ -166,6 +194,8 @@ class Pattern:
         width: int,
         generator: Generator | None = None,
         device: torch.device | str | None = None,
+        images: Tensor | None = None,
+        scores: Tensor | None = None,
     ) -> Cells:
         """Draw the own cells of a batch, in canvas order.
 
@@ -174,16 +204,20 @@ class Pattern:
             height (int): Image height in pixels.
             width (int): Image width in pixels.
             generator (Generator | None): Source of random numbers; None is the global one of the device.
-            device (torch.device | str | None): Where to draw; None is the generator's device, or the CPU.
+            device (torch.device | str | None): Where to draw; None is the generator's device, or that of what the
+                pattern needs, or the CPU.
+            images (Tensor | None): The images, for a pattern that :attr:`needs` them. Defaults to None.
+            scores (Tensor | None): The scores, for a pattern that :attr:`needs` them. Defaults to None.
 
         Returns:
             Cells: The rectangles of each sample.
 
         Raises:
-            ValueError: If the image is too small for the cells.
+            ValueError: If the image is too small for the cells, or what the pattern needs is not given or does not
+                suit the images.
         """
-        if device is None and generator is not None:
-            device = generator.device
+        data = asked(self, images, scores)
+        device = _device(generator, device, data)
         layouts = self.layouts(height // self.base, width // self.base)
         largest = Layout(*map(max, zip(*layouts, strict=True)))
         if len(layouts) == 1:
@@ -191,7 +225,7 @@ class Pattern:
         else:
             choice = _uniform_index(_rand(batch, generator=generator, device=device), len(layouts))
         layout = self._chosen(layouts, choice)
-        top, left = self.place(layout, largest, generator)
+        top, left = self.place(layout, largest, generator, **data)
         return Cells(top, left, layout.height, layout.width, layout.rows, layout.cols, layout.count)
 
     def _chosen(self, layouts: list[Layout], choice: Tensor) -> Layout:
@@ -211,13 +245,15 @@ class Pattern:
         width: int,
         generator: Generator | None = None,
         device: torch.device | str | None = None,
+        images: Tensor | None = None,
+        scores: Tensor | None = None,
     ) -> Draw:
         """Draw which cells of a batch are masked; arguments and errors as in :meth:`cells`.
 
         Returns:
             Draw: Mask, masked samples and, for a pattern with ``scale``, the source map.
         """
-        cells = self.cells(batch, height, width, generator, device)
+        cells = self.cells(batch, height, width, generator, device, **asked(self, images, scores))
         rows, cols = height // self.base, width // self.base
         source = cells.source(self.canvas(height, width), cols)
         return Draw.from_source(source, rows, cols, self.base, reuse=self.scale is not None)
@@ -302,23 +338,112 @@ class GridPattern(Pattern):
         return row * height, col * width
 
 
-class _RankedPattern(Pattern):
-    """A pattern that masks the cells of the lowest scores; their canvas keeps the order of the image."""
+class RankedPattern(Pattern):
+    """Masks the cells of the highest scores; their canvas keeps the order of the image.
 
-    def scores(self, layout: Layout, largest: Layout, generator: Generator | None) -> Tensor:
-        """Draw a score for each own cell, float ``(B, largest.grid_rows, largest.grid_cols)``."""
-        raise NotImplementedError
+    As it is, it takes the scores with each draw: ``pattern.draw(..., scores=scores)`` of one number per cell, such as
+    the attention that each gets. A subclass makes its own in :meth:`rank`, from nothing, images or scores, as its
+    :attr:`needs` say::
 
-    def place(self, layout: Layout, largest: Layout, generator: Generator | None) -> tuple[Tensor, Tensor]:
+        class DarkPattern(RankedPattern):
+            needs = ('images',)
+
+            def rank(self, batch, rows, cols, generator, device, images):
+                return F.adaptive_avg_pool2d(-images.mean(1), (rows, cols))
+
+    Which of equal scores are masked is random, so scores may as well be a mask: what it holds is masked first.
+
+    Args:
+        scale (float | None): See :class:`Pattern`. Defaults to None.
+        ratio (float | None): See :class:`Pattern`. Defaults to None.
+        cell (int | Sequence[int]): Side of a cell in pixels, or those to draw from. Defaults to 16.
+        base (int | None): Side of a base cell in pixels. None is the largest up to 4 that divides every cell. Defaults
+            to None.
+
+    Raises:
+        ValueError: If a pattern that needs images or scores has cells of several sizes.
+    """
+
+    needs = ('scores',)
+    #: Whether no two scores of a sample are ever alike: then none has to be drawn.
+    distinct = False
+
+    def __init__(
+        self,
+        scale: float | None = None,
+        ratio: float | None = None,
+        cell: int | Sequence[int] = 16,
+        base: int | None = None,
+    ) -> None:
+        super().__init__(scale, ratio, cell, _base_of(cell) if base is None else base)
+        if self.needs and len(self.cell) > 1:
+            raise ValueError(
+                f'{type(self).__name__}, which needs {" and ".join(self.needs)}, must have cells of one size, but got '
+                f'cell={cell}'
+            )
+
+    def rank(
+        self,
+        batch: int,
+        rows: int,
+        cols: int,
+        generator: Generator | None,
+        device: torch.device | str | None,
+        **data: Tensor,
+    ) -> Tensor:
+        """Return the scores of the own cells.
+
+        Args:
+            batch (int): Number of images.
+            rows (int): Rows of own cells in an image.
+            cols (int): Columns of own cells in an image.
+            generator (Generator | None): Source of random numbers; None is the global one of the device.
+            device (torch.device | str | None): Where the draw is made.
+            **data (Tensor): What the pattern :attr:`needs`: ``images``, of which what the cells do not cover is cut
+                off, ``(B, C, rows * cell, cols * cell)``, or ``scores`` of the shape of the output.
+
+        Returns:
+            Tensor: Their scores, ``(B, rows, cols)``; the highest are masked.
+        """
+        return data['scores']
+
+    def place(
+        self, layout: Layout, largest: Layout, generator: Generator | None, **data: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        shape = len(layout.count), largest.grid_rows, largest.grid_cols
+        if 'images' in data:
+            height, width = (number * self.cell[0] for number in shape[1:])
+            data['images'] = data['images'][..., :height, :width]
+        if 'scores' in data:
+            _check_scores(data['scores'], shape, 'scores', f'one for each cell of {self.cell[0]} px')
+        scores = self.rank(*shape, generator, layout.count.device, **data)
+        _check_scores(scores, shape, f'rank of {type(self).__name__}', 'one for each cell')
+        if not self.distinct:
+            # On another device a look at the values would have to wait for it.
+            if scores.device.type == 'cpu' and not torch.compiler.is_compiling() and scores.isnan().any():
+                raise ValueError(f'the scores of {type(self).__name__} must be numbers, but some are NaN')
+            scores = _without_ties(scores, generator)
+        return self.highest(scores, layout, largest)
+
+    def highest(self, scores: Tensor, layout: Layout, largest: Layout) -> tuple[Tensor, Tensor]:
+        """Place the cells on those of the highest scores, of which no two of a sample are alike.
+
+        Args:
+            scores (Tensor): ``(B, largest.grid_rows, largest.grid_cols)``.
+            layout (Layout): What holds for each sample, as in :meth:`place`.
+            largest (Layout): The maximum of each entry, as in :meth:`place`.
+
+        Returns:
+            tuple[Tensor, Tensor]: As :meth:`place`.
+        """
         device = layout.count.device
-        scores = self.scores(layout, largest, generator)
         height, width, grid_rows, grid_cols, *_, count = (v.view(-1, 1, 1) for v in layout)
         several = len(self.cell) > 1
         if several:
             row = torch.arange(largest.grid_rows, device=device).view(-1, 1)
             col = torch.arange(largest.grid_cols, device=device)
-            scores = scores.masked_fill((row >= grid_rows) | (col >= grid_cols), math.inf)
-        chosen = scores.flatten(1).topk(largest.count, largest=False, sorted=several).indices
+            scores = scores.masked_fill((row >= grid_rows) | (col >= grid_cols), -math.inf)
+        chosen = scores.flatten(1).topk(largest.count, sorted=several).indices
         if several:  # what a smaller count leaves over goes to the end
             rank = torch.arange(largest.count, device=device)
             chosen = torch.where(rank < count[:, 0], chosen, largest.grid_rows * largest.grid_cols)
@@ -327,7 +452,7 @@ class _RankedPattern(Pattern):
         return row * height[:, 0], col * width[:, 0]
 
 
-class RandomPattern(_RankedPattern):
+class RandomPattern(RankedPattern):
     """Cells anywhere, all equally likely (MaskAnyNet's random; SimMIM's and MAE's masks).
 
     Args:
@@ -337,12 +462,25 @@ class RandomPattern(_RankedPattern):
         base (int): Side of a base cell in pixels. Defaults to 4.
     """
 
-    def scores(self, layout: Layout, largest: Layout, generator: Generator | None) -> Tensor:
-        shape = len(layout.count), largest.grid_rows, largest.grid_cols
-        return _rand(*shape, generator=generator, device=layout.count.device)
+    needs = ()
+    distinct = True
+
+    def __init__(
+        self,
+        scale: float | None = None,
+        ratio: float | None = None,
+        cell: int | Sequence[int] = 16,
+        base: int = 4,
+    ) -> None:
+        super().__init__(scale, ratio, cell, base)
+
+    def rank(
+        self, batch: int, rows: int, cols: int, generator: Generator | None, device: torch.device | str | None
+    ) -> Tensor:
+        return _rand(batch, rows, cols, generator=generator, device=device).neg_()
 
 
-class BlockPattern(_RankedPattern):
+class BlockPattern(RankedPattern):
     """Overlapping rectangles of cells, as in BEiT (arXiv 2106.08254, Algorithm 1), with an exact count.
 
     Rectangles of a random place, size and aspect are masked one after the other, the last one from its centre
@@ -360,6 +498,7 @@ class BlockPattern(_RankedPattern):
         ValueError: If ``aspect`` is not an increasing pair of positive numbers.
     """
 
+    needs = ()
     #: Rectangles drawn per image, and the least share of the masked area that each has (16 of 75 in BEiT).
     num_blocks = 8
     min_share = 0.2
@@ -377,7 +516,7 @@ class BlockPattern(_RankedPattern):
             raise ValueError(f'aspect must be an increasing pair of positive numbers, but got {aspect}')
         self.aspect = tuple(aspect)
 
-    def scores(self, layout: Layout, largest: Layout, generator: Generator | None) -> Tensor:
+    def place(self, layout: Layout, largest: Layout, generator: Generator | None) -> tuple[Tensor, Tensor]:
         batch, device = len(layout.count), layout.count.device
         share, slant, y, x = _rand(4, batch, self.num_blocks, 1, 1, generator=generator, device=device).unbind()
         _, _, grid_rows, grid_cols, _, _, count = (v.view(-1, 1, 1, 1) for v in layout)
@@ -395,10 +534,11 @@ class BlockPattern(_RankedPattern):
         order = torch.arange(self.num_blocks, device=device).view(-1, 1, 1)
         inside = torch.where(distance < 1, order + distance, math.inf).amin(1)
         # Should the rectangles not suffice, the first one grows.
-        return torch.where(inside.isinf(), self.num_blocks + distance[:, 0], inside)
+        inside = torch.where(inside.isinf(), self.num_blocks + distance[:, 0], inside)
+        return self.highest(-inside, layout, largest)
 
 
-class NoisePattern(_RankedPattern):
+class NoisePattern(RankedPattern):
     """The highest cells of filtered noise, as in ColorMAE (arXiv 2407.13036): data-independent, but not uniform.
 
     White noise, one number per own cell, is filtered by Gaussians; how large and how regular the masked regions are
@@ -427,6 +567,8 @@ class NoisePattern(_RankedPattern):
             increasing pair of them for green and purple.
     """
 
+    needs = ()
+    distinct = True
     #: The standard deviations of each color where none are given, in own cells.
     sigmas = {'red': 1.0, 'blue': 1.0, 'green': (0.5, 2.0), 'purple': (0.5, 2.0)}
 
@@ -460,21 +602,21 @@ class NoisePattern(_RankedPattern):
     def __repr__(self) -> str:
         return f'{super().__repr__()[:-1]}, color={self.color!r}, sigma={list(self.sigma)})'
 
-    def scores(self, layout: Layout, largest: Layout, generator: Generator | None) -> Tensor:
-        batch, device = len(layout.count), layout.count.device
+    def rank(
+        self, batch: int, rows: int, cols: int, generator: Generator | None, device: torch.device | str | None
+    ) -> Tensor:
         # Filtering by Fourier transform wraps around: a margin keeps opposite sides of the image independent.
         margin = math.ceil(3 * self.sigma[-1])
-        rows, cols = largest.grid_rows + margin, largest.grid_cols + margin
+        padded = rows + margin, cols + margin
         # No Fourier transform takes an empty batch.
-        noise = _rand(max(batch, 1), rows, cols, generator=generator, device=device) - 0.5
-        frequency = torch.fft.fftfreq(rows, device=device).view(-1, 1).square()
-        frequency = frequency + torch.fft.rfftfreq(cols, device=device).square()
+        noise = _rand(max(batch, 1), *padded, generator=generator, device=device) - 0.5
+        frequency = torch.fft.fftfreq(padded[0], device=device).view(-1, 1).square()
+        frequency = frequency + torch.fft.rfftfreq(padded[1], device=device).square()
         low, *wide = (torch.exp(-2 * (math.pi * sigma) ** 2 * frequency) for sigma in self.sigma)
         passed = low - wide[0] if wide else low
         passed = 1 - passed if self.color in ('blue', 'purple') else passed
-        noise = torch.fft.irfft2(torch.fft.rfft2(noise) * passed, s=(rows, cols))
-        # The lowest scores are masked.
-        return -noise[:batch, : largest.grid_rows, : largest.grid_cols]
+        noise = torch.fft.irfft2(torch.fft.rfft2(noise) * passed, s=padded)
+        return noise[:batch, :rows, :cols]
 
 
 class MixturePattern:
@@ -487,7 +629,7 @@ class MixturePattern:
             see the whole image.
 
     Raises:
-        TypeError: If one of the patterns is none, or a mixture itself.
+        TypeError: If one of the patterns is no pattern, or a mixture itself.
         ValueError: If the lengths differ, a probability is negative, they sum to more than 1, or the patterns do not
             share base and scale.
     """
@@ -498,6 +640,7 @@ class MixturePattern:
         for pattern in patterns:
             if not isinstance(pattern, Pattern):
                 raise TypeError(f'the patterns of a mixture must be Patterns, but got {type(pattern).__name__}')
+            check_pattern(pattern)
         if not (all(prob >= 0 for prob in probs) and sum(probs) <= 1 + 1e-6):
             raise ValueError(f'probabilities must be >= 0 and sum to at most 1, but got {list(probs)}')
         for name in ('base', 'scale'):
@@ -512,6 +655,16 @@ class MixturePattern:
 
     def __repr__(self) -> str:
         return f'MixturePattern({self.patterns}, probs={self.probs})'
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """What its patterns ask for, see :attr:`Pattern.needs`."""
+        return tuple(name for name in DATA if any(name in pattern.needs for pattern in self.patterns))
+
+    @property
+    def in_cells(self) -> bool:
+        """Whether the cells of all patterns tell all that is drawn, see :attr:`Pattern.in_cells`."""
+        return all(pattern.in_cells for pattern in self.patterns)
 
     @property
     def names(self) -> list[str]:
@@ -556,6 +709,8 @@ class MixturePattern:
         width: int,
         generator: Generator | None = None,
         device: torch.device | str | None = None,
+        images: Tensor | None = None,
+        scores: Tensor | None = None,
     ) -> Draw:
         """Draw which cells of a batch are masked; arguments and errors as in :meth:`Pattern.draw`.
 
@@ -563,27 +718,138 @@ class MixturePattern:
             Draw: Each sample has the mask and source map of its own pattern; a smaller canvas than the largest is
             padded with empty cells.
         """
-        if device is None and generator is not None:
-            device = generator.device
+        data = asked(self, images, scores)
+        device = _device(generator, device, data)
         chance = _rand(batch, 1, generator=generator, device=device)
         # One comparison per pattern, on Python numbers: a tensor of bounds would have to be copied to the device.
         choice = sum((chance[:, 0] >= bound).long() for bound in self._bounds)
-        cells = [pattern.cells(batch, height, width, generator, device) for pattern in self.patterns]
+        given = [asked(pattern, **data) for pattern in self.patterns]
+        args = batch, height, width, generator, device
+        if not self.in_cells:
+            draws = [pattern.draw(*args, **own) for pattern, own in zip(self.patterns, given, strict=True)]
+            return Draw.choose([_check_draw(draw).refine(self.base, height, width) for draw in draws], choice)
+        cells = [pattern.cells(*args, **own) for pattern, own in zip(self.patterns, given, strict=True)]
         rows, cols = height // self.base, width // self.base
         source = Cells.choose(cells, choice).source(self.canvas(height, width), cols)
         draw = Draw.from_source(source, rows, cols, self.base, reuse=self.scale is not None)
         return replace(draw, masked=choice < len(cells), choice=choice)
 
 
-def check_pattern(pattern: object) -> Pattern | MixturePattern:
+def check_pattern(pattern: object, data: Sequence[str] = DATA) -> Pattern | MixturePattern:
     """Return a pattern as it is.
 
+    Args:
+        pattern (object): The pattern.
+        data (Sequence[str]): What it may ask for where it is used, of 'images' and 'scores'. Defaults to both.
+
     Raises:
-        TypeError: If it is none.
+        TypeError: If it is no pattern, or one whose constructor did not call that of its base.
+        ValueError: If it asks for what it is not given where it is used.
     """
     if not isinstance(pattern, (Pattern, MixturePattern)):
         raise TypeError(f'pattern must be a Pattern or MixturePattern, but got {type(pattern).__name__}')
+    name = type(pattern).__name__
+    if not all(hasattr(pattern, attribute) for attribute in ('scale', 'base')):
+        raise TypeError(f'a Pattern must call super().__init__ in its constructor, but {name} does not')
+    if not isinstance(pattern.needs, tuple) or not set(pattern.needs) <= set(DATA):
+        raise ValueError(f'needs of {name} must be a tuple of names of {list(DATA)}, but got {pattern.needs!r}')
+    lacking = [need for need in pattern.needs if need not in data]
+    if lacking:
+        raise ValueError(
+            f'a pattern here must do with {" and ".join(data) or "no data"}, but {name} needs '
+            f'{" and ".join(lacking)}: mask in the model instead, by `masking` of the backbone'
+        )
     return pattern
+
+
+def draw_masks(
+    pattern: Pattern | MixturePattern, images: Tensor, generator: Generator | None = None, scores: Tensor | None = None
+) -> Draw:
+    """Draw what a pattern masks in images, on their device; it is given what it asks for.
+
+    Args:
+        pattern (Pattern | MixturePattern): The pattern.
+        images (Tensor): The images, ``(B, C, H, W)``.
+        generator (Generator | None): Source of random numbers; None is the global one of the device. Defaults to None.
+        scores (Tensor | None): Scores for a pattern that asks for them, see :class:`RankedPattern`. Defaults to None.
+
+    Returns:
+        Draw: The draw, made for images of this number and size.
+
+    Raises:
+        TypeError: If the pattern returns no draw.
+        ValueError: If it asks for scores and there are none, or returns a draw for others.
+    """
+    data = asked(pattern, images.detach(), scores)
+    draw = pattern.draw(len(images), *images.shape[-2:], generator, images.device, **data)
+    _check_draw(draw).check(images)
+    return draw
+
+
+def asked(
+    pattern: Pattern | MixturePattern, images: Tensor | None = None, scores: Tensor | None = None
+) -> dict[str, Tensor]:
+    """Return what a pattern asks for by its ``needs``.
+
+    Args:
+        pattern (Pattern | MixturePattern): The pattern.
+        images (Tensor | None): The images, if there are any. Defaults to None.
+        scores (Tensor | None): The scores, if there are any. Defaults to None.
+
+    Returns:
+        dict[str, Tensor]: The arguments.
+
+    Raises:
+        ValueError: If it asks for what there is not.
+    """
+    there = dict(images=images, scores=scores)
+    for name in pattern.needs:
+        if there[name] is None:
+            raise ValueError(
+                f'{type(pattern).__name__} needs {name}, but was drawn without: call the masking with '
+                f'`{name}`, or draw(..., {name}=...)'
+            )
+    return {name: there[name] for name in pattern.needs}
+
+
+def _check_draw(draw: object) -> Draw:
+    if not isinstance(draw, Draw):
+        raise TypeError(f'a pattern must draw a Draw, such as Draw.from_mask makes, but got {type(draw).__name__}')
+    return draw
+
+
+def _device(
+    generator: Generator | None, device: torch.device | str | None, data: dict[str, Tensor]
+) -> torch.device | str | None:
+    """Return where to draw."""
+    if device is not None:
+        return device
+    if generator is not None:
+        return generator.device
+    return next((value.device for value in data.values()), None)
+
+
+def _base_of(cell: int | Sequence[int]) -> int:
+    """Return the largest base up to 4 px that divides cells; 1 where they are none, which is said elsewhere."""
+    sizes = cell if isinstance(cell, Sequence) else [cell]
+    return next((base for base in (4, 3, 2) if all(isinstance(size, int) and size % base == 0 for size in sizes)), 1)
+
+
+def _check_scores(scores: object, shape: tuple[int, int, int], what: str, each: str) -> None:
+    """Raise an error unless scores are one number per cell."""
+    if not isinstance(scores, Tensor):
+        raise TypeError(f'{what} must be a tensor, but got {type(scores).__name__}')
+    if tuple(scores.shape) != shape:
+        raise ValueError(f'{what} must be of shape {tuple(shape)}, {each} of each image, but got {tuple(scores.shape)}')
+
+
+def _without_ties(scores: Tensor, generator: Generator | None) -> Tensor:
+    """Return the place of each score in the ascending order of its sample; that of equal ones is drawn."""
+    flat = scores.detach().flatten(1)
+    shuffled = _rand(*flat.shape, generator=generator, device=flat.device).argsort(dim=1)
+    order = shuffled.gather(1, flat.gather(1, shuffled).argsort(dim=1, stable=True))
+    places = torch.arange(flat.shape[1], device=flat.device, dtype=torch.float).expand_as(order)
+    return torch.empty_like(places, memory_format=torch.contiguous_format).scatter_(1, order, places).view_as(scores)
 
 
 def _only(counts: set[int], pattern: Pattern | MixturePattern) -> int:

@@ -56,7 +56,10 @@ def recompose(images: Tensor, draw: Draw) -> Tensor:
         ValueError: If the draw feeds no reused view, or was made for another batch or size.
     """
     if draw.source is None:
-        raise ValueError('the draw has no source map: give the pattern a `scale`, not a `ratio`, to reuse its cells')
+        raise ValueError(
+            'the draw has no source map: give the pattern a `scale`, not a `ratio`, to reuse its cells; a mask of your '
+            'own must mask as many cells in every image, and as many as a scale would'
+        )
     draw.check(images)
     canvas = _gather_pixels(images, draw.source.clamp(min=0), draw.mask.shape[2], draw.base)
     return canvas.masked_fill_(to_pixels(draw.source < 0, draw.base, packed_channels(images)), 0)

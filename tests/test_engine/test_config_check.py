@@ -114,7 +114,7 @@ MASKING = 'model.backbone.masking'
     ('key', 'value', 'error', 'message'),
     [
         (f'{MASKING}.revise', True, TypeError, '{} must be an option of masking, which are pattern, fill, reuse'),
-        (f'{MASKING}.reuse', 'no', TypeError, "{} must be True or False for build_masking, but got 'no'"),
+        (f'{MASKING}.reuse', 'no', TypeError, "{} must be True or False for masking, but got 'no'"),
         (f'{MASKING}.pattern.scal', 1, TypeError, '{} must be an option of MixturePattern, which are patterns, probs'),
         (f'{MASKING}.pattern.patterns.1.scale', 1.5, ValueError, MASKING + '.pattern.patterns.1: scale must be in (0'),
         (f'{MASKING}.pattern.probs', [0.9, 0.9], ValueError, MASKING + '.pattern: probabilities must be >= 0 and sum'),

@@ -5,6 +5,8 @@
         configs/maskany/maskany_resnet18-narrow_1xb32-coslr-8e_digits.py \\
         --patterns patch grid random --scales 0.25 0.5 0.75 --seeds 0 1 2 --jobs 2
 
+Patterns of other packages go by their types, as `--patterns grid guest.StripePattern`.
+
 Every run is `tools/train.py` in a folder of its own, `WORK_DIR/<pattern>_scale<scale>/seed<n>`; what it trains is
 written to `WORK_DIR/configs`. A finished run is not repeated and an interrupted one is resumed, so the same command
 can be stopped and started at will. All but the pattern stays the config's: how many images are masked, the fill, and
@@ -32,7 +34,7 @@ from mmmaskany.apis import METRICS, Launch, Result, Run, report, train_all
 from mmmaskany.apis.patterns import PATTERNS, masked_share, pattern_cfg
 from mmmaskany.apis.rows import grouped, write_csv
 from mmmaskany.checkpoints.atomic import atomic_write
-from mmmaskany.models.masking import build_pattern
+from mmmaskany.parts import build_pattern
 from mmmaskany.visualization import new_plot, save_figure
 from mmmaskany.visualization.curves import draw_curve, draw_level
 
@@ -75,7 +77,8 @@ def read_masking(cfg: Config) -> dict:
             f'{cfg.filename} must mask in the model, with model.backbone.masking, but does not: of a plain, unmasked '
             'or pipeline twin give the config that it is the twin of'
         )
-    if any(str(hook['type']).endswith('MaskScheduleHook') for hook in cfg.get('custom_hooks') or []):
+    names = [getattr(hook['type'], '__name__', hook['type']) for hook in cfg.get('custom_hooks') or []]
+    if any(name.endswith('MaskScheduleHook') for name in names):
         raise ValueError(
             f'{cfg.filename} must leave the masked share as it is, but has a MaskScheduleHook: take it out of '
             'custom_hooks'
@@ -112,7 +115,7 @@ def grid(patterns: Sequence[str], shares: Sequence[dict], size: tuple[int, int],
     """List the arms.
 
     Args:
-        patterns (Sequence[str]): Names of patterns.
+        patterns (Sequence[str]): Names of patterns, see :func:`mmmaskany.apis.patterns.pattern_cfg`.
         shares (Sequence[dict]): ``dict(scale=...)`` or ``dict(ratio=...)`` each.
         size (tuple[int, int]): Height and width of the images in pixels.
         cell (int | None): Side of a cell in pixels, see :func:`mmmaskany.apis.patterns.pattern_cfg`. Defaults to None.
@@ -121,10 +124,10 @@ def grid(patterns: Sequence[str], shares: Sequence[dict], size: tuple[int, int],
         list[Arm]: The arms; every pattern at every share.
 
     Raises:
-        ValueError: If a pattern is not known, or would mask nothing or everything.
+        ValueError: If a pattern is not known, asks for scores, or would mask nothing or everything.
     """
     cfgs = [(name, pattern_cfg(name, min(size), cell, **share)) for share in shares for name in patterns]
-    return [Arm(name, cfg, masked_share(build_pattern(cfg), *size)) for name, cfg in cfgs]
+    return [Arm(name, cfg, masked_share(build_pattern(cfg, ('images',)), *size)) for name, cfg in cfgs]
 
 
 def write_config(cfg: Config, path: Path, pattern: dict | None, prob: float) -> Path:
@@ -213,7 +216,12 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('work_dir', type=Path, help='folder of all runs, of the table and the plot')
     parser.add_argument('config', type=Path, help='a config that masks in the model')
-    parser.add_argument('--patterns', nargs='+', default=['patch', 'grid', 'random'], help=f'of {", ".join(PATTERNS)}')
+    parser.add_argument(
+        '--patterns',
+        nargs='+',
+        default=['patch', 'grid', 'random'],
+        help=f'of {", ".join(PATTERNS)}, or the types of others',
+    )
     shares = parser.add_mutually_exclusive_group()
     shares.add_argument('--ratios', type=float, nargs='+', help='masked shares (default: 0.1 0.25 0.5 0.75)')
     shares.add_argument('--scales', type=float, nargs='+', help='their roots instead: side of the reused view')
@@ -241,7 +249,7 @@ def main(argv: list[str] | None = None) -> int:
         configs |= {str(arm): write_config(cfg, folder / f'{arm}.py', arm.pattern, prob) for arm in arms}
         runs = [Run(name, config, seed) for seed in args.seeds for name, config in configs.items()]
         results, failures = train_all(runs, args.work_dir, [args.metric], Launch.from_args(args))
-    except (ValueError, KeyError, OSError) as error:
+    except (ValueError, TypeError, KeyError, OSError) as error:
         print(f'error: {error.args[0] if isinstance(error, KeyError) else error}', file=sys.stderr)
         return 1
     if results:

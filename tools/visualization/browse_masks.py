@@ -7,7 +7,8 @@ Any config of the three hosts that masks, in the model or in the data pipeline, 
 
 - training.png: samples as they are trained on, with the config's own probabilities
 - PATTERN.png, one for each pattern of the config: samples that it masks
-- patterns.png: all patterns side by side, those that the config lacks with similar parameters
+- patterns.png: all patterns side by side, the config's own of other packages too, and those that it lacks with similar
+  parameters
 
 The same seed gives the same files. Batch augmentations such as mixup are left out.
 """
@@ -95,9 +96,11 @@ class InPipeline:
 
     def __call__(self, results: dict) -> dict:
         self.image = results['img'].copy()
-        marked = type(self.step)(self.step.pattern, fill=1, reuse=False)
-        seed_cpu(self.seed)
-        self.mask = marked(dict(img=np.zeros(self.image.shape[:2], np.uint8)))['img'] > 0
+        filled = []
+        for value in (0, 1):  # the mask is where the fill makes a difference
+            seed_cpu(self.seed)
+            filled.append(type(self.step)(self.step.pattern, fill=value, reuse=False)(dict(img=self.image))['img'])
+        self.mask = np.atleast_3d(filled[0] != filled[1]).any(2)
         seed_cpu(self.seed)
         results = self.step(results)
         seed_cpu(derive_seed('after', self.seed))  # what follows is the same whatever was masked
@@ -222,6 +225,11 @@ def rows_of(pattern: Pattern | MixturePattern, side: int) -> list[tuple[str, Pat
             if cls is PatchPattern:
                 del options['cell']
             rows.append((f'{describe(cls(**options))}\nnot in this config', cls(**options)))
+    ours = [getattr(algebra, kind['type']) for kind in KINDS]
+    for one, prob in zip(own, probs, strict=True):
+        if type(one) not in ours:
+            rows.append((f'{describe(one)}\np = {prob:g}', one))
+            masked.append(f'{one.name} {prob / (sum(probs) or 1):.0%}')
     if len(own) > 1 and sum(probs):
         mixed = MixturePattern(own, [prob / sum(probs) for prob in probs])
         rows.append(('mixture\n' + '\n'.join(masked), mixed))
@@ -312,7 +320,8 @@ def main(argv: list[str] | None = None) -> int:
         if name not in found:
             raise ValueError(f'--masking must be one of {sorted(found)} in this config, but got {name}')
         launch.collate_tensors(cfg)
-        collate = FUNCTIONS.get(cfg.train_dataloader.get('collate_fn', ConfigDict(type='pseudo_collate')).type)
+        collate = cfg.train_dataloader.get('collate_fn', ConfigDict(type='pseudo_collate')).type
+        collate = FUNCTIONS.get(collate) if isinstance(collate, str) else collate
         data = Data(dataset, collate, model.data_preprocessor, args.num_images, args.seed)
         masks = found[name]
         side = min(masks.look(data, data.indices[0], None).image.shape[:2])

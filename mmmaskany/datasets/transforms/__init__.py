@@ -2,7 +2,7 @@
 from .formatting import PackMaskAnyInputs
 from .masking import AugmentReused, MaskRegions
 from .pattern_mask import PatternMask
-from .rectangles import Rectangles, draw_rectangles, split_image
+from .rectangles import Rectangles, draw_rectangles, mask_image, split_image
 
 __all__ = [
     'AugmentReused',
@@ -11,5 +11,6 @@ __all__ = [
     'PatternMask',
     'Rectangles',
     'draw_rectangles',
+    'mask_image',
     'split_image',
 ]

@@ -37,10 +37,11 @@ from mmcv.transforms.utils import avoid_cache_randomness
 from PIL import Image
 from torchvision.transforms import AutoAugment, AutoAugmentPolicy
 
-from mmmaskany.masking import MixturePattern, Pattern, check_pattern, reused_size
-from mmmaskany.registry import MODELS, TRANSFORMS
+from mmmaskany.masking import MixturePattern, Pattern, reused_size
+from mmmaskany.parts import build_pattern
+from mmmaskany.registry import TRANSFORMS
 
-from .rectangles import draw_rectangles, split_image
+from .rectangles import mask_image
 
 
 @TRANSFORMS.register_module()
@@ -64,7 +65,8 @@ class MaskRegions(BaseTransform):
     - masked (bool): Whether the sample is masked.
 
     Args:
-        pattern (dict | Pattern | MixturePattern): Where to mask.
+        pattern (dict | Pattern | MixturePattern): Where to mask. One that looks at images gets the image as it is at
+            this place of the pipeline, in floating point.
         fill (float | Sequence[float]): What stays in masked pixels, a number or one per channel, in the order and
             units of the image. Defaults to 0, black.
         reuse (bool): Whether the reused view shows the masked regions. False is the ablation of it: the same
@@ -72,7 +74,8 @@ class MaskRegions(BaseTransform):
 
     Raises:
         TypeError: If ``pattern`` is no pattern, or the image no array.
-        ValueError: If ``reuse`` is asked of a pattern without ``scale``, or the image is too small for the cells.
+        ValueError: If ``reuse`` is asked of a pattern without ``scale``, the pattern asks for scores, or the image is
+            too small for the cells.
     """
 
     def __init__(
@@ -81,7 +84,7 @@ class MaskRegions(BaseTransform):
         fill: float | Sequence[float] = 0,
         reuse: bool = True,
     ) -> None:
-        self.pattern = check_pattern(MODELS.build(pattern) if isinstance(pattern, dict) else pattern)
+        self.pattern = build_pattern(pattern, ('images',))
         if reuse and self.pattern.scale is None:
             raise ValueError(
                 f'the reused view needs a pattern with a `scale`, but got {self.pattern}; give a scale, or reuse=False'
@@ -95,12 +98,12 @@ class MaskRegions(BaseTransform):
         if not isinstance(image, np.ndarray):
             raise TypeError(f'MaskRegions needs an image as a numpy array, but got {type(image).__name__}')
         pattern = self.pattern.pick()
-        results['masked'] = pattern is not None
-        if pattern is None:
+        views = None if pattern is None else mask_image(pattern, image, self.fill, self.reuse)
+        results['masked'] = views is not None
+        if views is None:
             results['reused_img'] = image.copy()  # a later transform may write into either view
             return results
-        rectangles = draw_rectangles(pattern, *image.shape[:2])
-        visible, canvas = split_image(image, rectangles, self.fill, self.reuse)
+        visible, canvas = views
         results['img'] = visible
         results['reused_img'] = canvas if self.reuse else visible.copy()
         return results

@@ -5,8 +5,11 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmcv.transforms.utils import avoid_cache_randomness
 
-from mmmaskany.masking import MixturePattern, Pattern, check_pattern
-from mmmaskany.registry import MODELS, TRANSFORMS
+from mmmaskany.masking import MixturePattern, Pattern, draw_masks
+from mmmaskany.parts import build_pattern
+from mmmaskany.registry import TRANSFORMS
+
+from .rectangles import as_images
 
 
 @TRANSFORMS.register_module()
@@ -30,11 +33,12 @@ class PatternMask(BaseTransform):
 
     Raises:
         TypeError: If ``pattern`` is no pattern, or the image no array.
-        ValueError: If the image is no whole number of tokens, or too small for the cells.
+        ValueError: If the pattern asks for scores, or the image is no whole number of tokens or too small for the
+            cells.
     """
 
     def __init__(self, pattern: dict | Pattern | MixturePattern) -> None:
-        self.pattern = check_pattern(MODELS.build(pattern) if isinstance(pattern, dict) else pattern)
+        self.pattern = build_pattern(pattern, ('images',))
 
     def transform(self, results: dict) -> dict:
         """Draw ``results['mask']``."""
@@ -47,7 +51,8 @@ class PatternMask(BaseTransform):
                 f'the image must be a whole number of tokens of {self.pattern.base} px, the base of the pattern, but '
                 f'got {height} x {width} px: resize or crop it first'
             )
-        results['mask'] = self.pattern.draw(1, height, width).mask[0].numpy().astype(int)
+        draw = draw_masks(self.pattern, as_images(self.pattern, image)).refine(self.pattern.base, height, width)
+        results['mask'] = draw.mask[0].numpy().astype(int)
         return results
 
     def __repr__(self) -> str:

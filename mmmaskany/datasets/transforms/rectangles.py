@@ -10,13 +10,14 @@ drawn by that method.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from mmmaskany.masking import GridPattern, PatchPattern, Pattern, RandomPattern
+from mmmaskany.masking import GridPattern, MixturePattern, PatchPattern, Pattern, RandomPattern, draw_masks
 from mmmaskany.masking.patterns import Layout
 
 
@@ -36,13 +37,64 @@ class Rectangles(NamedTuple):
     width: int
 
 
-def draw_rectangles(pattern: Pattern, height: int, width: int) -> Rectangles:
-    """Draw what a pattern masks in one image, with the global random numbers of torch.
+def mask_image(
+    pattern: Pattern, image: np.ndarray, fill: float | Sequence[float] = 0, recompose: bool = True
+) -> tuple[np.ndarray, np.ndarray | None] | None:
+    """Mask an image by any pattern and stitch together what was masked, with the global random numbers of torch.
 
     Args:
         pattern (Pattern): The pattern; a mixture has to ``pick()`` first.
+        image (np.ndarray): ``(H, W, C)`` or ``(H, W)``, any dtype; never modified.
+        fill (float | Sequence[float]): See :func:`split_image`. Defaults to 0.
+        recompose (bool): Whether to make the canvas. Defaults to True.
+
+    Returns:
+        tuple[np.ndarray, np.ndarray | None] | None: As of :func:`split_image`; None where nothing was masked.
+
+    Raises:
+        ValueError: If the image is too small for the cells, or a canvas is wanted of a draw that has none.
+    """
+    height, width = image.shape[:2]
+    if pattern.in_cells:
+        images = as_images(pattern, image) if pattern.needs else None
+        return split_image(image, draw_rectangles(pattern, height, width, images), fill, recompose)
+    draw = draw_masks(pattern, as_images(pattern, image))
+    if not draw.masked[0]:
+        return None
+    base, cols = draw.base, draw.mask.shape[2]
+
+    def corners(cells: Tensor) -> np.ndarray:
+        return ((cells // cols * width + cells % cols) * base).numpy()
+
+    masked = corners(draw.mask[0].flatten().nonzero().T)
+    visible, canvas = split_image(image, Rectangles(masked, base, base), fill, recompose=False)
+    if recompose:
+        if draw.source is None:
+            raise ValueError(
+                f'the draw of {type(pattern).__name__} has no source map to make the reused view by: it must mask as '
+                'many cells in every image, and as many as a scale would; or take reuse=False'
+            )
+        source = draw.source[0]
+        _, canvas = split_image(image, Rectangles(corners(source.clamp(min=0)), base, base))
+        canvas[(source < 0).numpy().repeat(base, 0).repeat(base, 1)] = 0
+    return visible, canvas
+
+
+def as_images(pattern: Pattern | MixturePattern, image: np.ndarray) -> Tensor:
+    """Return an image as a batch for a pattern to look at; without channels for one that does not look."""
+    if not pattern.needs:
+        return torch.empty(1, 0, *image.shape[:2])
+    return torch.from_numpy(np.atleast_3d(image).astype(np.float32)).permute(2, 0, 1)[None]
+
+
+def draw_rectangles(pattern: Pattern, height: int, width: int, images: Tensor | None = None) -> Rectangles:
+    """Draw what a pattern masks in one image, with the global random numbers of torch.
+
+    Args:
+        pattern (Pattern): The pattern, one that draws cells; a mixture has to ``pick()`` first.
         height (int): Image height in pixels.
         width (int): Image width in pixels.
+        images (Tensor | None): The image, for a pattern that looks at it, see :func:`as_images`. Defaults to None.
 
     Returns:
         Rectangles: The masked rectangles. Those of a pattern without ``scale``, which has no canvas, lie in a row.
@@ -50,16 +102,27 @@ def draw_rectangles(pattern: Pattern, height: int, width: int) -> Rectangles:
     Raises:
         ValueError: If the image is too small for the cells.
     """
-    return _prepare(pattern, height, width)()
-
-
-@lru_cache(maxsize=32)
-def _prepare(pattern: Pattern, height: int, width: int) -> Callable[[], Rectangles]:
-    """Do once for an image size what is not random, and return the draw."""
     # By the very type: a subclass may place its cells in another way.
     prepare = {PatchPattern: _patch, GridPattern: _grid, RandomPattern: _random}.get(type(pattern))
     if prepare is None or pattern.scale is None:
-        return lambda: _any(pattern, height, width)
+        return _any(pattern, height, width, images)
+    prepared = _prepared.setdefault(pattern, {})
+    # What the pattern is belongs to the key: a schedule, or anybody, may change it.
+    key = height, width, pattern.scale, pattern.cell, pattern.base
+    draw = prepared.get(key)
+    if draw is None:
+        if len(prepared) == 32:
+            prepared.clear()
+        draw = prepared[key] = _prepare(pattern, height, width, prepare)
+    return draw()
+
+
+#: What was prepared for each pattern, for as long as there is the pattern.
+_prepared: WeakKeyDictionary[Pattern, dict[tuple, Callable[[], Rectangles]]] = WeakKeyDictionary()
+
+
+def _prepare(pattern: Pattern, height: int, width: int, prepare: Callable) -> Callable[[], Rectangles]:
+    """Do once for an image size what is not random, and return the draw."""
     layouts = pattern.layouts(height // pattern.base, width // pattern.base)
     draws = [prepare(layout, pattern.base, width) for layout in layouts]
     return draws[0] if len(draws) == 1 else lambda: draws[int(torch.rand(()).item() * len(draws))]()
@@ -113,8 +176,9 @@ def _random(layout: Layout, base: int, image_width: int) -> Callable[[], Rectang
     return draw
 
 
-def _any(pattern: Pattern, height: int, width: int) -> Rectangles:
-    cells, base = pattern.cells(1, height, width), pattern.base
+def _any(pattern: Pattern, height: int, width: int, images: Tensor | None) -> Rectangles:
+    data = {} if images is None else dict(images=images)
+    cells, base = pattern.cells(1, height, width, **data), pattern.base
     count = int(cells.count)
     shape = (1, count) if pattern.scale is None else (int(cells.rows), int(cells.cols))
     corners = (cells.top * width + cells.left)[0, :count] * base

@@ -39,12 +39,16 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from mmmaskany import registry as _own
+from mmmaskany.masking import Fill, Masking
+from mmmaskany.parts import PATTERN, build_fill, build_masking, build_pattern, check_kind, made_by
 
 #: Where the classes of each part of a config are looked up.
 _PARTS = {
     'model': (MODELS, TASK_UTILS),
     'data_preprocessor': (MODELS,),
-    **dict.fromkeys(('train_dataloader', 'val_dataloader', 'test_dataloader'), (DATASETS, TRANSFORMS, DATA_SAMPLERS)),
+    **dict.fromkeys(
+        ('train_dataloader', 'val_dataloader', 'test_dataloader'), (DATASETS, TRANSFORMS, DATA_SAMPLERS, MODELS)
+    ),
     **dict.fromkeys(('val_evaluator', 'test_evaluator'), (METRICS,)),
     'optim_wrapper': (OPTIM_WRAPPERS, OPTIMIZERS),
     'param_scheduler': (PARAM_SCHEDULERS,),
@@ -69,7 +73,12 @@ _CLOSED = dict(
     env_cfg=('cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit'),
 )
 #: Our own parts that cost nothing to build, so that what they refuse is said with its key.
-_LIGHT = ('mmmaskany.masking', 'mmmaskany.models.masking', 'mmmaskany.engine.hooks')
+_LIGHT = (
+    *('mmmaskany.masking', 'mmmaskany.models.masking', 'mmmaskany.engine.hooks'),
+    *('mmmaskany.datasets.transforms', 'mmmaskany.models.batch_augments', 'mmmaskany.models.classifiers.sub_masking'),
+)
+#: The parts of a masking, which may be of anybody, and what builds them.
+_ALGEBRA = {PATTERN: build_pattern, (Fill,): build_fill, (Masking,): build_masking}
 _LAYER = re.compile(r'\.(norm|act|conv)_cfg$')
 _CHOICES = dict(style=('pytorch', 'caffe'))
 #: Options whose annotations are not true: AmpOptimWrapper's takes numbers and dicts, too.
@@ -345,28 +354,62 @@ def _check(node: object, key: str, registries: Sequence[Registry]) -> None:
                 meant = difflib.get_close_matches(name, known.keys() - given.keys(), 1, cutoff=0.87)
                 if meant:  # a class that passes on what it does not know might never say so
                     raise TypeError(f'{where} must be an option of {maker.__name__}, but there is {meant[0]} only')
-                if maker.__module__.startswith('mmmaskany.') and not _takes_any(maker):
+                if (_is_ours(maker) or _builder(maker)) and not _takes_any(maker):
                     raise TypeError(f'{where} must be an option of {_name(maker, given)}, which are {", ".join(known)}')
             allowed = known.get(name) or _by_name(name)
             if _CONFIG.search(name):
                 allowed = allowed - {float}
             if allowed and value is not None and not any(_KINDS[kind][1](value) for kind in allowed | {Sequence}):
                 wanted = ' or '.join(what for kind, (what, _) in _KINDS.items() if kind in allowed)
-                raise TypeError(f'{where} must be {wanted} for {maker.__name__}, but got {value!r}')
+                raise TypeError(f'{where} must be {wanted} for {_name(maker, given)}, but got {value!r}')
+            if _is_ours(maker):
+                _check_kinds(where, name, value)
             _check_range(where, name, value, maker)
     for place, given, maker in reversed(found):  # the parts before what they are a part of
-        if maker.__module__.startswith(_LIGHT):
+        build = _builder(maker)
+        if build or maker.__module__.startswith(_LIGHT):
+            own = copy.deepcopy({name: value for name, value in given.items()})  # noqa: C416, a ConfigDict's are lazy
             try:
-                maker(
-                    **copy.deepcopy({name: value for name, value in given.items() if name not in ('type', '_scope_')})
-                )
+                if build:
+                    build(own)
+                else:
+                    maker(**{name: value for name, value in own.items() if name not in ('type', '_scope_')})
             except (KeyError, TypeError, ValueError) as error:
                 raise type(error)(f'{place}: {error.args[0]}') from error
 
 
+def _is_ours(maker: type | Callable) -> bool:
+    return maker.__module__.startswith('mmmaskany.')
+
+
+def _builder(maker: type | Callable) -> Callable | None:
+    """Return what builds a part of a masking, with the parts that it has; None for anything else."""
+    made = made_by(maker)
+    kinds = (kinds for kinds in _ALGEBRA if isinstance(made, type) and issubclass(made, kinds))
+    return _ALGEBRA.get(next(kinds, None))
+
+
+def _check_kinds(where: str, name: str, value: object) -> None:
+    """Refuse what is no pattern, fill or fusion where one of ours takes such."""
+    if name not in ('pattern', 'patterns', 'fill', 'fusion'):
+        return
+    from mmmaskany.models.stems import Fusion  # with all models
+
+    kinds = dict(fill=(Fill,), fusion=(Fusion,)).get(name, PATTERN)
+    several = isinstance(value, (list, tuple))
+    for index, part in enumerate(value if several else [value]):
+        if isinstance(part, Mapping):
+            key = f'{where}.{index}' if several else where
+            try:
+                check_kind(part, kinds, name.removesuffix('s'))
+            except (KeyError, TypeError) as error:
+                raise type(error)(f'{key}: {error.args[0]}') from error
+
+
 def _name(maker: type | Callable, given: Mapping) -> str:
     """Return how a config calls a class: some are built by functions of other names."""
-    return str(given.get('type', 'masking')).removeprefix('mmmaskany.') if inspect.isfunction(maker) else maker.__name__
+    name = given.get('type', 'masking')
+    return name.removeprefix('mmmaskany.') if inspect.isfunction(maker) and isinstance(name, str) else maker.__name__
 
 
 def _takes_any(maker: type | Callable) -> bool:

@@ -20,7 +20,7 @@ from mmmaskany.registry import MODELS
 
 from ..masking import build_masking
 from ..stems import DualStem, build_fusion, find_stem
-from ..stems.find import check_fusion, halve_kernel
+from ..stems.find import halve_kernel
 from .deit3 import mend
 from .levels import BranchLevels, Layout, build_level_fusions, find_layouts, flat_levels, fuse_level, map_levels
 
@@ -447,7 +447,6 @@ def MaskAny(
         found = find_stem(host, stem)
         owner, _, name = found.parts[-1].rpartition('.')
         fuse = build_fusion(fusion, found.channels)
-        check_fusion(fuse, found.channels)
         dual = DualStem(host.get_submodule(found.parts[-1]), found.twin, fuse, found.stride)
         setattr(host.get_submodule(owner), name, dual)
         host.stem_parts, host.halved = found.parts, found.halved
@@ -475,8 +474,6 @@ def plain_drop_rates(host: nn.Module) -> None:
 
 def as_masking(masking: dict | nn.Module | None) -> nn.Module | None:
     """Build the masking of a backbone from its config; None and a built one are returned as they are."""
-    if isinstance(masking, dict):
-        return build_masking(**{key: value for key, value in masking.items() if key != 'type'})
-    if masking is not None and not isinstance(masking, nn.Module):
+    if masking is not None and not isinstance(masking, (dict, nn.Module)):
         raise TypeError(f'masking must be a config dict(pattern=..., fill=...) or None, but got {masking!r}')
-    return masking
+    return build_masking(masking)

@@ -7,10 +7,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mmmaskany.masking import ImageFill, MixturePattern, Pattern
+from mmmaskany.masking import ImageFill, MixturePattern, Pattern, draw_masks
 from mmmaskany.masking.draw import packed_channels
-
-from ..masking import build_pattern
+from mmmaskany.parts import build_pattern
 
 
 class Mixed(NamedTuple):
@@ -89,7 +88,7 @@ class MaskMix(NeighbourMix):
 
     Raises:
         TypeError: If ``pattern`` is no pattern.
-        ValueError: If the images are too small for the cells.
+        ValueError: If the pattern asks for scores, or the images are too small for the cells.
 
     Example:
         >>> augment = dict(type='mmmaskany.MaskMix', pattern=dict(type='mmmaskany.GridPattern', scale=0.5, cell=16))
@@ -97,14 +96,14 @@ class MaskMix(NeighbourMix):
     """
 
     def __init__(self, pattern: dict | Pattern | MixturePattern) -> None:
-        self.pattern = build_pattern(pattern)
+        self.pattern = build_pattern(pattern, ('images',))
         parts = getattr(self.pattern, 'patterns', [self.pattern])
         self.cells = tuple(sorted({cell for part in parts for cell in part.cell}))
 
     def mix(self, images: Tensor) -> Mixed:
         """Fill where the pattern masks; see :meth:`NeighbourMix.mix`."""
         height, width = images.shape[-2:]
-        draw = self.pattern.draw(len(images), height, width, device=images.device)
+        draw = draw_masks(self.pattern, images)
         mask = draw.pixel_mask(height, width, packed_channels(images))
         # The share of the image, not of the base grid: what does not divide stays unmixed.
         kept = 1 - draw.mask.flatten(1).sum(1) * (draw.base**2 / (height * width))

@@ -67,7 +67,7 @@ class MaskSubClassifier(ImageClassifier):
         **kwargs: Other arguments of :class:`mmpretrain.models.ImageClassifier`.
 
     Raises:
-        TypeError: If ``sub_masking`` is none.
+        TypeError: If ``sub_masking`` is no such masking.
         ValueError: If the head gives no logits, its loss takes no probabilities or its accuracy needs hard labels that
             the batch augmentations mix, if the masking does not go with the backbone, or an option is not known.
     """

@@ -12,11 +12,10 @@ import torch.nn.functional as F
 from mmpretrain.models.backbones import VisionTransformer
 from torch import Tensor, nn
 
-from mmmaskany.masking import ConstantFill, Fill, MixturePattern, Pattern, RandomPattern
+from mmmaskany.masking import ConstantFill, Fill, MixturePattern, Pattern, RandomPattern, draw_masks, kept_first
 from mmmaskany.masking.draw import packed_channels, to_pixels
+from mmmaskany.parts import build_fill, build_pattern
 from mmmaskany.registry import MODELS
-
-from ..masking import build_fill, build_pattern
 
 
 class SubMasking(nn.Module):
@@ -27,12 +26,13 @@ class SubMasking(nn.Module):
             subclasses. Defaults to None.
 
     Raises:
-        TypeError: If ``pattern`` is none.
+        TypeError: If ``pattern`` is no pattern.
+        ValueError: If it asks for scores.
     """
 
     def __init__(self, pattern: dict | Pattern | MixturePattern | None = None) -> None:
         super().__init__()
-        self.pattern = None if pattern is None else build_pattern(pattern)
+        self.pattern = None if pattern is None else build_pattern(pattern, ('images',))
 
     def bind(self, backbone: nn.Module) -> None:
         """Make ready for a backbone, once, when the model is built.
@@ -72,19 +72,18 @@ class FillCells(SubMasking):
         fill (dict | Fill | None): What stays in the masked cells; None is 0, the mean colour. Defaults to None.
 
     Raises:
-        TypeError: If ``pattern`` or ``fill`` is none.
+        TypeError: If ``pattern`` is no pattern, or ``fill`` no fill.
+        ValueError: If the pattern asks for scores.
     """
 
     def __init__(self, pattern: dict | Pattern | MixturePattern | None = None, fill: dict | Fill | None = None) -> None:
         super().__init__(RandomPattern(ratio=0.5, cell=32, base=32) if pattern is None else pattern)
         self.fill = ConstantFill() if fill is None else build_fill(fill)
-        if not isinstance(self.fill, Fill):
-            raise TypeError(f'fill must be a Fill, but got {type(self.fill).__name__}')
 
     @contextmanager
     def masked(self, backbone: nn.Module, images: Tensor) -> Iterator[Tensor]:
         height, width = images.shape[-2:]
-        draw = self.pattern.draw(len(images), height, width, device=images.device)
+        draw = draw_masks(self.pattern, images)
         yield self.fill(images, draw.pixel_mask(height, width, packed_channels(images)))
 
 
@@ -123,7 +122,7 @@ class _PatchMasking(SubMasking):
 
     def token_mask(self, images: Tensor, size: tuple[int, int]) -> Tensor:
         """Draw which patches are masked, bool ``(B, rows * cols)``, True = masked."""
-        draw = self.pattern.draw(len(images), *images.shape[-2:], device=images.device)
+        draw = draw_masks(self.pattern, images).refine(self.pattern.base, *images.shape[-2:])
         mask = to_pixels(draw.mask, self.pattern.base // self.patch)[:, 0]
         below, right = size[0] - mask.shape[1], size[1] - mask.shape[2]
         return F.pad(mask, (0, right, 0, below)).flatten(1)
@@ -140,7 +139,8 @@ class ReplacePatches(_PatchMasking):
             backbone's patches. None is half of the cells of 32 px, anywhere, the paper's. Defaults to None.
 
     Raises:
-        TypeError: If ``pattern`` is none.
+        TypeError: If ``pattern`` is no pattern.
+        ValueError: If it asks for scores.
     """
 
     cell = 32
@@ -175,7 +175,8 @@ class DropTokens(_PatchMasking):
             None.
 
     Raises:
-        TypeError: If ``pattern`` is none.
+        TypeError: If ``pattern`` is no pattern.
+        ValueError: If it asks for scores.
     """
 
     def bind(self, backbone: nn.Module) -> None:
@@ -209,10 +210,10 @@ class DropTokens(_PatchMasking):
 
         def draw(embed: nn.Module, args: tuple, output: tuple) -> None:
             nonlocal kept
-            # Tokens that come before the patches are never masked. A stable order keeps that of the image.
+            # Tokens that come before the patches are never masked.
             mask = F.pad(self.token_mask(images, output[1]), (backbone.num_extra_tokens, 0))
             count = mask.shape[1] - self.masked_tokens(*images.shape[-2:])
-            kept = mask.byte().argsort(dim=1, stable=True)[:, :count, None]
+            kept = kept_first(mask)[:, :count, None]
 
         def drop(layer: nn.Module, args: tuple) -> Tensor:
             (tokens,) = args

@@ -31,7 +31,7 @@ def build_mixing(mixing: dict | NeighbourMix | Sequence) -> list[NeighbourMix]:
         list[NeighbourMix]: At least one.
 
     Raises:
-        TypeError: If one of them is none.
+        TypeError: If one of them is no way of mixing.
         ValueError: If there are none.
     """
     several = mixing if isinstance(mixing, (list, tuple)) else [mixing]
@@ -77,8 +77,8 @@ class MixMask:
         **kwargs: Arguments of the framework.
 
     Raises:
-        TypeError: If ``mixing`` is none, or the head is not the one that the framework is known with. At a step, if
-            the inputs are no two views.
+        TypeError: If ``mixing`` is no way of mixing, or the head is not the one that the framework is known with. At a
+            step, if the inputs are no two views.
         ValueError: If ``mixing`` is empty. At a step, if a batch has no partner for an image, or the sides of the
             images are no multiples of the cells.
     """

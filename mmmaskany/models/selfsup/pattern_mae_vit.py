@@ -5,10 +5,9 @@ import torch
 from mmpretrain.models.selfsup import MAEViT
 from torch import Tensor
 
-from mmmaskany.masking import MixturePattern, Pattern
+from mmmaskany.masking import MixturePattern, Pattern, draw_masks, kept_first
+from mmmaskany.parts import build_pattern
 from mmmaskany.registry import MODELS
-
-from ..masking import build_pattern
 
 
 @MODELS.register_module()
@@ -25,9 +24,12 @@ class PatternMAEViT(MAEViT):
 
     Raises:
         TypeError: If ``pattern`` is no pattern.
-        ValueError: If the pattern does not suit the patches, masks no or every token, or not as many of every image;
-            or if ``mask_ratio`` is given.
+        ValueError: If the pattern does not suit the patches, masks no or every token, or not as many of every image,
+            or asks for scores; or if ``mask_ratio`` is given.
     """
+
+    #: What the tokens are made of, while they are.
+    _images: Tensor | None = None
 
     def __init__(self, pattern: dict | Pattern | MixturePattern, **kwargs) -> None:
         if 'mask_ratio' in kwargs:
@@ -36,11 +38,19 @@ class PatternMAEViT(MAEViT):
                 "pattern's `ratio`"
             )
         super().__init__(**kwargs)
-        self.pattern = build_pattern(pattern)
+        self.pattern = build_pattern(pattern, ('images',))
         patch = tuple(size // number for size, number in zip(self.img_size, self.patch_resolution, strict=True))
         if patch != (self.pattern.base, self.pattern.base):
             raise ValueError(f'the base of the pattern must be the side of a patch, {patch} px, but got {self.pattern}')
         self.mask_ratio = self.pattern.masked_cells(*self.img_size) / self.num_patches
+
+    def forward(self, x: Tensor, mask: bool | None = True):
+        """Encode images as the host does; see there."""
+        self._images = x
+        try:
+            return super().forward(x, mask)
+        finally:
+            self._images = None
 
     def random_masking(self, x: Tensor, mask_ratio: float = 0.75) -> tuple[Tensor, Tensor, Tensor]:
         """Drop the tokens that the pattern masks.
@@ -54,7 +64,8 @@ class PatternMAEViT(MAEViT):
             0 is keep, 1 is remove; and where each token of the image is among the visible ones followed by the masked
             ones, long ``(B, L)``.
         """
-        mask = self.pattern.draw(len(x), *self.img_size, device=x.device).mask.flatten(1)
-        order = mask.byte().argsort(dim=1, stable=True)
+        images = x.new_empty(len(x), 0, *self.img_size) if self._images is None else self._images
+        mask = draw_masks(self.pattern, images).refine(self.pattern.base, *self.img_size).mask.flatten(1)
+        order = kept_first(mask)
         kept = order[:, : x.shape[1] - self.pattern.masked_cells(*self.img_size), None]
         return x.gather(1, kept.expand(-1, -1, x.shape[2])), mask.to(torch.float), order.argsort(1)

@@ -56,6 +56,40 @@ _WAY_OUT = "name another module as `stem`, or take fuse_at='levels', which needs
 
 _LAYERS = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
 
+#: The stems of further families, the newest first: the class of the hosts, or None, and the names of the modules.
+_registered: list[tuple[type | None, tuple[str, ...]]] = []
+
+
+def register_stem(*parts: str, host: type | None = None) -> None:
+    """Register the stem of a new backbone family, so that :func:`MaskAny` finds it as it finds those that are known.
+
+    Args:
+        *parts (str): Names of the host's modules that form its stem, in the order they run, as
+            ``host.named_modules()`` has them; the features are fused behind the last one. ``norm1`` and ``norm2``
+            stand for what the host's ``norm1_name`` and ``norm2_name`` say.
+        host (type | None): The class of the hosts; those derived from it have this stem, too. None is any host that
+            has modules of all of these names, one inside of a TIMMBackbone as well. Defaults to None.
+
+    Raises:
+        TypeError: If a name is no text, or ``host`` no class of modules.
+        ValueError: If there is no name, one is empty, or they lie in different modules.
+
+    Example:
+        >>> register_stem('entry.conv', 'entry.norm', host=torch.nn.Identity)
+    """
+    for part in parts:
+        if not isinstance(part, str):
+            raise TypeError(f'the parts of a stem must be names of modules, but got {part!r}')
+    if not parts or not all(parts):
+        raise ValueError(f'a stem must have at least one module, each with a name, but got {parts}')
+    if len({part.rpartition('.')[0] for part in parts}) > 1:
+        raise ValueError(f'the modules of a stem must lie side by side in one module of the host, but got {parts}')
+    if host is not None and not (isinstance(host, type) and issubclass(host, nn.Module)):
+        raise TypeError(f'host must be a class of modules, but got {host!r}')
+    if (host, parts) in _registered:  # its module was imported again
+        _registered.remove((host, parts))
+    _registered.insert(0, (host, parts))
+
 
 @dataclass(frozen=True)
 class Stem:
@@ -151,25 +185,6 @@ def halve_kernel(kernel: Tensor) -> Tensor:
     return kernel.unflatten(3, (-1, 2)).unflatten(2, (-1, 2)).sum(dim=(3, 5))
 
 
-def check_fusion(fusion: nn.Module, channels: int) -> None:
-    """Refuse a fusion that does not take and return so many channels.
-
-    Args:
-        fusion (nn.Module): The fusion.
-        channels (int): Channels of both of its inputs.
-
-    Raises:
-        ValueError: If it does not.
-    """
-    shape = (1, channels, 2, 2)
-    try:
-        got = f'returns {dry_run(fusion, shape, shape)[1]}'
-    except ValueError as error:
-        got = f'fails: {error}'
-    if got != f'returns {channels}':
-        raise ValueError(f'the fusion must take and return {channels} channels, as both inputs have, but it {got}')
-
-
 def dry_run(module: nn.Module, *shapes: tuple[int, ...]) -> torch.Size:
     """Find out the shape of what a module returns, without computing anything or touching its state.
 
@@ -199,8 +214,19 @@ def _known(host: nn.Module) -> tuple[str, ...]:
     """Return the parts of a stem of one of the known families."""
     modules = dict(host.named_modules(remove_duplicate=False))
     own = {norm: getattr(host, f'{norm}_name', norm.replace('norm', 'bn')) for norm in ('norm1', 'norm2')}
+    for family, row in _registered:
+        if family is not None and isinstance(host, family):
+            parts = tuple(own.get(part, part) for part in row)
+            lacking = [part for part in parts if part not in modules]
+            if lacking:
+                raise ValueError(
+                    f'{type(host).__name__} must have the modules that were registered as the stem of '
+                    f'{family.__name__}, {row}, but has no {", ".join(lacking)}'
+                )
+            return parts
+    rows = [*(row for family, row in _registered if family is None), *_STEMS]
     for inside in _INSIDE:
-        for row in _STEMS:
+        for row in rows:
             parts = tuple(inside + own.get(part, part) for part in row)
             if all(part in modules for part in parts):
                 return _cutting(modules, parts)

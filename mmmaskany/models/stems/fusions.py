@@ -7,15 +7,62 @@ would undo a fusion that was silenced, or started as the identity.
 
 from __future__ import annotations
 
+import copy
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmmaskany.parts import build_part
 from mmmaskany.registry import MODELS
 
 
+class Fusion(nn.Module):
+    """Base of the fusions: a module called with the features of both images that returns them fused.
+
+    A subclass has a constructor that takes ``channels``, and :meth:`forward`. To adopt the checkpoint of a plain
+    network it has :meth:`silence` and :meth:`is_silent`, too: its learned part should then be a bare parameter, which
+    no host initialises anew.
+
+    Args:
+        channels (int): Channels of the output, and of both inputs unless :attr:`stem_channels` is another number.
+
+    Shape:
+        - visible, reused: ``(B, stem_channels, H, W)``.
+        - output: ``(B, C, H, W)``.
+    """
+
+    #: Channels that it takes of each input; None are those of the output.
+    stem_channels: int | None = None
+
+    def forward(self, visible: Tensor, reused: Tensor) -> Tensor:
+        raise NotImplementedError(f'{type(self).__name__} must define `forward(visible, reused)`')
+
+    def silence(self) -> None:
+        """Let the output be the visible input, so that a plain checkpoint keeps its function.
+
+        Raises:
+            ValueError: If nothing that is learned could do so.
+        """
+        raise ValueError(f'{type(self).__name__} cannot be silenced, so it cannot adopt a plain checkpoint')
+
+    def is_silent(self) -> bool:
+        """Tell whether the output is the visible input."""
+        return False
+
+    def openness(self, visible: Tensor, reused: Tensor) -> Tensor:
+        """Return how much of the reused input enters: 0 is nothing, 1 the addition.
+
+        Unless a subclass knows better, the length of what it changes, against that of the reused input.
+        """
+        output = self(visible, reused)
+        if output.shape != visible.shape:
+            return visible.new_ones(())
+        return (output - visible).norm() / reused.norm().clamp(min=1e-12)
+
+
 @MODELS.register_module()
-class AddFusion(nn.Module):
+class AddFusion(Fusion):
     r"""Add: :math:`y = v + \gamma \odot r` (MaskAnyNet, arXiv 2511.12480; :math:`\gamma` = 1 in the paper).
 
     Args:
@@ -54,7 +101,7 @@ class AddFusion(nn.Module):
 
 
 @MODELS.register_module()
-class ConcatFusion(nn.Module):
+class ConcatFusion(Fusion):
     r"""Concatenate, then a 1 x 1 convolution: :math:`y = W [v; r]` (MaskAnyNet, arXiv 2511.12480).
 
     The weight starts as [identity, identity], which is the addition. The paper's MaskSwin has no convolution: there
@@ -110,7 +157,7 @@ class ConcatFusion(nn.Module):
 
 
 @MODELS.register_module()
-class GatedFusion(nn.Module):
+class GatedFusion(Fusion):
     r"""Add through a gate that both inputs open: :math:`y = v + \gamma \odot \sigma(G [v; r] + b) \odot r`.
 
     Args:
@@ -161,18 +208,24 @@ _PAPER = {
 }
 
 
-def build_fusion(cfg: str | dict | nn.Module, channels: int, paper: bool = False) -> nn.Module:
+def build_fusion(cfg: str | dict | Fusion, channels: int, paper: bool = False) -> Fusion:
     """Build a fusion.
 
     Args:
-        cfg (str | dict | nn.Module): 'add', 'concat', 'gated', a config such as
-            ``dict(type='mmmaskany.AddFusion', scaled=False)``, or a built fusion.
+        cfg (str | dict | Fusion): 'add', 'concat', 'gated', a config such as
+            ``dict(type='mmmaskany.AddFusion', scaled=False)``, or a built fusion; any class that is a :class:`Fusion`
+            will do.
         channels (int): Channels of the output.
         paper (bool): Whether 'add' and 'concat' are the paper's, without parameters, for a network that builds its
             stems with the channels that the fusion takes. Defaults to False: both stems have ``channels``.
 
+    Returns:
+        Fusion: The fusion.
+
     Raises:
-        ValueError: If the fusion is not known, or takes other channels than the stems have.
+        TypeError: If it is no Fusion.
+        ValueError: If it is not known, takes other channels than the stems have, does not return the features that it
+            should, or says that it can be silenced but is not silent then.
     """
     cfg = _PAPER.get(cfg, cfg) if paper and isinstance(cfg, str) else cfg
     fusion = _build(cfg, channels)
@@ -186,24 +239,53 @@ def build_fusion(cfg: str | dict | nn.Module, channels: int, paper: bool = False
             f'the fusion must take the {channels} channels that each of both stems has, but a concatenation without '
             f'projection takes {stem_channels(fusion, channels)}: leave out projected=False'
         )
+    _check(fusion, channels)
     return fusion
 
 
-def stem_channels(fusion: nn.Module, channels: int) -> int:
+def stem_channels(fusion: Fusion, channels: int) -> int:
     """Return how many channels a fusion to so many channels takes of each stem."""
-    return getattr(fusion, 'stem_channels', channels)
+    return channels if fusion.stem_channels is None else fusion.stem_channels
 
 
-def _build(cfg: str | dict | nn.Module, channels: int) -> nn.Module:
-    if isinstance(cfg, nn.Module):
-        return cfg
-    if isinstance(cfg, dict):
-        name = str(cfg.get('type'))
-        if name.removeprefix('mmmaskany.') in {fusion.__name__ for fusion in _FUSIONS.values()}:
-            return MODELS.build({'channels': channels, **cfg})
-    elif cfg in _FUSIONS:
+def _build(cfg: str | dict | Fusion, channels: int) -> Fusion:
+    if isinstance(cfg, str) and cfg in _FUSIONS:
         return _FUSIONS[cfg](channels)
-    raise ValueError(
-        f'fusion must be one of {list(_FUSIONS)}, or a config of type '
-        f'{[f"mmmaskany.{fusion.__name__}" for fusion in _FUSIONS.values()]}, but got {cfg!r}'
-    )
+    if not isinstance(cfg, (dict, type, nn.Module)):
+        raise ValueError(f'fusion must be one of {list(_FUSIONS)}, or the config of a Fusion, but got {cfg!r}')
+    try:
+        return build_part({'channels': channels, **cfg} if isinstance(cfg, dict) else cfg, (Fusion,), 'fusion')
+    except KeyError as error:
+        raise ValueError(f'fusion must be one of {list(_FUSIONS)}, or a config whose {error.args[0]}') from error
+
+
+def _check(fusion: Fusion, channels: int) -> None:
+    """Refuse a fusion that does not do what is said of it; ours do."""
+    if type(fusion) in _FUSIONS.values() or any(tensor.is_meta for tensor in fusion.parameters()):
+        return
+    name, own = type(fusion).__name__, stem_channels(fusion, channels)
+    fusion = copy.deepcopy(fusion).to('cpu', torch.float32).eval()
+    visible, reused = torch.rand(2, 2, own, 3, 5, generator=torch.Generator().manual_seed(0)).unbind()
+    with torch.no_grad():
+        try:
+            output = fusion(visible, reused)
+        except Exception as error:  # whatever a module of the user's may raise
+            raise ValueError(
+                f'the fusion must take visible and reused features of {own} channels, but {name} fails: {error}'
+            ) from error
+        wanted = (2, channels, 3, 5)
+        got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        if got != wanted:
+            raise ValueError(
+                f'the fusion must return {channels} channels in the size of both inputs, {wanted} of '
+                f'{tuple(visible.shape)}, but {name} returns {got}'
+            )
+        try:
+            fusion.silence()
+        except ValueError:  # it cannot adopt a plain checkpoint, which is said when there is one
+            return
+        if not fusion.is_silent() or not torch.equal(fusion(visible, reused), visible):
+            raise ValueError(
+                f'after silence() a fusion must return the visible features as they are, and is_silent() True, but '
+                f'{name} does not'
+            )
