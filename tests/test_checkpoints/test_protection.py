@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mmengine.fileio import LocalBackend, backends, register_backend
+from mmengine.fileio import LocalBackend
+from mmengine.fileio.backends.registry_utils import backends
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import CheckpointLoader
 from mmengine.runner import checkpoint as checkpoint_module
@@ -86,8 +87,7 @@ def files(tmp_path, monkeypatch):
         def get(self, path):
             return (tmp_path / path.removeprefix('s3://')).read_bytes()
 
-    monkeypatch.setattr(backends.registry_utils, 'backends', dict(backends.registry_utils.backends))
-    register_backend('petrel', Petrel, force=True)
+    monkeypatch.setitem(backends, 'petrel', Petrel)
     return tmp_path
 
 
