@@ -53,7 +53,7 @@ def serialise(checkpoint: dict) -> bytes:
     """Return what ``torch.save`` would write to a file, for :func:`atomic_write`, with the number of its format.
 
     Args:
-        checkpoint (dict): The checkpoint, with its tensors as ``'state_dict'``.
+        checkpoint (dict): The checkpoint; see :func:`mmmaskany.checkpoints.format.stamp`.
 
     Returns:
         bytes: The content of the file.

@@ -81,8 +81,10 @@ def read_checkpoint(path: str | os.PathLike, map_location: str | torch.device | 
 
 def _read(file: BinaryIO, name: str, map_location: str | torch.device | None) -> dict:
     """Read an open file; see :func:`read_checkpoint`."""
+    allowed = torch.serialization.get_safe_globals()
     try:
-        with torch.serialization.safe_globals(_SAFE):
+        # The context takes away at its end what it was given, from those of `protect` as well.
+        with torch.serialization.safe_globals([kind for kind in _SAFE if kind not in allowed]):
             checkpoint = torch.load(file, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
         refused = re.search(r'GLOBAL ([\w.]+)', str(error))
@@ -209,13 +211,11 @@ def save_checkpoint(checkpoint: dict, *args, **kwargs) -> None:
     """MMEngine's function that writes a checkpoint, which gives it the number of its format.
 
     Args:
-        checkpoint (dict): The checkpoint. A bare state dict has no place for the number, and stays as it is.
+        checkpoint (dict): The checkpoint; see :func:`mmmaskany.checkpoints.format.stamp`.
         *args: As for MMEngine's.
         **kwargs: As for MMEngine's.
     """
-    if 'state_dict' in checkpoint or 'meta' in checkpoint:
-        checkpoint = stamp(checkpoint)
-    _save_checkpoint(checkpoint, *args, **kwargs)
+    _save_checkpoint(stamp(checkpoint), *args, **kwargs)
 
 
 def protect() -> None:

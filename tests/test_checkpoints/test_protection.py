@@ -62,13 +62,21 @@ def test_code_is_refused(tmp_path, capsys):
 def test_once_is_enough(tmp_path):
     def replaced():
         module = checkpoint_module
-        return HistoryBuffer.__reduce__, module.load_url, module.save_checkpoint, dict(CheckpointLoader._schemes)
+        allowed = len(torch.serialization.get_safe_globals())
+        return (
+            HistoryBuffer.__reduce__,
+            module.load_url,
+            module.save_checkpoint,
+            dict(CheckpointLoader._schemes),
+            allowed,
+        )
 
     before = replaced()
     protect()
     assert replaced() == before
     checkpoint_module.save_checkpoint(dict(state_dict={}), str(tmp_path / 'a.pth'))
     assert read_checkpoint(tmp_path / 'a.pth') == dict(state_dict={}, meta=dict(mmmaskany_format=FORMAT))
+    assert replaced() == before
     checkpoint_module.save_checkpoint(dict(weight=torch.ones(1)), str(tmp_path / 'bare.pth'))
     assert list(read_checkpoint(tmp_path / 'bare.pth')) == ['weight']
 
@@ -156,4 +164,5 @@ def test_checkpoint_of_plain_mmengine_is_named_and_upgraded(tmp_path):
     checkpoint = read_checkpoint(path)
     assert torch.equal(checkpoint['state_dict']['w'], torch.ones(2))
     assert checkpoint['history'].mean() == 2
+    assert checkpoint['meta'] == dict(mmmaskany_format=1)
     assert [file.name for file in tmp_path.iterdir()] == ['old.pth']
