@@ -10,6 +10,7 @@ import torch
 from mmengine.fileio import LocalBackend, register_backend
 
 from .format import stamp
+from .histories import to_plain
 
 #: Ends the name of a file that is still being written: ``.epoch_3.pth.partial``.
 PARTIAL = '.partial'
@@ -59,7 +60,7 @@ def serialise(checkpoint: dict) -> bytes:
         bytes: The content of the file.
     """
     buffer = io.BytesIO()
-    torch.save(stamp(checkpoint), buffer)
+    torch.save(to_plain(stamp(checkpoint)), buffer)
     return buffer.getvalue()
 
 

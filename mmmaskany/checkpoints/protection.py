@@ -2,8 +2,8 @@
 """The protected opening of files: no function and no code in a checkpoint is ever run, wherever it comes from.
 
 MMEngine pickles its log histories together with functions, which ``weights_only=True`` (the default of PyTorch 2.6 and
-later) refuses: no training run could be resumed. Here the histories get a state of plain numbers, and exactly the types
-that such a state consists of are allowed.
+later) refuses: no training run could be resumed. Here checkpoints are written with plain histories, which any program
+loads. For those from before exactly the types are allowed that a history without functions consists of.
 
 :func:`protect` does it for a whole process, and says what it replaces. Importing :mod:`mmmaskany.models`,
 :mod:`mmmaskany.datasets` or :mod:`mmmaskany.engine` calls it, so that it is in force before a Runner whose config has a
@@ -30,6 +30,7 @@ from mmengine.runner import checkpoint as checkpoint_module
 from mmengine.runner.checkpoint import CheckpointLoader
 
 from .format import check_format, stamp
+from .histories import from_plain, to_plain
 
 _CONVERTER = 'tools/model_converters/upgrade_checkpoint.py'
 #: The begin of its SHA-256 in the name of a file, as OpenMMLab and PyTorch publish them; a date is none.
@@ -105,6 +106,7 @@ def _read(file: BinaryIO, name: str, map_location: str | torch.device | None) ->
             f'{type(checkpoint).__name__}'
         )
     check_format(checkpoint, f'checkpoint {name}')
+    from_plain(checkpoint)
     return checkpoint
 
 
@@ -208,14 +210,14 @@ _save_checkpoint = checkpoint_module.save_checkpoint
 
 
 def save_checkpoint(checkpoint: dict, *args, **kwargs) -> None:
-    """MMEngine's function that writes a checkpoint, which gives it the number of its format.
+    """MMEngine's function that writes a checkpoint: with the number of its format, and with plain log histories.
 
     Args:
         checkpoint (dict): The checkpoint; see :func:`mmmaskany.checkpoints.format.stamp`.
         *args: As for MMEngine's.
         **kwargs: As for MMEngine's.
     """
-    _save_checkpoint(stamp(checkpoint), *args, **kwargs)
+    _save_checkpoint(to_plain(stamp(checkpoint)), *args, **kwargs)
 
 
 def protect() -> None:

@@ -12,6 +12,7 @@ from mmengine.logging import HistoryBuffer
 from mmengine.runner import CheckpointLoader
 from mmengine.runner import checkpoint as checkpoint_module
 
+from mmmaskany.checkpoints.atomic import serialise
 from mmmaskany.checkpoints.format import FORMAT, NewerFormatError
 from mmmaskany.checkpoints.protection import protect, read_checkpoint, safe_torch_load
 
@@ -37,6 +38,35 @@ def test_log_histories_survive(tmp_path):
     assert loaded.statistics('mean') == (2 + 4.25 + 0.1) / 6
     loaded.update(7)
     assert loaded.current() == 7
+
+
+def test_what_is_written_loads_everywhere(tmp_path):
+    """An inferencer of MMEngine reads a checkpoint before anything of ours is imported."""
+    history = HistoryBuffer([1.5, 0.1, 7.0], [2, 1, 4], max_length=5)
+    hub = dict(
+        log_scalars={'train/loss': history, 'empty': HistoryBuffer()},
+        runtime_info=dict(best_score=np.float64(0.1), epoch=np.int64(3), name='a'),
+        resumed_keys={'train/loss': True},
+    )
+    written = dict(meta={}, state_dict={}, message_hub=hub)
+    checkpoint_module.save_checkpoint(written, str(tmp_path / 'runner.pth'))
+    (tmp_path / 'tool.pth').write_bytes(serialise(written))
+    read = 'import sys, torch; print(*[torch.load(path, weights_only=True)["message_hub"] for path in sys.argv[1:]])'
+    paths = [str(tmp_path / name) for name in ('runner.pth', 'tool.pth')]
+    done = subprocess.run([sys.executable, '-c', read, *paths], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.count('max_length') == 4, done.stderr
+    assert hub['log_scalars']['train/loss'] is history  # what the Runner goes on with
+
+    for path in paths:
+        loaded = read_checkpoint(path)['message_hub']
+        for name, before in hub['log_scalars'].items():
+            after = loaded['log_scalars'][name]
+            assert isinstance(after, HistoryBuffer) and after.max_length == before.max_length
+            for one, other in zip(after.data, before.data, strict=True):
+                assert one.dtype == other.dtype
+                np.testing.assert_array_equal(one, other)
+        assert loaded['runtime_info'] == hub['runtime_info'] and loaded['resumed_keys'] == hub['resumed_keys']
+        assert loaded['log_scalars']['train/loss'].statistics('mean') == history.mean()
 
 
 def test_plain_numpy_values_survive(tmp_path):
