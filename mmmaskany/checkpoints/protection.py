@@ -2,8 +2,8 @@
 """The protected opening of files: no function and no code in a checkpoint is ever run, wherever it comes from.
 
 MMEngine pickles its log histories together with functions, which ``weights_only=True`` (the default of PyTorch 2.6 and
-later) refuses: no training run could be resumed. Here the histories get a state of plain numbers, and exactly the types
-that such a state consists of are allowed.
+later) refuses: no training run could be resumed. Here checkpoints are written with plain histories, which any program
+loads. For those from before exactly the types are allowed that a history without functions consists of.
 
 :func:`protect` does it for a whole process, and says what it replaces. Importing :mod:`mmmaskany.models`,
 :mod:`mmmaskany.datasets` or :mod:`mmmaskany.engine` calls it, so that it is in force before a Runner whose config has a
@@ -32,6 +32,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 
 from .format import check_format, stamp
+from .histories import from_plain, to_plain
 from .kinds import describe, is_safetensors
 from .records import RECORDS
 
@@ -88,11 +89,13 @@ def read_checkpoint(path: str | os.PathLike, map_location: str | torch.device | 
 
 def _read(file: BinaryIO, name: str, map_location: str | torch.device | None) -> dict:
     """Read an open file; see :func:`read_checkpoint`."""
+    allowed = torch.serialization.get_safe_globals()
     try:
         if is_safetensors(file):
             device = map_location or 'cpu'
             return {key: value.to(device) for key, value in load_safetensors(file.read()).items()}
-        with torch.serialization.safe_globals([*_SAFE, *RECORDS]):
+        # The context takes away at its end what it was given, from those of `protect` as well.
+        with torch.serialization.safe_globals([kind for kind in (*_SAFE, *RECORDS) if kind not in allowed]):
             checkpoint = torch.load(file, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
         refused = re.search(r'GLOBAL ([\w.]+)', str(error))
@@ -118,6 +121,7 @@ def _read(file: BinaryIO, name: str, map_location: str | torch.device | None) ->
             f'{type(checkpoint).__name__}'
         )
     check_format(checkpoint, f'checkpoint {name}')
+    from_plain(checkpoint)
     return checkpoint
 
 
@@ -221,16 +225,14 @@ _save_checkpoint = checkpoint_module.save_checkpoint
 
 
 def save_checkpoint(checkpoint: dict, *args, **kwargs) -> None:
-    """MMEngine's function that writes a checkpoint, which gives it the number of its format.
+    """MMEngine's function that writes a checkpoint: with the number of its format, and with plain log histories.
 
     Args:
-        checkpoint (dict): The checkpoint. A bare state dict has no place for the number, and stays as it is.
+        checkpoint (dict): The checkpoint; see :func:`mmmaskany.checkpoints.format.stamp`.
         *args: As for MMEngine's.
         **kwargs: As for MMEngine's.
     """
-    if 'state_dict' in checkpoint or 'meta' in checkpoint:
-        checkpoint = stamp(checkpoint)
-    _save_checkpoint(checkpoint, *args, **kwargs)
+    _save_checkpoint(to_plain(stamp(checkpoint)), *args, **kwargs)
 
 
 def protect() -> None:
