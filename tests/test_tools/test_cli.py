@@ -72,7 +72,7 @@ def test_the_process(tmp_path):
     """Elsewhere than in the repository, piped, cut off by its reader."""
     call = f'{sys.executable} -m mmmaskany'
     done = subprocess.run(
-        f'{call} list digits | head -n 1; {call} --version; {call} show x; echo $?',
+        f'{call} list digits | head -n 1; {call} show x; echo $?',
         shell=True,
         cwd=tmp_path,
         env={'PYTHONPATH': str(Path(mmmaskany.__file__).parents[1]), 'PATH': '/usr/bin:/bin'},
@@ -81,7 +81,7 @@ def test_the_process(tmp_path):
     )
     lines = done.stdout.splitlines()
     assert 'digits' in lines[0] and '\x1b' not in done.stdout
-    assert lines[1:] == [f'mmmaskany {mmmaskany.__version__}', '2']
+    assert lines[1:] == ['2']
     assert done.stderr.startswith('mmmaskany: error: name must be') and 'Traceback' not in done.stderr
 
 
@@ -119,7 +119,7 @@ def photos(tmp_path_factory):
     for folder in ('a', 'b/ü', '.hidden'):
         (root / folder).mkdir(parents=True)
         Image.fromarray(pixels).save(root / folder / 'one.png')
-    cv2.imwrite(str(root / 'a' / 'deep.png'), pixels.astype(np.uint16) * 257)
+    cv2.imwrite(str(root / 'a' / 'deep.png'), pixels[..., ::-1].astype(np.uint16) * 257)
     Image.fromarray(pixels).save(root / 'a' / 'one.webp', lossless=True)
     Image.fromarray(pixels).convert('P').save(root / 'a' / 'two.gif')
     Image.fromarray(pixels).convert('L').save(root / 'a' / 'grey.tif')
@@ -206,8 +206,9 @@ def test_predict_of_a_detector(write_host_config, squares, tmp_path):
     # Without detections each image keeps its row.
     out = tmp_path / 'out.csv'
     assert run('predict', folder, squares / 'val', '--score', 1, '--csv', out) == 0
-    assert [row['class'] for row in csv.DictReader(out.open())] == ['', ''] if 'class' in out.read_text() else True
-    assert len(out.read_text().splitlines()) == 3
+    with out.open(newline='') as file:
+        table = list(csv.DictReader(file))
+    assert [row['class'] for row in table] == ['', ''] and 'x1' in table[0]
     assert run('export', folder, '--format', 'onnx') == 2
 
 
@@ -345,10 +346,10 @@ def test_export_plain_of_what_is_not_linear(trained, tmp_path, capsys):
 
 def test_export_to_timm(tiny_config, tmp_path):
     timm = pytest.importorskip('timm')
-    host = dict(type='mmpretrain.TIMMBackbone', model_name='convnext_atto', depths=[1, 1], dims=[8, 16])
+    host = dict(type='mmpretrain.TIMMBackbone', model_name='convnext_atto', depths=[1] * 4, dims=[8, 8, 16, 16])
     folder = vit(tmp_path / 'run', tiny_config, host, type='LinearClsHead', in_channels=16)
     assert run('export', folder, '--plain', '--names', 'timm', '--out', tmp_path / 'timm.pth') == 0
-    model = timm.create_model('convnext_atto', depths=[1, 1], dims=[8, 16])
+    model = timm.create_model('convnext_atto', depths=[1] * 4, dims=[8, 8, 16, 16])
     model.load_state_dict(read_checkpoint(tmp_path / 'timm.pth')['state_dict'], strict=False)
     both = load_trained(find_run(folder), 'cpu').model.backbone
     images = torch.randn(2, 3, 64, 64)
