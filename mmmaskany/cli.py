@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import importlib
+import os
 import sys
 from typing import NoReturn
 
@@ -82,4 +83,11 @@ def run() -> NoReturn:
     """Run the command line of the process: an error of the user's is one sentence, and exit code 2."""
     from .engine import user_errors
 
-    sys.exit(user_errors.run(main))
+    sys.argv[0] = 'mmmaskany'  # what errors call the program, as `python -m mmmaskany`, too
+    try:
+        code = user_errors.run(main)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads it has had enough, as `head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code)

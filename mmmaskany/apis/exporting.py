@@ -237,7 +237,7 @@ class Deployed(nn.Module):
             raise ValueError(f'{type(model).__name__} must be a segmentor with encode_decode, but is none')
         self.model, self.host, self.size = model, host, tuple(size)
         preprocessor = model.data_preprocessor
-        bgr = not (preprocessor.to_rgb if host == 'mmpretrain' else preprocessor._channel_conversion)
+        bgr = not (preprocessor.to_rgb if host == 'mmpretrain' else preprocessor.channel_conversion)
         # The pipelines read BGR, and the preprocessor turns it; here RGB comes in.
         self.flip = bgr
         normalised = preprocessor._enable_normalize

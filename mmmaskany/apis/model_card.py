@@ -50,7 +50,7 @@ def show(name: str | os.PathLike, size: tuple[int, int] | None = None) -> Card:
     """Find out what a model costs, what it masks and what was measured.
 
     Args:
-        name (str | os.PathLike): A name that :func:`mmmaskany.apis.resolve` knows, a config, or the folder of a training.
+        name (str | os.PathLike): A name that :func:`mmmaskany.apis.resolve` knows, a config, or a training's folder.
         size (tuple[int, int] | None): Height and width of the image in px. Defaults to None, 224 x 224 with
             mmpretrain, 800 x 1344 with mmdet, 512 x 512 with mmseg.
 

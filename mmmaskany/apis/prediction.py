@@ -279,13 +279,11 @@ def _painter(trained: Trained) -> Callable:
     default = {'mmpretrain': 'UniversalVisualizer', 'mmdet': 'DetLocalVisualizer', 'mmseg': 'SegLocalVisualizer'}
     cfg = dict(type=kind or default[scope], name=f'predict {id(trained)}', vis_backends=None)
     visualizer = VISUALIZERS.build(cfg)
-    count = max(
-        (n for m in trained.model.modules() if isinstance(n := getattr(m, 'num_classes', None), int)), default=1
-    )
+    numbers = [getattr(module, 'num_classes', None) for module in trained.model.modules()]
+    count = max((number for number in numbers if isinstance(number, int)), default=1)
     classes = trained.classes or [str(label) for label in range(count)]
-    palette = trained.palette or [
-        tuple(map(int, color)) for color in np.random.RandomState(0).randint(256, size=(count, 3))
-    ]
+    palette = trained.palette or np.random.RandomState(0).randint(256, size=(len(classes), 3))
+    palette = [tuple(map(int, color)) for color in palette]
     visualizer.dataset_meta = dict(classes=classes, palette=palette)
 
     def paint(image: np.ndarray, sample, score: float, path: str) -> None:
@@ -356,23 +354,30 @@ def _write_json(rows: Sequence[dict], file) -> None:
     file.write('\n')
 
 
+#: Of a detector's, a segmentor's and a classifier's rows.
+_COLUMNS = {
+    'objects': ('class', 'label', 'score', 'x1', 'y1', 'x2', 'y2'),
+    'classes': ('class', 'share'),
+    'class': ('class', 'label', 'score'),
+}
+
+
 def _write_csv(rows: Sequence[dict], file) -> None:
-    flat = [cells for row in rows for cells in _flat(row)]
-    columns = list(dict.fromkeys(key for cells in flat for key in cells))
-    writer = csv.DictWriter(file, [column for column in columns if column != 'error'] + ['error'])
+    known = {key for row in rows for key in row}
+    kind = 'objects' if 'objects' in known else 'classes' if 'classes' in known else 'class'
+    files = [key for key in ('map', 'drawn') if key in known]
+    writer = csv.DictWriter(file, ['image', *_COLUMNS[kind], *files, 'error'])
     writer.writeheader()
-    writer.writerows(flat)
+    writer.writerows(cells for row in rows for cells in _flat(row))
 
 
 def _flat(row: dict) -> list[dict]:
     """Write what was predicted of an image as rows of plain values; one without detections keeps a row."""
-    image = {key: row[key] for key in ('image', 'map', 'error') if key in row}
+    image = {key: row[key] for key in ('image', 'map', 'drawn', 'error') if key in row}
     if 'objects' in row:
+        corners = _COLUMNS['objects'][3:]
         found = [
-            {
-                **{key: one[key] for key in ('class', 'label', 'score')},
-                **dict(zip(('x1', 'y1', 'x2', 'y2'), one['box'], strict=True)),
-            }
+            {key: one[key] for key in ('class', 'label', 'score')} | dict(zip(corners, one['box'], strict=True))
             for one in row['objects']
         ]
         return [{**image, **one} for one in found or [{}]]

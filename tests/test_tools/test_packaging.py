@@ -79,6 +79,18 @@ def test_wheel_metadata(wheel):
     assert any(re.search(r'\.dist-info/(licenses/)?LICENSE$', name) for name in wheel.namelist())
 
 
+def test_wheel_has_the_command(wheel, tmp_path):
+    (name,) = (name for name in wheel.namelist() if name.endswith('.dist-info/entry_points.txt'))
+    assert wheel.read(name).decode().split() == ['[console_scripts]', 'mmmaskany', '=', 'mmmaskany.cli:run']
+    # Outside of the repository it finds the configs that the wheel carries, and the page on the environment.
+    wheel.extractall(tmp_path)
+    env = {**os.environ, 'PYTHONPATH': str(tmp_path)}
+    for call in (['-m', 'mmmaskany', 'list', 'maskany_r50_in1k'], ['mmmaskany/.mim/tools/misc/check_env.py']):
+        done = subprocess.run([sys.executable, *call], cwd=tmp_path, env=env, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert 'maskany_r50_in1k' in done.stdout or f'from {tmp_path / "mmmaskany"}' in done.stdout
+
+
 def test_source_distribution_builds_the_same_wheel(tree, wheel, tmp_path):
     run('-c', "from setuptools import build_meta; build_meta.build_sdist('dist')", cwd=tree)
     (archive,) = (tree / 'dist').glob('mmmaskany-*.tar.gz')

@@ -362,10 +362,9 @@ def _entry(method: Callable) -> Callable:
         stem = self.dual_stem
         if stem is None or stem.reused_image is not None:  # called by another one
             return method(self, inputs, *args, **kwargs)
-        visible, stem.reused_image = self.views(inputs)[:2]
-        outputs = method(self, visible, *args, **kwargs)
-        stem.reused_image = None
-        return outputs
+        visible, reused, _ = self.views(inputs)
+        with stem.holding(reused):
+            return method(self, visible, *args, **kwargs)
 
     return enter
 

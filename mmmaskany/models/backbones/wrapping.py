@@ -62,6 +62,6 @@ def wrap(
     model = MaskAny(model, fusion=fusion, masking=masking, stem=stem)
     model.dual_stem.fusion.silence()
     first = next(model.dual_stem.visible.parameters(), next(model.parameters()))
-    model.dual_stem.to(first.device)
+    model.dual_stem.to(first)  # where, and in which precision, the network is
     model.train(training)
     return model

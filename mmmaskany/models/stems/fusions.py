@@ -34,6 +34,8 @@ class Fusion(nn.Module):
 
     #: Channels that it takes of each input; None are those of the output.
     stem_channels: int | None = None
+    #: Whether the output is linear in both inputs, pixel by pixel, so that stems that are linear, too, can be merged.
+    linear = False
 
     def forward(self, visible: Tensor, reused: Tensor) -> Tensor:
         raise NotImplementedError(f'{type(self).__name__} must define `forward(visible, reused)`')
@@ -75,7 +77,6 @@ class AddFusion(Fusion):
         - output: ``(B, C, H, W)``.
     """
 
-    #: The output is linear in both inputs, pixel by pixel, so that stems that are linear, too, can be merged.
     linear = True
 
     def __init__(self, channels: int, scaled: bool = True) -> None:
