@@ -761,8 +761,8 @@ def check_pattern(pattern: object, data: Sequence[str] = DATA) -> Pattern | Mixt
     lacking = [need for need in pattern.needs if need not in data]
     if lacking:
         raise ValueError(
-            f'a pattern here must do with {" and ".join(data) or "no data"}, but {name} needs '
-            f'{" and ".join(lacking)}: mask in the model instead, by `masking` of the backbone'
+            f'a pattern here must do with {" and ".join(data) or "no data"}, but {name} needs {" and ".join(lacking)}'
+            + (': mask in the model instead, by `masking` of the backbone' if data else '')
         )
     return pattern
 
