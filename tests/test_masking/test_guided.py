@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from mmmaskany.masking import (
     ConstantFill,
@@ -216,6 +217,19 @@ def test_one_graph():
     scores = torch.rand(8, 6, 8, generator=seeded())
     expected = RankedPattern(scale=0.5, cell=4).draw(8, 24, 32, scores=scores)
     assert torch.equal(scored(images, scores=scores).draw.source, expected.source)
+
+
+def test_a_gpu_never_waits():
+    # Fake tensors refuse whatever would have to look at a value on the host; on a device NaN is not looked for.
+    with FakeTensorMode():
+        images, scores = torch.empty(4, 3, 32, 32, device='cuda'), torch.empty(4, 4, 4, device='cuda')
+        mixture = MixturePattern([Bright(scale=0.5, cell=8), RankedPattern(scale=0.5, cell=8)], [0.5, 0.4])
+        visible, reused, draw = Masking(mixture)(images, scores=scores)
+        assert {tensor.device.type for tensor in (visible, reused, draw.mask, draw.source)} == {'cuda'}
+        assert reused.shape == (4, 3, 16, 16)
+        fine = Draw.from_mask(scores > 0, base=8, reuse=False).refine(4, 32, 32)
+        assert Draw.choose([fine, fine], draw.choice).mask.shape == (4, 8, 8)
+        assert kept_first(fine.mask.flatten(1)).device.type == 'cuda'
 
 
 def test_a_pattern_whose_rank_would_not_be_asked_is_refused():

@@ -80,10 +80,11 @@ layer. Parameters and MACs (multiply-accumulates at {SIZE[0]} x {SIZE[1]} px) ar
 add to the plain backbone. The last columns compare its features with those of MaskAny that has loaded its checkpoint:
 the largest difference, in float32, at {SIZE[0]} x {SIZE[1]} and at {OTHER_SIZE[0]} x {OTHER_SIZE[1]} px.
 
-For another backbone name the module that is its stem, as in `stem='features.0'`. What has no stem that could be halved
-(stride 1, no convolution, odd patches) is refused when it is built; `fuse_at='neck'` needs no second stem. Only
-ResNet_CIFAR may have stride 1: its reused features are upsampled. A frozen stem trains no twin: mmpretrain's PoolFormer
-freezes it unless `frozen_stages=-1`. The paper's own networks, such as MaskSwin, take no plain checkpoints.
+For another backbone name the module that is its stem, as in `stem='features.0'`, or
+[register the family](extend.md#a-family-of-backbones). What has no stem that could be halved (stride 1, no convolution,
+odd patches) is refused when it is built; `fuse_at='neck'` needs no second stem. Only ResNet_CIFAR may have stride 1: its
+reused features are upsampled. A frozen stem trains no twin: mmpretrain's PoolFormer freezes it unless
+`frozen_stages=-1`. The paper's own networks, such as MaskSwin, take no plain checkpoints.
 """
 
 HEAD = (
