@@ -34,7 +34,7 @@ from mmmaskany.apis.rows import grouped, write_csv
 from mmmaskany.apis.runs import mean_spread
 from mmmaskany.evaluation import occlude
 from mmmaskany.masking import ConstantFill
-from mmmaskany.parts import build_pattern
+from mmmaskany.models.masking import build_pattern
 from mmmaskany.checkpoints.atomic import atomic_write
 from mmmaskany.visualization import save_figure
 from mmmaskany.visualization.curves import draw_curve, new_panels
