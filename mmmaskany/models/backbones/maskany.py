@@ -18,7 +18,7 @@ from mmmaskany.checkpoints.gaps import find_gaps
 
 from ..masking import build_masking
 from ..stems import DualStem, build_fusion, find_stem
-from ..stems.find import dry_run, halve_kernel
+from ..stems.find import halve_kernel
 
 
 class CheckpointMismatchError(ValueError):
@@ -339,7 +339,6 @@ def MaskAny(
         found = find_stem(host, stem)
         owner, _, name = found.parts[-1].rpartition('.')
         fuse = build_fusion(fusion, found.channels)
-        _check_fusion(fuse, found.channels)
         dual = DualStem(host.get_submodule(found.parts[-1]), found.twin, fuse, found.stride)
         if getattr(host, 'is_init', False):  # it has weights to keep, such as those of TIMMBackbone(pretrained=True)
             fuse.silence()
@@ -357,17 +356,6 @@ def MaskAny(
     host.__class__ = _maskany_class(type(host))
     host.warn_if_frozen()
     return host
-
-
-def _check_fusion(fusion: nn.Module, channels: int) -> None:
-    """Refuse a fusion that does not take and return what both stems return."""
-    shape = (1, channels, 2, 2)
-    try:
-        got = f'returns {dry_run(fusion, shape, shape)[1]}'
-    except ValueError as error:
-        got = f'fails: {error}'
-    if got != f'returns {channels}':
-        raise ValueError(f'the fusion must take and return {channels} channels, as both stems do, but it {got}')
 
 
 def plain_drop_rates(host: nn.Module) -> None:
