@@ -80,7 +80,12 @@ setup(
     # MMEngine and its hosts are left out on purpose: maintained forks share their import names under other
     # distribution names, and pip would put the originals on top of them. See requirements/hosts.txt.
     install_requires=requirements('runtime'),
-    extras_require={'tests': requirements('tests') + requirements('vis'), 'vis': requirements('vis')},
+    extras_require={
+        'tests': requirements('tests') + requirements('vis') + requirements('export'),
+        'vis': requirements('vis'),
+        'export': requirements('export'),
+    },
+    entry_points={'console_scripts': ['mmmaskany = mmmaskany.cli:run']},
     cmdclass={'build': Build, 'build_mim': BuildMim},
     zip_safe=False,
 )

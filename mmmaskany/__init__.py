@@ -1,28 +1,43 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
 """Masked supervised training for OpenMMLab: MaskAnyNet and its siblings.
 
-Importing the package makes the ``mmmaskany.`` scope known to the OpenMMLab registries; the modules themselves
-are imported when a config names one of them. It also makes training checkpoints loadable under the ``weights_only``
-protection of ``torch.load``, and our models known to mmpretrain's hub once that is imported.
+Importing the package makes the ``mmmaskany.`` scope known to the OpenMMLab registries, and nothing else: the modules
+themselves are imported when a config names one of them. Importing ``mmmaskany.models``, ``mmmaskany.datasets`` or
+``mmmaskany.engine``, which is what that comes to, protects the loading of checkpoints, see
+:func:`mmmaskany.checkpoints.protection.protect`; that of ``mmmaskany.models`` also makes our models known to
+mmpretrain's hub, see :func:`mmmaskany.hub.register`.
 """
 
-from . import hub, registry
-from .checkpoints import protection
+import importlib
+
+from . import registry
 from .version import __version__
 
-protection.install()
-hub.install()
+#: What is found when it is named, and where; under another name after the colon.
+_LAZY = {
+    'MaskMix': 'models.batch_augments',  # mmpretrain's registry of these knows no other scopes
+    'UnMix': 'models.batch_augments',
+    'wrap': 'models.backbones',
+    'merge_stems': 'models.backbones',
+    # The commands, see mmmaskany.cli.
+    'finetune': 'experiments.finetune',
+    'predict': 'apis.prediction',
+    'list': 'apis.catalogue:list_models',
+    'show': 'apis.model_card',
+    'export': 'apis.exporting',
+    'doctor': 'apis.environment',
+}
 
 
 def __getattr__(name: str) -> object:
-    """Find the batch augmentations when they are named: mmpretrain's registry of these knows no other scopes."""
-    if name not in ('MaskMix', 'UnMix'):
+    if name not in _LAZY:
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    where, _, other = _LAZY[name].partition(':')
     try:
-        from .models import batch_augments
-    except ImportError as error:  # the registry would only say that it does not know the name
+        module = importlib.import_module(f'.{where}', __name__)
+    except ImportError as error:  # a registry would only say that it does not know the name
         raise RuntimeError(f'{__name__}.{name} cannot be imported: {error}') from error
-    return getattr(batch_augments, name)
+    return getattr(module, other or name)
 
 
 __all__ = ['__version__', 'registry']

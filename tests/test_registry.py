@@ -1,6 +1,7 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
 """The public names in fresh processes, as a config meets them: nothing of mmmaskany is imported before."""
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -67,6 +68,33 @@ sum(losses.values()).backward()
 """
 
 
+CLEAN = """
+import sys
+import mmengine, torch
+from mmengine.logging import HistoryBuffer
+from mmengine.runner import CheckpointLoader, checkpoint, runner
+
+def state():
+    allowed = set(map(str, torch.serialization.get_safe_globals()))
+    functions = (HistoryBuffer.__reduce__, checkpoint.load_url, checkpoint.save_checkpoint, runner.save_checkpoint)
+    return functions, dict(CheckpointLoader._schemes), allowed, list(sys.meta_path)
+
+modules, before = set(sys.modules), state()
+import mmmaskany
+assert set(sys.modules) - modules == {'mmmaskany', 'mmmaskany.registry', 'mmmaskany.version'}, set(sys.modules) - modules
+assert state() == before
+import mmmaskany.checkpoints.protection, mmmaskany.hub
+assert state() == before and 'mmpretrain' not in sys.modules
+import mmmaskany.PART
+assert all(new is not old for new, old in zip(state()[0], before[0])), 'not protected'
+assert state()[3] == before[3]
+if 'PART' == 'models':
+    from mmpretrain import list_models
+    assert 'maskany_resnet18-narrow_1xb32-coslr-8e_digits' in list_models()
+print('clean')
+"""
+
+
 def run(code, **environment):
     env = {**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1', **environment}
     return subprocess.run([sys.executable, '-c', code], env=env, cwd='/', capture_output=True, text=True, timeout=300)
@@ -99,6 +127,34 @@ def test_classification_works_where_the_other_hosts_are_missing():
     result = run(BLOCK + CLASSIFY)
     assert result.returncode == 0, result.stderr
     assert result.stdout.split()[-3:] == ['loss', 'loss_visible', 'loss_reused']
+
+
+@pytest.mark.parametrize('part', ['models', 'datasets', 'engine'])
+def test_importing_the_package_replaces_nothing_and_its_parts_protect(part):
+    result = run(CLEAN.replace('PART', part))
+    assert result.stdout.endswith('clean\n'), result.stderr
+
+
+def test_import_costs_next_to_nothing():
+    spec = importlib.util.spec_from_file_location('tool', ROOT / 'tools' / 'analysis_tools' / 'benchmark_import.py')
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    found = min((tool.measure() for _ in range(3)), key=lambda one: one['seconds'])
+    assert found['seconds'] < 0.05 and found['finders'] == []
+    assert found['modules'] == ['mmmaskany', 'mmmaskany.registry', 'mmmaskany.version']
+
+
+def test_parts_need_no_module_of_one_system():
+    result = run("""
+import sys
+sys.modules['fcntl'] = sys.modules['resource'] = sys.modules['pwd'] = sys.modules['grp'] = None
+import mmmaskany.apis, mmmaskany.datasets, mmmaskany.engine, mmmaskany.models
+from pathlib import Path
+with mmmaskany.apis.runs._claim(Path()) as inherited:
+    assert inherited == []
+print('done')
+""")
+    assert result.stdout.endswith('done\n'), result.stderr
 
 
 def test_nothing_imports_the_other_hosts():

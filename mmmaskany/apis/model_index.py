@@ -93,3 +93,35 @@ def resolve(name: str) -> Resolved:
         )
     weights = model.get('Weights')
     return Resolved(str(index_root() / model['Config']), weights[0] if isinstance(weights, list) else weights)
+
+
+def measured(model: dict, metric: str) -> str:
+    """Format a measured metric with its spread over seeds, or nothing.
+
+    Args:
+        model (dict): Its entry, see :func:`load_models`.
+        metric (str): Name of the metric in metafiles, such as 'Top 1 Accuracy'.
+
+    Returns:
+        str: Such as '98.87 ± 0.28'; empty where it was not measured.
+    """
+    for result in model['Results']:
+        value = (result.get('Metrics') or {}).get(metric)
+        if value is not None:
+            spread = (result.get('Standard Deviation') or {}).get(metric)
+            return f'{value:.2f}' if spread is None else f'{value:.2f} ± {spread:.2f}'
+    return ''
+
+
+def measured_on(model: dict) -> str:
+    """Say on what, and with how many seeds, a model was measured, or nothing.
+
+    Args:
+        model (dict): Its entry, see :func:`load_models`.
+
+    Returns:
+        str: Such as '2 CPU cores, 3 seeds'; empty where nothing was measured.
+    """
+    seeds = model['Results'][0].get('Seeds')
+    parts = [model['Metadata'].get('Training Resources'), f'{seeds} seed{"s" * (seeds > 1)}' if seeds else None]
+    return ', '.join(part for part in parts if part)

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import fcntl
 import json
 import os
 import queue
@@ -33,6 +32,11 @@ from matplotlib.figure import Figure
 
 from mmmaskany.checkpoints.atomic import atomic_write
 from mmmaskany.visualization import plot_arms
+
+try:
+    import fcntl
+except ImportError:  # not on Windows, where nothing keeps two trainings out of one folder
+    fcntl = None
 
 #: How a metric is shown: the title of its column, and what makes its values percent.
 METRICS = {
@@ -306,8 +310,8 @@ def train(run: Run, work_dir: str | os.PathLike, launch: Launch | None = None, s
 
     start = time.time()
     command, env = (launch or Launch()).command(run, folder, slot)
-    with _claim(folder) as lock, log.open('a') as out:
-        files = dict(stdout=out, stderr=subprocess.STDOUT, pass_fds=[lock])
+    with _claim(folder) as inherited, log.open('a') as out:
+        files = dict(stdout=out, stderr=subprocess.STDOUT, pass_fds=inherited)
         code = subprocess.run(command, **files, env=env, check=False).returncode
     if code:
         tail = '\n'.join(log.read_text(errors='replace').splitlines()[-15:])
@@ -319,14 +323,17 @@ def train(run: Run, work_dir: str | os.PathLike, launch: Launch | None = None, s
 
 
 @contextlib.contextmanager
-def _claim(folder: Path) -> Iterator[int]:
+def _claim(folder: Path) -> Iterator[list[int]]:
     """Lock a folder for a training, which must inherit the file: it may survive the process that started it."""
+    if fcntl is None:
+        yield []
+        return
     with open(folder / 'lock', 'w') as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise RuntimeError(f'{folder} must not be in use, but another process trains there') from error
-        yield lock.fileno()
+        yield [lock.fileno()]
 
 
 def _write_json(path: Path, content: object) -> None:

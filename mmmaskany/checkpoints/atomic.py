@@ -9,6 +9,8 @@ from pathlib import Path
 import torch
 from mmengine.fileio import LocalBackend, register_backend
 
+from .format import stamp
+
 #: Ends the name of a file that is still being written: ``.epoch_3.pth.partial``.
 PARTIAL = '.partial'
 
@@ -48,16 +50,16 @@ def atomic_write(path: str | os.PathLike, data: bytes) -> None:
 
 
 def serialise(checkpoint: dict) -> bytes:
-    """Return what ``torch.save`` would write to a file, for :func:`atomic_write`.
+    """Return what ``torch.save`` would write to a file, for :func:`atomic_write`, with the number of its format.
 
     Args:
-        checkpoint (dict): The checkpoint.
+        checkpoint (dict): The checkpoint, with its tensors as ``'state_dict'``.
 
     Returns:
         bytes: The content of the file.
     """
     buffer = io.BytesIO()
-    torch.save(checkpoint, buffer)
+    torch.save(stamp(checkpoint), buffer)
     return buffer.getvalue()
 
 
@@ -83,6 +85,16 @@ def reserve(folder: str | os.PathLike, size: int = 0) -> None:
     finally:
         with contextlib.suppress(OSError):
             probe.unlink()
+
+
+def clear_partials(folder: str | os.PathLike) -> None:
+    """Delete what a process that was killed while it wrote has left in a folder.
+
+    Args:
+        folder (str | os.PathLike): The folder.
+    """
+    for leftover in Path(folder).glob(f'.*{PARTIAL}'):
+        leftover.unlink()
 
 
 @register_backend('mmmaskany_atomic', force=True)

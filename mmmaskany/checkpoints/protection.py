@@ -1,26 +1,39 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
-"""Training checkpoints that ``torch.load`` reads under its ``weights_only`` protection.
+"""The protected opening of files: no function and no code in a checkpoint is ever run, wherever it comes from.
 
 MMEngine pickles its log histories together with functions, which ``weights_only=True`` (the default of PyTorch 2.6 and
-later) refuses: no training run could be resumed. :func:`install` gives the histories a state of plain numbers and
-allows exactly the types that such a state consists of. No function and no code is ever allowed, wherever a checkpoint
-comes from: downloads, which MMEngine reads without the protection, are read under it too.
+later) refuses: no training run could be resumed. Here the histories get a state of plain numbers, and exactly the types
+that such a state consists of are allowed.
+
+:func:`protect` does it for a whole process, and says what it replaces. Importing :mod:`mmmaskany.models`,
+:mod:`mmmaskany.datasets` or :mod:`mmmaskany.engine` calls it, so that it is in force before a Runner whose config has a
+type of ours loads anything; so do our tools. Importing this module replaces nothing.
 """
 
 import contextlib
 import importlib
+import io
 import os
 import pickle
 import re
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import urlparse
 
-import mmengine.runner.checkpoint
 import numpy as np
 import torch
+from mmengine.fileio import get_file_backend
 from mmengine.logging import HistoryBuffer
+from mmengine.runner import checkpoint as checkpoint_module
 from mmengine.runner.checkpoint import CheckpointLoader
+from safetensors import SafetensorError
+from safetensors.torch import load as load_safetensors
+
+from .format import check_format, stamp
+from .kinds import describe, is_safetensors
+from .records import RECORDS
 
 _CONVERTER = 'tools/model_converters/upgrade_checkpoint.py'
 #: The begin of its SHA-256 in the name of a file, as OpenMMLab and PyTorch publish them; a date is none.
@@ -44,6 +57,10 @@ def _reduce_history(self) -> tuple:
     return HistoryBuffer, (self._log_history, self._count_history, self.max_length)
 
 
+#: What a checkpoint may hold beside tensors and plain values.
+_SAFE = [HistoryBuffer, *_numpy_types()]
+
+
 def read_checkpoint(path: str | os.PathLike, map_location: str | torch.device | None = 'cpu') -> dict:
     """Read a checkpoint under the ``weights_only`` protection.
 
@@ -52,49 +69,95 @@ def read_checkpoint(path: str | os.PathLike, map_location: str | torch.device | 
         map_location (str | torch.device, optional): As for ``torch.load``. Defaults to ``'cpu'``.
 
     Returns:
-        dict: What the file holds.
+        dict: What the file holds; of a safetensors file its tensors.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file is truncated, not a checkpoint, or holds objects that the protection refuses. The
-            message names the file.
+        ValueError: If the file is truncated, not a checkpoint, holds objects that the protection refuses, or is of a
+            newer format than is known here (``NewerFormatError``). The message names the file, and says what it is
+            where that can be told.
     """
     path = os.path.expanduser(path)
     if not os.path.isfile(path):
-        raise FileNotFoundError(f'checkpoint must be an existing file, but got {path}')
+        raise FileNotFoundError(
+            f'checkpoint must be an existing file, but got {path}' + (', a folder' if os.path.isdir(path) else '')
+        )
+    with open(path, 'rb') as file:
+        return _read(file, str(path), map_location)
+
+
+def _read(file: BinaryIO, name: str, map_location: str | torch.device | None) -> dict:
+    """Read an open file; see :func:`read_checkpoint`."""
     try:
-        checkpoint = torch.load(path, map_location=map_location, weights_only=True)
+        if is_safetensors(file):
+            device = map_location or 'cpu'
+            return {key: value.to(device) for key, value in load_safetensors(file.read()).items()}
+        with torch.serialization.safe_globals([*_SAFE, *RECORDS]):
+            checkpoint = torch.load(file, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
         refused = re.search(r'GLOBAL ([\w.]+)', str(error))
         if refused is None:
-            raise ValueError(_unreadable(path)) from error
-        message = f'checkpoint {path} must hold tensors and plain values only, but also holds {refused[1]}'
+            raise ValueError(_unreadable(file, name)) from error
+        message = f'checkpoint {name} must hold tensors and plain values only, but also holds {refused[1]}'
         if refused[1] == 'getattr':
             message += (
                 ', as every training checkpoint written by MMEngine without mmmaskany does: rewrite it once with '
-                f'`python {_CONVERTER} {path}`'
+                f'`python {_CONVERTER} {name}`'
+            )
+        else:
+            message += (
+                ', which may run code: where you trust it, write down its tensors alone, in the program that made it '
+                'by `torch.save(network.state_dict(), NEW)`'
             )
         raise ValueError(message) from error
-    except PermissionError:
-        raise
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise ValueError(_unreadable(path)) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, SafetensorError) as error:
+        raise ValueError(_unreadable(file, name)) from error
     if not isinstance(checkpoint, dict):
         raise ValueError(
-            f"checkpoint {path} must hold a dict of tensors or one with 'state_dict', but holds a "
+            f"checkpoint {name} must hold a dict of tensors or one with 'state_dict', but holds a "
             f'{type(checkpoint).__name__}'
         )
+    check_format(checkpoint, f'checkpoint {name}')
     return checkpoint
 
 
-def _unreadable(path: str) -> str:
-    size = Path(path).stat().st_size
-    return f'checkpoint {path} must be a complete PyTorch file, but is truncated or something else ({size:,} bytes)'
+def _unreadable(file: BinaryIO, name: str) -> str:
+    what, size = describe(file, name) or 'truncated or something else', file.seek(0, os.SEEK_END)
+    return f'checkpoint {name} must be a complete PyTorch file, but is {what} ({size:,} bytes)'
+
+
+# ---------------------------------------------------------------------- what stands in for functions of MMEngine
 
 
 def load_from_local(filename: str, map_location: str | torch.device | None = None) -> dict:
     """MMEngine's loader of local files, with errors that name the file and the way out."""
     return read_checkpoint(filename, map_location)
+
+
+def load_from_ceph(filename: str, map_location: str | torch.device | None = None, backend: str = 'petrel') -> dict:
+    """MMEngine's loader of ``s3://`` and ``petrel://``."""
+    data = get_file_backend(filename, backend_args=dict(backend=backend)).get(filename)
+    return _read(io.BytesIO(data), filename, map_location)
+
+
+def load_from_openmmlab(filename: str, map_location: str | torch.device | None = None) -> dict:
+    """MMEngine's loader of ``open-mmlab://``, whose names may stand for local files, too."""
+    name = filename.partition('://')[2]
+    address = checkpoint_module.get_external_models()[checkpoint_module.get_deprecated_model_names().get(name, name)]
+    if address.startswith(('http://', 'https://')):
+        return checkpoint_module.load_from_http(address, map_location=map_location)
+    return read_checkpoint(os.path.join(checkpoint_module._get_mmengine_home(), address), map_location)
+
+
+def safe_torch_load(
+    file: str | os.PathLike | BinaryIO,
+    map_location: str | torch.device | None = None,
+    weights_only: bool | None = None,
+) -> dict:
+    """What all loaders of the fork onedl-mmengine call; its own reads again without protection what that refuses."""
+    if isinstance(file, str | os.PathLike):
+        return read_checkpoint(file, map_location)
+    return _read(file, str(getattr(file, 'name', 'of a file object')), map_location)
 
 
 def load_url(
@@ -146,9 +209,55 @@ def plain_histories_allowed() -> Iterator[None]:
         yield
 
 
-def install() -> None:
-    """Make training checkpoints loadable under ``weights_only=True``, for ``torch.load`` and MMEngine alike."""
+#: Where MMEngine keeps the name of its function that writes a checkpoint.
+_WRITERS = (
+    'mmengine.runner.checkpoint',
+    'mmengine.runner',
+    'mmengine.runner.runner',
+    'mmengine._strategy.deepspeed',
+    'mmengine._strategy.colossalai',
+)
+_save_checkpoint = checkpoint_module.save_checkpoint
+
+
+def save_checkpoint(checkpoint: dict, *args, **kwargs) -> None:
+    """MMEngine's function that writes a checkpoint, which gives it the number of its format.
+
+    Args:
+        checkpoint (dict): The checkpoint. A bare state dict has no place for the number, and stays as it is.
+        *args: As for MMEngine's.
+        **kwargs: As for MMEngine's.
+    """
+    if 'state_dict' in checkpoint or 'meta' in checkpoint:
+        checkpoint = stamp(checkpoint)
+    _save_checkpoint(checkpoint, *args, **kwargs)
+
+
+def protect() -> None:
+    """Protect this process: whatever MMEngine loads is data, and what it writes can be loaded so. Once is enough.
+
+    It replaces, for all users of MMEngine in the process:
+
+    - ``HistoryBuffer.__reduce__``: log histories are pickled as numbers, without functions;
+    - torch's list of safe globals gets those histories and NumPy's arrays and scalars;
+    - ``CheckpointLoader``'s loaders of local files, ``s3://``, ``petrel://`` and ``open-mmlab://``, with those of this
+      module, which say what is wrong with a file, refuse newer formats and do not heed
+      ``TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD``;
+    - ``mmengine.runner.checkpoint.load_url``, which the loaders of web addresses call, with :func:`load_url`;
+    - ``mmengine.runner.checkpoint._safe_torch_load`` where it exists (the fork onedl-mmengine), with
+      :func:`safe_torch_load`, which has no way round the protection;
+    - ``mmengine.runner.save_checkpoint``, under all names that MMEngine has for it, with :func:`save_checkpoint`.
+
+    What is left as it is: ``pavi://``, whose client is not public, is read as ``torch.load`` reads by default.
+    """
     HistoryBuffer.__reduce__ = _reduce_history
-    torch.serialization.add_safe_globals([HistoryBuffer, *_numpy_types()])
+    torch.serialization.add_safe_globals(_SAFE)
     CheckpointLoader.register_scheme(prefixes='', loader=load_from_local, force=True)
-    mmengine.runner.checkpoint.load_url = load_url  # what the loaders of all kinds of addresses call
+    CheckpointLoader.register_scheme([r'(\S+\:)?s3://', r'(\S+\:)?petrel://'], loader=load_from_ceph, force=True)
+    CheckpointLoader.register_scheme(['open-mmlab://', 'openmmlab://'], loader=load_from_openmmlab, force=True)
+    checkpoint_module.load_url = load_url
+    if hasattr(checkpoint_module, '_safe_torch_load'):
+        checkpoint_module._safe_torch_load = safe_torch_load
+    for name in _WRITERS:
+        if name in sys.modules:
+            sys.modules[name].save_checkpoint = save_checkpoint

@@ -1,11 +1,16 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
-"""Find what a killed run can go on from."""
+"""Name what a killed run can go on from, and find it."""
 
 import os
 from pathlib import Path
 from typing import NamedTuple
 
-from mmmaskany.checkpoints.protection import read_checkpoint
+from .atomic import atomic_write
+from .format import NewerFormatError
+from .protection import read_checkpoint
+
+#: The file of a work dir that names the latest checkpoint, as MMEngine calls it.
+POINTER = 'last_checkpoint'
 
 
 class ResumePoint(NamedTuple):
@@ -49,6 +54,16 @@ class WeightsOnlyError(ValueError):
     """A good checkpoint, but not one to resume from."""
 
 
+def write_pointer(work_dir: str | os.PathLike, checkpoint: str) -> None:
+    """Name the latest checkpoint of a run, once it is complete and on the disk.
+
+    Args:
+        work_dir (str | os.PathLike): The work dir of the run.
+        checkpoint (str): The file.
+    """
+    atomic_write(Path(work_dir, POINTER), checkpoint.encode())
+
+
 def find_resume_point(work_dir: str | os.PathLike) -> ResumePoint | None:
     """Find the latest checkpoint of a run that training can go on from.
 
@@ -62,10 +77,11 @@ def find_resume_point(work_dir: str | os.PathLike) -> ResumePoint | None:
         ResumePoint | None: None where nothing was saved yet.
 
     Raises:
-        ValueError: If there are checkpoints, but none can be read. The message names them all.
+        ValueError: If there are checkpoints, but none can be read, when the message names them all; or if one is of a
+            newer format than is known here (``NewerFormatError``), for going on from an older one would lose it.
     """
     work_dir = Path(work_dir)
-    pointer = work_dir / 'last_checkpoint'
+    pointer = work_dir / POINTER
     name = pointer.read_text(encoding='utf-8').strip() if pointer.is_file() else ''
     wanted = [Path(name), work_dir / Path(name).name] if name else []
     folders = dict.fromkeys([work_dir, *(path.parent for path in wanted)])
@@ -82,6 +98,8 @@ def find_resume_point(work_dir: str | os.PathLike) -> ResumePoint | None:
             problems.append(str(error))
         except WeightsOnlyError as error:
             problems.extend([str(error)] if path in wanted else [])
+        except NewerFormatError:
+            raise
         except ValueError as error:
             problems.append(str(error))
             unreadable = True

@@ -1,4 +1,5 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+from mmmaskany.checkpoints.protection import protect
 from mmmaskany.checkpoints.resume import find_resume_point
 
 from .hooks import (
@@ -13,6 +14,8 @@ from .hooks import (
 from .model_wrapper import OwnStepDistributedDataParallel
 from .optim_wrapper import CpuAmpOptimWrapper
 from .replay import make_replayable
+
+protect()
 
 __all__ = [
     'AtomicCheckpointHook',

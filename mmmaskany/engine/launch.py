@@ -2,7 +2,6 @@
 """What ``tools/train.py`` and ``tools/test.py`` do between a config and a Runner, for all three hosts."""
 
 import contextlib
-import inspect
 import os
 import re
 import subprocess
@@ -14,15 +13,17 @@ from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
 from mmengine.dist import get_dist_info
 from mmengine.hooks import CheckpointHook
-from mmengine.registry import DATASETS, RUNNERS, init_default_scope
+from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from mmmaskany.checkpoints.atomic import reserve
 from mmmaskany.checkpoints.protection import read_checkpoint
 from mmmaskany.checkpoints.resume import find_resume_point, read_training_state
 
-from .checks.config import check_config, merge_options  # noqa: F401 (the tools call them here, with the other checks)
-from .checks.data import check_dataset
+from .checks.classification import head_classes, read_all_images  # noqa: F401 (the tools call them here)
+from .checks.config import OptionAction, check_config, read_config  # noqa: F401 (the tools call them here)
+from .checks.data import check_data
+from .checks.finding import settle
 from .hooks import LaunchCheckHook
 from .replay import make_replayable
 
@@ -213,11 +214,26 @@ def prepare_training(cfg: Config) -> list[str]:
         notes.append(f'auto_scale_lr: {accumulated} accumulated iterations count as one batch.')
         scale.base_batch_size /= accumulated
 
+    notes += _count_mixed_classes(cfg)
     collate_tensors(cfg)
     randomness = cfg.setdefault('randomness', ConfigDict(seed=None))
     if randomness.pop('diff_rank_seed', False):
         notes.append('diff_rank_seed is left out: every rank draws its own numbers anyway.')
     return notes + _choose_resume_point(cfg)
+
+
+def _count_mixed_classes(cfg: Config) -> list[str]:
+    """Tell mmpretrain's data preprocessor how many classes there are, where labels are mixed and it was forgotten."""
+    model = cfg.get('model') or {}
+    preprocessor = model.get('data_preprocessor') or cfg.get('data_preprocessor') or ConfigDict()
+    mixing = (model.get('train_cfg') or {}).get('augments') or preprocessor.get('batch_augments')
+    classes = head_classes(model)
+    if cfg.get('default_scope') != 'mmpretrain' or not mixing or not classes or preprocessor.get('num_classes'):
+        return []
+    preprocessor.num_classes = classes
+    if not model.get('data_preprocessor'):
+        model.data_preprocessor = preprocessor
+    return [f'data_preprocessor.num_classes is {classes}, as the head has it: labels that are mixed need it.']
 
 
 def _choose_resume_point(cfg: Config) -> list[str]:
@@ -272,17 +288,8 @@ def check_files(cfg: Config, splits: Sequence[str], converters: Path | None = No
         ValueError: If annotations or label maps cannot be used, see :mod:`mmmaskany.engine.checks.data`.
         OSError: If nothing can be written into the work dir. The message names it.
     """
-    init_default_scope(cfg.get('default_scope', 'mmengine'))
-    for split in splits:
-        loader = cfg.get(f'{split}_dataloader')
-        for key, dataset in _datasets(loader, f'{split}_dataloader') if loader else ():
-            maker = _dataset_class(dataset)
-            for path in _local_paths(dataset, maker):
-                if not path.exists():
-                    advice = _advice(key, dataset, converters)
-                    raise FileNotFoundError(f'{path.resolve()} must exist for {key}, but is missing. {advice}')
-            if maker and _is_first_process():
-                check_dataset(key, dataset, maker)
+    if _is_first_process():
+        settle(finding for survey in check_data(cfg, splits, converters) for finding in survey.findings)
     reserve(cfg.work_dir)
 
 
@@ -340,48 +347,6 @@ def _check_start(init_cfg: ConfigDict, key: str) -> None:
         )
 
 
-def _datasets(node: ConfigDict, key: str) -> Iterator[tuple[str, ConfigDict]]:
-    """Yield the datasets below a data loader's or a wrapper's config, with their keys."""
-    if 'dataset' in node:
-        yield from _datasets(node['dataset'], f'{key}.dataset')
-    elif 'datasets' in node:
-        for index, child in enumerate(node['datasets']):
-            yield from _datasets(child, f'{key}.datasets.{index}')
-    else:
-        yield key, node
-
-
 def _is_first_process() -> bool:
     """Tell whether this is the only process, or the first one that a launcher started."""
     return all(os.environ.get(name, '0') == '0' for name in ('RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK'))
-
-
-def _dataset_class(dataset: ConfigDict) -> type | None:
-    """Find the class of a dataset, None where it is not registered."""
-    maker = dataset['type']
-    if isinstance(maker, str):
-        with DATASETS.switch_scope_and_registry(dataset.get('_scope_')) as registry:
-            maker = registry.get(maker)
-    return maker
-
-
-def _local_paths(dataset: ConfigDict, maker: type | None) -> list[Path]:
-    """List the files and folders that a dataset is going to read, as MMEngine joins them."""
-    if maker and 'download' in inspect.signature(maker).parameters and dataset.get('download', True):
-        return []
-    root = dataset.get('data_root') or ''
-    prefixes = dataset.get('data_prefix') or {}
-    names = [*(prefixes.values() if isinstance(prefixes, dict) else [prefixes]), dataset.get('ann_file')]
-    paths = [root, *(os.path.join(root, name) for name in names if isinstance(name, str) and name)]
-    return [Path(path).expanduser() for path in paths if path and '://' not in path]
-
-
-def _advice(key: str, dataset: ConfigDict, converters: Path | None) -> str:
-    """Say how a missing data set is made, and how to name another place."""
-    root = dataset.get('data_root') or ''
-    elsewhere = f'--cfg-options {key}.data_root=FOLDER names another place.'
-    name = Path(root).name.replace('-', '_')
-    for script in sorted(converters.glob('[!_]*.py')) if converters else ():
-        if name.startswith(script.stem):
-            return f'`python {os.path.relpath(script)}` makes {root}; {elsewhere}'
-    return f'Put the data there, as README.md lays it out; {elsewhere}'

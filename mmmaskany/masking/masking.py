@@ -17,15 +17,19 @@ from .recompose import recompose
 class Views(NamedTuple):
     """The two images that a network with two stems sees, and the draw they were made with.
 
+    It is what a packer, a data preprocessor and a masking hand on, and what a backbone takes beside a plain batch:
+    a list or tuple of two batches is never taken for it.
+
     Args:
         visible (Tensor): The images with their masked regions filled, ``(B, C, H, W)``.
         reused (Tensor): The recomposed masked regions, about half the size, ``(B, C, h, w)``.
-        draw (Draw): Which cells were masked.
+        draw (Draw | None): Which cells were masked; None where that is not known, as of masks from a data pipeline.
+            Defaults to None.
     """
 
     visible: Tensor
     reused: Tensor
-    draw: Draw
+    draw: Draw | None = None
 
 
 def reused_size(height: int, width: int) -> tuple[int, int]:

@@ -1,11 +1,18 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+from mmmaskany import hub
+from mmmaskany.checkpoints.protection import protect
+
 from . import masking
 from .backbones import *  # noqa: F403
 from .classifiers import *  # noqa: F403
 from .data_preprocessors import *  # noqa: F403
 from .heads import *  # noqa: F403
+from .losses import *  # noqa: F403
 from .necks import *  # noqa: F403
 from .selfsup import *  # noqa: F403
 from .stems import *  # noqa: F403
+
+protect()
+hub.register()
 
 __all__ = ['masking']

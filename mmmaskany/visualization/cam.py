@@ -8,7 +8,6 @@ backbone, maps or tokens, into maps. Source: Grad-CAM, arXiv 1610.02391.
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +15,8 @@ import numpy as np
 import torch
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
+
+from mmmaskany.models.backbones.levels import as_map, extra_tokens
 
 #: The methods by what users call them, and their classes in the library.
 METHODS = {
@@ -123,42 +124,6 @@ def _scores_with_gradients() -> Iterator[None]:
         module.select_single_mlvl = select
 
 
-def as_map(features: Tensor, size: tuple[int, int], extra: int = 0) -> Tensor:
-    """Bring features into the form of a map: tokens are laid out, what comes before the patches is dropped.
-
-    Args:
-        features (Tensor): A map ``(B, C, h, w)``, or ``(B, h, w, C)`` as of timm's Swin, or tokens ``(B, L, C)``.
-        size (tuple[int, int]): Height and width of the image in pixels, which tell the proportions of the tokens.
-        extra (int): How many tokens stand before those of the patches, such as a class token. Defaults to 0.
-
-    Returns:
-        Tensor: ``(B, C, h, w)``.
-
-    Raises:
-        ValueError: If the features fit no map of the image.
-    """
-    height, width = size
-
-    def fits(rows: int, cols: int) -> bool:
-        """Tell whether so many strides cover the image: the last row and column may lie over its edge."""
-        least, most = max((height / rows, width / cols)), min(height / max(rows - 1, 0.5), width / max(cols - 1, 0.5))
-        return least <= most + 1e-6
-
-    if features.ndim == 4:
-        last = fits(*features.shape[1:3]) and not fits(*features.shape[2:])
-        return features.permute(0, 3, 1, 2) if last else features
-    count = features.shape[1] - extra
-    if features.ndim == 3 and count > 0:
-        middle = round(math.sqrt(count * height / width))
-        for rows in range(max(1, middle - 1), middle + 2):
-            if count % rows == 0 and fits(rows, count // rows):
-                return features[:, extra:].unflatten(1, (rows, count // rows)).permute(0, 3, 1, 2)
-    raise ValueError(
-        f'the target layer must return a map (B, C, h, w) or tokens (B, L, C) of an image of {height} x {width} px, '
-        f'but got {tuple(features.shape)}' + (f', {extra} of them not of patches' if extra else '')
-    )
-
-
 def default_layer(model: nn.Module, run: Callable[[], object]) -> str:
     """Choose the layer whose features are looked at: the last module of the backbone that returns a map or tokens.
 
@@ -200,12 +165,6 @@ def default_layer(model: nn.Module, run: Callable[[], object]) -> str:
     if not seen:
         raise ValueError(f'no layer of {type(model.backbone).__name__} returns a map: name another one as layer')
     return f'backbone.{seen[-1]}'
-
-
-def extra_tokens(backbone: nn.Module) -> int:
-    """Count the tokens that a backbone puts before those of the patches: class and distillation token."""
-    names = [name.rpartition('.')[2] for name, _ in backbone.named_parameters()]
-    return getattr(backbone, 'num_extra_tokens', sum(name in ('cls_token', 'dist_token') for name in names))
 
 
 def find_layer(model: nn.Module, name: str) -> nn.Module:

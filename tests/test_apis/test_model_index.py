@@ -9,6 +9,7 @@ from collections import OrderedDict
 from pathlib import Path
 
 import cv2
+import mmpretrain.apis
 import numpy as np
 import pytest
 import torch
@@ -17,9 +18,9 @@ from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import save_checkpoint
 
 from mmmaskany.apis import load_models, resolve
-from mmmaskany.hub import _HUB as HUB
-from mmmaskany.hub import _Watch, install
+from mmmaskany.hub import register
 
+HUB = 'mmpretrain.apis.model'
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / 'docs/inference.md'
 NARROW = 'maskany_resnet18-narrow_1xb32-coslr-8e_digits'
@@ -45,29 +46,18 @@ def test_a_published_checkpoint_is_returned(monkeypatch):
     assert resolve('A') == (str(ROOT / 'configs/a.py'), 'https://host/a.pth')
 
 
-@pytest.fixture
-def hub_module(monkeypatch):
-    """mmpretrain's hub is not imported yet; the one that the other tests share comes back afterwards."""
-    import mmpretrain.apis
-
-    monkeypatch.setattr(mmpretrain.apis, 'model', sys.modules[HUB])
+@pytest.mark.parametrize('asked', [False, True])
+def test_mmpretrain_lists_our_models_whenever_they_are_registered(asked, monkeypatch):
+    # mmpretrain's hub as it is where nothing of ours was imported; that of the other tests comes back afterwards.
     monkeypatch.delitem(sys.modules, HUB)
-    monkeypatch.setattr(sys, 'meta_path', [finder for finder in sys.meta_path if not isinstance(finder, _Watch)])
-
-
-@pytest.mark.parametrize('order', ['ours first', 'theirs first', 'theirs asked first'])
-def test_mmpretrain_lists_our_models_in_any_order_of_imports(hub_module, order):
-    if order == 'ours first':
-        install()
-        install()  # once is enough
-        assert HUB not in sys.modules and sum(isinstance(finder, _Watch) for finder in sys.meta_path) == 1
     hub = importlib.import_module(HUB)
-    if order == 'theirs asked first':
+    monkeypatch.setattr(mmpretrain.apis, 'ModelHub', hub.ModelHub)
+    monkeypatch.setattr(mmpretrain.apis, 'model', sys.modules[HUB])
+    if asked:
         assert 'resnet50_8xb32_in1k' in hub.list_models() and not hub.list_models('maskany_')
-    if order != 'ours first':
-        install()
-    assert not any(isinstance(finder, _Watch) for finder in sys.meta_path)
-    assert not hub.ModelHub._models_dict or order == 'theirs asked first'  # nothing is read before it is asked for
+    register()
+    register()  # once is enough
+    assert asked or not hub.ModelHub._models_dict  # nothing is read before it is asked for
 
     names = hub.list_models()
     assert names == hub.list_models() and 'resnet50_8xb32_in1k' in names

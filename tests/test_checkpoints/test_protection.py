@@ -6,10 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mmengine.fileio import LocalBackend, backends, register_backend
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import CheckpointLoader
+from mmengine.runner import checkpoint as checkpoint_module
 
-from mmmaskany.checkpoints.protection import read_checkpoint
+from mmmaskany.checkpoints.format import FORMAT, NewerFormatError
+from mmmaskany.checkpoints.protection import protect, read_checkpoint, safe_torch_load
 
 UPGRADE = Path(__file__).resolve().parents[2] / 'tools' / 'model_converters' / 'upgrade_checkpoint.py'
 
@@ -52,6 +55,72 @@ def test_code_is_refused(tmp_path, capsys):
         read_checkpoint(path)
     with pytest.raises(ValueError, match='must hold tensors'):
         CheckpointLoader.load_checkpoint(str(path))
+    assert 'code was run' not in capsys.readouterr().out
+
+
+def test_once_is_enough(tmp_path):
+    def replaced():
+        module = checkpoint_module
+        return HistoryBuffer.__reduce__, module.load_url, module.save_checkpoint, dict(CheckpointLoader._schemes)
+
+    before = replaced()
+    protect()
+    assert replaced() == before
+    checkpoint_module.save_checkpoint(dict(state_dict={}), str(tmp_path / 'a.pth'))
+    assert read_checkpoint(tmp_path / 'a.pth') == dict(state_dict={}, meta=dict(mmmaskany_format=FORMAT))
+    checkpoint_module.save_checkpoint(dict(weight=torch.ones(1)), str(tmp_path / 'bare.pth'))
+    assert list(read_checkpoint(tmp_path / 'bare.pth')) == ['weight']
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    """A good file, one with code and one of a newer format, wherever MMEngine looks for them, and the switch is off."""
+    monkeypatch.setenv('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', '1')
+    monkeypatch.setenv('MMENGINE_HOME', str(tmp_path))
+    contents = dict(good={}, code=dict(extra=Payload()), newer=dict(meta=dict(mmmaskany_format=FORMAT + 1)))
+    for name, content in contents.items():
+        torch.save(dict(content, state_dict=dict(w=torch.ones(1))), tmp_path / f'{name}.pth')
+    (tmp_path / 'open_mmlab.json').write_text('{"good": "good.pth", "code": "code.pth", "newer": "newer.pth"}')
+
+    class Petrel(LocalBackend):
+        def get(self, path):
+            return (tmp_path / path.removeprefix('s3://')).read_bytes()
+
+    monkeypatch.setattr(backends.registry_utils, 'backends', dict(backends.registry_utils.backends))
+    register_backend('petrel', Petrel, force=True)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    'address', ['{folder}/{name}.pth', 's3://{name}.pth', 'open-mmlab://{name}', 'openmmlab://{name}']
+)
+def test_every_kind_of_address_is_protected(address, files, capsys):
+    def load(name):
+        return CheckpointLoader.load_checkpoint(address.format(folder=files, name=name))
+
+    assert load('good')['state_dict']['w'] == 1
+    with pytest.raises(ValueError, match=r'code.pth must hold tensors and plain values only, but also holds .*print'):
+        load('code')
+    with pytest.raises(NewerFormatError, match=r'newer.pth must be of format'):
+        load('newer')
+    assert 'code was run' not in capsys.readouterr().out
+
+
+def test_the_fork_has_no_way_round(files, monkeypatch, capsys):
+    """onedl-mmengine's loaders call this function, which reads again without protection what that refused."""
+
+    def unprotected(file, map_location=None, weights_only=None):
+        return torch.load(file, map_location=map_location, weights_only=False)
+
+    monkeypatch.setattr(checkpoint_module, '_safe_torch_load', unprotected, raising=False)
+    protect()
+    assert checkpoint_module._safe_torch_load is safe_torch_load
+    for weights_only in (None, True, False):
+        with open(files / 'code.pth', 'rb') as file:
+            for source in (str(files / 'code.pth'), file):
+                with pytest.raises(ValueError, match=r'code.pth must hold tensors and plain values only'):
+                    safe_torch_load(source, weights_only=weights_only)
+    assert safe_torch_load(files / 'good.pth', map_location='cpu')['state_dict']['w'] == 1
     assert 'code was run' not in capsys.readouterr().out
 
 

@@ -155,7 +155,7 @@ def test_name_tells_the_recipe(path):
     paper = 'mmmaskany.MaskResNet' if name['depth'] else 'mmmaskany.MaskSwinTransformer'
     assert cfg.model.backbone.type == {'maskany-': 'mmmaskany.MaskAny', 'mask': paper, '': host.type}[name['kind']]
     assert (name['variant'] == '-masked') == ('masking' in cfg.model.backbone)
-    assert (name['variant'] == '-late') == (cfg.model.backbone.get('fuse_at') == 'neck')
+    assert (name['variant'] == '-late') == (cfg.model.backbone.get('fuse_at') == 'levels')
 
 
 @pytest.mark.parametrize('path', CONFIGS, **ids)
@@ -235,7 +235,7 @@ def test_twins_differ_in_the_backbone_alone(path):
     cfg, name = tree(path), parts(path)
     plain = tree(sibling(path, kind='', variant=''))
     changed = differences(cfg, plain)
-    also = {'-late': ('model.neck',), '-masked': ('black', 'in1k_masking')}  # of the masking: only names in the file
+    also = {'-masked': ('black', 'in1k_masking')}  # of the masking: only names in the file
     allowed = ('model.backbone.', *also.get(name['variant'], ()))
     assert {key for key in changed if not key.startswith(allowed)} == set()
 
@@ -271,11 +271,6 @@ def test_masked_variant_masks_as_in_pre_training(path):
 
 
 @pytest.mark.parametrize('path', [path for path in CONFIGS if parts(path)['variant'] == '-late'], **ids)
-def test_late_variant_fuses_in_front_of_the_neck(path):
-    cfg, early = tree(path), tree(sibling(path, variant=''))
-    changed = {key for key in differences(cfg, early) if not key.startswith('model.neck')}
+def test_late_variant_changes_where_the_images_are_fused_alone(path):
+    changed = differences(tree(path), tree(sibling(path, variant='')))
     assert changed == {'model.backbone.fuse_at', 'model.backbone.init_cfg.checkpoint'}
-    neck = cfg['model']['neck']
-    assert neck['type'] == 'mmmaskany.MaskAnyNeck' and list(neck['in_channels']) == [256, 512, 1024, 2048]
-    inner, was = neck.get('neck'), early['model'].get('neck')
-    assert inner == (was and {**was, 'type': f'{cfg["default_scope"]}.{was["type"]}'})

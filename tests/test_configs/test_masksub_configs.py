@@ -14,7 +14,7 @@ from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.model import revert_sync_batchnorm
 from mmengine.optim import build_optim_wrapper
-from mmengine.registry import MODELS, init_default_scope
+from mmengine.registry import MODELS, TRANSFORMS, init_default_scope
 from mmpretrain.structures import DataSample
 
 from mmmaskany.engine.checks.config import check_config
@@ -23,8 +23,9 @@ FOLDER = Path(__file__).parents[2] / 'configs/masksub'
 CONFIGS = sorted(FOLDER.glob('*.py'))
 METHODS = [path for path in CONFIGS if path.stem.startswith('masksub_')]
 NAME = re.compile(
-    r'(masksub_)?(?P<network>deit3-(small|base)-p16|swin-(tiny|small)|resnet(50|101)|(maskany-)?resnet18-narrow'
-    r'|vit-base-p16_(mae|clip)-pre)_(?P<gpus>\d+)xb(?P<batch>\d+)(-rsb)?-coslr-(?P<epochs>\d+)e_(in1k|digits|cifar10-10k)'
+    r'(masksub_)?(?P<network>deit3-(small|base|large|huge)-p1[46](_\d+px-pre)?|swin-(tiny|small|base)|resnet(50|101|152)'
+    r'|(maskany-)?resnet18-narrow|vit-(base|large|huge)-p1[46]_(mae|clip)-pre)_(?P<gpus>\d+)xb(?P<batch>\d+)(-rsb)?'
+    r'-coslr-(?P<epochs>\d+)e_(in1k|digits|cifar10-10k)(-\d+px)?'
 )
 CLIP = Path(mmpretrain.__file__).parent / '.mim/configs/clip/clip_vit-base-p16_zeroshot-cls_in1k.py'
 KINDS = {'deit3': 'DropTokens', 'vit': 'DropTokens', 'swin': 'ReplacePatches'}
@@ -59,8 +60,10 @@ def shrink(cfg: Config) -> int:
         head.in_channels = 64
     elif 'img_size' in backbone:
         arch = dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=32)
-        backbone.update(arch=arch, img_size=64)
+        side = 4 * backbone.patch_size
+        backbone.update(arch=arch, img_size=side)
         head.in_channels = 16
+        return side
     return 32 if 'resnet18' in str(cfg.filename) else 64
 
 
@@ -83,53 +86,140 @@ def test_name_tells_the_recipe(path):
 def test_twins_change_one_thing(path):
     cfg, plain = (Config.fromfile(file).to_dict() for file in (path, twin(path)))
     added = {'model.sub_masking', 'model_wrapper_cfg'}
-    assert differences(cfg, plain) - {'model.sub_norm'} == {'model.type', *added}
+    # A network that goes on from smaller images goes on from its own.
+    start = {'load_from'} if 'px-pre' in path.stem else set()
+    assert differences(cfg, plain) - {'model.sub_norm'} == {'model.type', *added, *start}
     assert (cfg['model']['type'], plain['model']['type']) == ('mmmaskany.MaskSubClassifier', 'ImageClassifier')
     assert cfg['model_wrapper_cfg'] == dict(type='mmmaskany.OwnStepDistributedDataParallel')
     masking = cfg['model']['sub_masking']
     kind = KINDS.get(path.stem.split('_')[1].split('-')[0], 'FillCells')
     assert masking['type'] == f'mmmaskany.{kind}'
     assert masking['pattern']['type'] == 'mmmaskany.RandomPattern' and masking['pattern']['ratio'] == 0.5
-    assert masking['pattern']['cell'] == {'DropTokens': 16}.get(kind, 8 if 'narrow' in path.stem else 32)
+    patch = cfg['model']['backbone'].get('patch_size')
+    assert masking['pattern']['cell'] == {'DropTokens': patch}.get(kind, 8 if 'narrow' in path.stem else 32)
 
 
-def test_recipe_of_the_resnets():
-    cfg = Config.fromfile(FOLDER / 'masksub_resnet101_8xb256-rsb-coslr-300e_in1k.py')
+@pytest.mark.parametrize('depth', [50, 101, 152])
+def test_recipe_of_the_resnets(depth):
+    cfg = Config.fromfile(FOLDER / f'masksub_resnet{depth}_8xb256-rsb-coslr-300e_in1k.py')
     optimizer = cfg.optim_wrapper.optimizer
     assert (optimizer.type, optimizer.lr, optimizer.weight_decay) == ('Lamb', 5e-3, 0.02)
-    assert cfg.model.backbone.depth == 101 and cfg.model.backbone.drop_path_rate == 0.05
-    assert cfg.model.head.loss.use_sigmoid
+    warmup = cfg.param_scheduler[0]
+    assert (warmup.type, warmup.end) == ('LinearLR', 5) and warmup.start_factor * optimizer.lr == pytest.approx(1e-4)
+    assert cfg.model.backbone.depth == depth and cfg.model.backbone.drop_path_rate == 0.05
+    assert cfg.model.backbone.norm_cfg.type == 'BN'
     assert {augment.type: augment.alpha for augment in cfg.model.train_cfg.augments} == dict(Mixup=0.1, CutMix=1.0)
     assert cfg.train_dataloader.sampler.type == 'RepeatAugSampler'
-    (augment,) = [step for step in cfg.train_pipeline if step.type == 'RandAugment']
+    (augment,) = [step for step in cfg.train_dataloader.dataset.pipeline if step.type == 'RandAugment']
     assert (augment.magnitude_level, augment.magnitude_std) == (7, 0.5)
 
 
-@pytest.mark.parametrize(('size', 'drop_path'), [('small', 0.0), ('base', 0.1)])
-def test_recipe_of_deit3(size, drop_path):
-    cfg = Config.fromfile(FOLDER / f'masksub_deit3-{size}-p16_8xb256-coslr-400e_in1k.py')
-    optim = cfg.optim_wrapper
-    assert (optim.optimizer.type, optim.optimizer.lr, optim.optimizer.weight_decay) == ('Lamb', 3e-3, 0.02)
-    assert optim.clip_grad.max_norm == 1.0
-    warmup, cosine = cfg.param_scheduler
-    assert (warmup.type, warmup.end, cosine.begin, cosine.end, cosine.eta_min) == ('LinearLR', 5, 5, 400, 1e-5)
-    assert warmup.start_factor * optim.optimizer.lr == pytest.approx(1e-6)
+def test_loss_of_the_resnets_is_averaged_over_the_classes():
+    cfg = Config.fromfile(FOLDER / 'resnet50_8xb256-rsb-coslr-300e_in1k.py')
+    init_default_scope('mmpretrain')
+    head = MODELS.build(dict(cfg.model.head, in_channels=4))
+    torch.nn.init.zeros_(head.fc.weight)
+    torch.nn.init.zeros_(head.fc.bias)
+    samples = [DataSample().set_gt_score(torch.eye(1000)[index]) for index in (0, 7)]
+    loss = head.loss((torch.randn(2, 4),), samples)['loss']
+    torch.testing.assert_close(loss, torch.tensor(2.0).log())  # 0.693
+
+
+@pytest.mark.parametrize(
+    ('operation', 'level_7'),
+    [('Rotate', 21.0), ('Posterize', 2.8), ('Solarize', 179.2), ('SolarizeAdd', 77.0), ('Contrast', 0.36)],
+)
+def test_operations_of_the_resnets_do_not_only_grow_stronger(operation, level_7):
+    """rand-m7 without `inc`: 7 of 10 from timm's range, so that 2 bits stay, and the contrast is 0.1 + 1.8 * 0.7."""
+    cfg = Config.fromfile(FOLDER / 'resnet50_8xb256-rsb-coslr-300e_in1k.py')
+    init_default_scope('mmpretrain')
+    (augment,) = [step for step in cfg.train_dataloader.dataset.pipeline if step.type == 'RandAugment']
+    built = TRANSFORMS.build(dict(augment, magnitude_std=0.0))
+    assert len(built.transforms) == 15
+    (transform,) = [transform for transform in built.transforms if type(transform).__name__ == operation]
+    assert transform.random_magnitude() == pytest.approx(level_7)
+
+
+#: By size: patch, side of the images, rate, drop path of 400 and of 800 epochs, GPUs and batch.
+DEIT3 = {
+    'small': (16, 224, 4e-3, 0.0, 0.05, '8xb256'),
+    'base': (16, 192, 3e-3, 0.1, 0.2, '8xb256'),
+    'large': (16, 192, 3e-3, 0.4, 0.45, '32xb64'),
+    'huge': (14, 160, 3e-3, 0.5, 0.6, '32xb64'),
+}
+
+
+@pytest.mark.parametrize('epochs', [400, 800])
+@pytest.mark.parametrize('size', DEIT3)
+def test_recipe_of_deit3(size, epochs):
+    patch, side, rate, *drop_paths, gpus = DEIT3[size]
+    drop_path = drop_paths[epochs == 800]
+    end = '' if side == 224 else f'-{side}px'
+    cfg = Config.fromfile(FOLDER / f'masksub_deit3-{size}-p{patch}_{gpus}-coslr-{epochs}e_in1k{end}.py')
+    init_default_scope('mmpretrain')
     backbone, loss = cfg.model.backbone, cfg.model.head.loss
-    assert (backbone.type, backbone.arch, backbone.img_size) == ('DeiT3', size[0], 224)
-    assert backbone.drop_path_rate == drop_path
-    assert (loss.type, loss.use_sigmoid, loss.loss_weight) == ('CrossEntropyLoss', True, 1e-3)
+    assert (backbone.type, backbone.arch) == ('mmmaskany.DeiT3', size[0])
+    assert (backbone.patch_size, backbone.img_size) == (patch, side)
+    assert loss == dict(type='mmmaskany.BinaryTargetLoss')
     assert {augment.type: augment.alpha for augment in cfg.model.train_cfg.augments} == dict(Mixup=0.8, CutMix=1.0)
+
+    # What is built: the optimiser with its rates, the schedule, and the same drop path in all layers.
+    arch = dict(embed_dims=16, num_layers=3, num_heads=2, feedforward_channels=32)
+    model = MODELS.build(dict(backbone, arch=arch))
+    drops = [getattr(layer.attn.out_drop, 'drop_prob', 0.0) for layer in model.layers]
+    assert drops == [drop_path] * 3
+    assert {float(layer.attn.gamma1.weight.detach()[0]) for layer in model.layers} == {float(torch.tensor(1e-4))}
+    assert model.pos_embed.shape[1] == (side // patch) ** 2  # 121 tokens of the H, whose patches do not divide 160 px
+    optimizer = build_optim_wrapper(model, cfg.optim_wrapper).optimizer
+    assert type(optimizer).__name__ == 'Lamb' and optimizer.defaults['max_grad_norm'] == 1.0
+    assert {group['lr'] for group in optimizer.param_groups} == {rate}
+    assert {group['weight_decay'] for group in optimizer.param_groups} == {0.0, 0.03 if epochs == 400 else 0.05}
+    warmup, cosine = cfg.param_scheduler
+    assert (warmup.type, warmup.end, cosine.begin, cosine.end, cosine.eta_min) == ('LinearLR', 5, 5, epochs, 1e-5)
+    assert cosine.T_max == epochs - 5 and warmup.start_factor * rate == pytest.approx(1e-6)
+
     assert cfg.train_dataloader.sampler.type == 'RepeatAugSampler'
-    steps = {step.type: step for step in cfg.train_pipeline}
+    steps = {step.type: step for step in cfg.train_dataloader.dataset.pipeline}
     assert not steps.keys() & {'RandAugment', 'RandomErasing'}
     one_of = [group[0].type for group in steps['RandomChoice'].transforms]
     assert one_of == ['RandomGrayscale', 'Solarize', 'GaussianBlur']
     jitter = steps['ColorJitter']
     assert jitter.brightness == jitter.contrast == jitter.saturation == 0.3
-    assert steps['RandomResizedCrop'].scale == 224
+    assert steps['RandomResizedCrop'].scale == side
     # The whole image at test time: its short side is the crop.
     test = {step.type: step for step in cfg.test_dataloader.dataset.pipeline}
-    assert test['ResizeEdge'].scale == test['CenterCrop'].crop_size == 224
+    assert test['ResizeEdge'].scale == test['CenterCrop'].crop_size == side
+
+
+@pytest.mark.parametrize(
+    ('name', 'drop_path', 'before'),
+    [
+        ('deit3-base-p16_192px-pre_8xb64', 0.2, 'deit3-base-p16_8xb256-coslr-400e_in1k-192px'),
+        ('deit3-large-p16_192px-pre_8xb64', 0.45, 'deit3-large-p16_32xb64-coslr-400e_in1k-192px'),
+        ('deit3-huge-p14_160px-pre_16xb32', 0.55, 'deit3-huge-p14_32xb64-coslr-400e_in1k-160px'),
+    ],
+)
+@pytest.mark.parametrize('method', ['', 'masksub_'])
+def test_recipe_of_deit3_at_224_px(method, name, drop_path, before):
+    cfg = Config.fromfile(FOLDER / f'{method}{name}-coslr-20e_in1k.py')
+    optimizer = cfg.optim_wrapper.optimizer
+    assert (optimizer.type, optimizer.lr, optimizer.weight_decay) == ('AdamW', 1e-5, 0.1)
+    assert cfg.model.backbone.img_size == 224 and cfg.model.backbone.layer_cfgs.drop_path_rate == drop_path
+    assert cfg.model.head.loss.label_smooth_val == 0.1
+    assert cfg.load_from == f'work_dirs/{method}{before}/epoch_400.pth'
+    assert (FOLDER / f'{method}{before}.py').is_file()
+    assert cfg.train_dataloader.sampler == dict(type='DefaultSampler', shuffle=True)
+    steps = {step.type: step for step in cfg.train_dataloader.dataset.pipeline}
+    assert (steps['RandAugment'].magnitude_level, steps['RandAugment'].policies) == (9, 'timm_increasing')
+    assert not steps.keys() & {'ColorJitter', 'RandomChoice', 'RandomErasing'}
+
+
+@pytest.mark.parametrize(('name', 'decay', 'drop_path'), [('large-p16', 0.75, 0.2), ('huge-p14', 0.75, 0.3)])
+def test_recipe_of_fine_tuning_larger_networks_from_mae(name, decay, drop_path):
+    cfg = Config.fromfile(FOLDER / f'masksub_vit-{name}_mae-pre_8xb128-coslr-50e_in1k.py')
+    assert cfg.optim_wrapper.optimizer.lr == 1e-3 * 1024 / 256
+    assert cfg.optim_wrapper.paramwise_cfg.layer_decay_rate == decay
+    assert cfg.model.backbone.drop_path_rate == drop_path and cfg.train_cfg.max_epochs == 50
 
 
 def test_recipe_of_fine_tuning_from_clip():
@@ -150,14 +240,15 @@ def test_recipe_of_fine_tuning_from_clip():
     assert cfg.model.backbone.layer_cfgs.act_cfg.type.endswith(host.layer_cfgs.act_cfg.type)
 
 
-@pytest.mark.parametrize('path', [path for path in METHODS if 'in1k' in path.stem and 'base' not in path.stem], **ids)
+@pytest.mark.parametrize('path', [path for path in METHODS if 'in1k' in path.stem and '800e' not in path.stem], **ids)
 def test_pipelines_and_their_twins(path):
     cfg = load(path)
     image = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
     for loader in (cfg.train_dataloader, cfg.val_dataloader):
         steps = loader.dataset.pipeline[1:]  # the first one reads a file
         packed = Compose(steps)(dict(img=image, img_shape=(64, 64), ori_shape=(64, 64), gt_label=3))
-        assert packed['inputs'].shape == (3, 224, 224)
+        side = next((int(part) for part in re.findall(r'in1k-(\d+)px', path.stem)), 224)
+        assert packed['inputs'].shape == (3, side, side)
         assert packed['data_samples'].gt_label.tolist() == [3]
 
 

@@ -11,7 +11,7 @@ from mmpretrain.datasets.transforms import PackInputs
 from mmpretrain.registry import TRANSFORMS
 
 from mmmaskany.datasets.transforms import AugmentReused, MaskRegions, PackMaskAnyInputs
-from mmmaskany.masking import PatchPattern
+from mmmaskany.masking import PatchPattern, Views
 
 PATCH = dict(type='mmmaskany.PatchPattern', scale=0.5, base=1)
 GRID = dict(type='mmmaskany.GridPattern', scale=0.5, cell=4, base=4)
@@ -230,9 +230,9 @@ def test_packed_pair():
     packed = PackMaskAnyInputs()(
         dict(img=visible, reused_img=reused, masked=True, gt_label=3, img_path='a.png', img_shape=(5, 7))
     )
-    assert set(packed) == {'inputs', 'data_samples'} and set(packed['inputs']) == {'visible', 'reused'}
-    np.testing.assert_array_equal(packed['inputs']['visible'].numpy(), visible.transpose(2, 0, 1))
-    np.testing.assert_array_equal(packed['inputs']['reused'].numpy(), reused.transpose(2, 0, 1))
+    assert set(packed) == {'inputs', 'data_samples'} and isinstance(packed['inputs'], Views)
+    np.testing.assert_array_equal(packed['inputs'].visible.numpy(), visible.transpose(2, 0, 1))
+    np.testing.assert_array_equal(packed['inputs'].reused.numpy(), reused.transpose(2, 0, 1))
     sample = packed['data_samples']
     assert sample.gt_label.tolist() == [3] and sample.masked is True and sample.img_path == 'a.png'
 
@@ -253,9 +253,10 @@ def test_unmatched_sizes_are_refused():
 def test_packed_pairs_can_be_collated(collate):
     torch.manual_seed(0)
     batch = collate([run(pipeline(), dict(img=make_image(32, 24), gt_label=i)) for i in range(3)])
-    assert len(batch['inputs']['visible']) == len(batch['inputs']['reused']) == 3
-    assert all(view.shape == (3, 32, 24) for view in batch['inputs']['visible'])
-    assert all(view.shape == (3, 16, 12) for view in batch['inputs']['reused'])
+    assert isinstance(batch['inputs'], Views)
+    assert len(batch['inputs'].visible) == len(batch['inputs'].reused) == 3
+    assert all(view.shape == (3, 32, 24) for view in batch['inputs'].visible)
+    assert all(view.shape == (3, 16, 12) for view in batch['inputs'].reused)
     assert [sample.gt_label.item() for sample in batch['data_samples']] == [0, 1, 2]
 
 

@@ -147,7 +147,7 @@ def check(path: Path, pretrained, full: bool = False) -> None:
 
     if state is not None:
         # A classifier has the norm of its last level alone.
-        new = ('masking.', 'norm0.', 'norm1.', 'norm2.')
+        new = ('masking.', 'level_fusions.', 'norm0.', 'norm1.', 'norm2.')
         own = {key: value for key, value in backbone.state_dict().items() if not key.startswith(new)}
         assert own.keys() == {key for key in state if not key.startswith('masking.')}
         if 'pos_embed' in own and backbone.img_size != (224, 224):
@@ -159,7 +159,8 @@ def check(path: Path, pretrained, full: bool = False) -> None:
     model.train()
     # As shipped both stems are frozen where the host freezes its own, and their norms where it trains none.
     both = stems(backbone)
-    assert len(both) == (1 if getattr(backbone, 'fuse_at', 'neck') == 'neck' else 2)
+    late = getattr(backbone, 'fuse_at', None) == 'levels'
+    assert len(both) == (2 if getattr(backbone, 'fuse_at', None) == 'stem' else 1)
     fixed = set()
     if not getattr(backbone, 'norm_cfg', {}).get('requires_grad', True):
         norms = [module for module in backbone.modules() if isinstance(module, torch.nn.BatchNorm2d)]
@@ -190,8 +191,9 @@ def check(path: Path, pretrained, full: bool = False) -> None:
     total.backward()
     for stem in both:
         assert all(parameter.grad.any() for parameter in stem if parameter.ndim == 4)
-    if getattr(backbone, 'fuse_at', None) == 'neck':
-        assert all(fusion.scale.grad.any() for fusion in model.neck.fusions)
+    if late:
+        assert len(backbone.level_fusions) == 4
+        assert all(fusion.scale.grad.any() for fusion in backbone.level_fusions)
 
     model.eval()
     with torch.no_grad():
@@ -281,7 +283,7 @@ def test_masking_is_one_option_on_the_command_line(name, frozen):
         network = built(f'{backbone}.frozen_stages=-1')
     image = torch.randn(1, 3, 64, 96)
     network.train()
-    visible, reused = network.views(image)
+    visible, reused, _ = network.views(image)
     assert (visible == 0).sum() == image.numel() / 4 and reused.shape == (1, 3, 32, 48)
     # The masked quarter is what the reused image consists of.
     assert torch.equal(reused.flatten().sort().values, image[visible == 0].sort().values)

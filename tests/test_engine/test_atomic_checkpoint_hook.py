@@ -9,8 +9,8 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from mmmaskany.engine import AtomicCheckpointHook, find_resume_point
 from mmmaskany.checkpoints.protection import read_checkpoint
+from mmmaskany.engine import AtomicCheckpointHook, find_resume_point
 
 
 class Stop(BaseException):

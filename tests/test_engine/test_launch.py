@@ -46,7 +46,7 @@ def train(tiny_config, tool, tmp_path):
 def test_missing_data(split, train, tmp_path):
     missing = tmp_path / 'digits'
     with pytest.raises(
-        FileNotFoundError, match=rf'{missing} must exist for {split}_dataloader.dataset, but is missing'
+        FileNotFoundError, match=rf'{split}_dataloader.dataset: {missing} must exist, but is missing'
     ) as caught:
         train(**{f'{split}_dataloader': dict(dataset=dict(data_root=str(missing)))})
     assert 'tools/dataset_converters/digits.py' in str(caught.value)
@@ -66,9 +66,7 @@ def test_missing_data_in_wrappers_and_unused_data(image_folder, tmp_path):
             val_dataloader=dict(dataset=dict(type='CIFAR10', data_root='made/by/downloading', split='test')),
         )
     )
-    with pytest.raises(
-        FileNotFoundError, match=rf'{image_folder}/none must exist for .*\.dataset\.dataset\.datasets\.1,'
-    ):
+    with pytest.raises(FileNotFoundError, match=rf'\.dataset\.dataset\.datasets\.1: {image_folder}/none must exist,'):
         launch.check_files(cfg, ('train', 'val'))
     launch.check_files(cfg, ('val',))
 

@@ -14,6 +14,7 @@ from mmpretrain.structures import DataSample
 from torch import nn
 
 from mmmaskany.engine.hooks import MaskVisualizationHook
+from mmmaskany.masking import Views
 from mmmaskany.models.stems import AddFusion, ConcatFusion, GatedFusion
 
 MIXTURE = dict(
@@ -110,7 +111,7 @@ def samples(pairs):
         sample = DataSample().set_gt_label(index % 2)
         if pairs:
             sample.set_metainfo(dict(masked=index % 4 == 0))
-        yield dict(inputs=dict(visible=image, reused=small) if pairs else image, data_samples=sample)
+        yield dict(inputs=Views(image, small, ()) if pairs else image, data_samples=sample)
 
 
 def train(folder, model, *hooks, pairs=False):

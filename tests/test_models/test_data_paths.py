@@ -11,6 +11,7 @@ from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import Runner
 
 from mmmaskany.datasets.transforms import AugmentReused, MaskRegions, PackMaskAnyInputs
+from mmmaskany.masking import Views
 from mmmaskany.models import MaskAny, MaskAnyDataPreprocessor
 
 MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
@@ -41,10 +42,11 @@ def test_both_paths_feed_the_same_views(name, reuse):
     results = AugmentReused()(MaskRegions(PATTERNS[name], reuse=reuse)(dict(img=image)))
     pair = preprocess(collate([pack(results)]), training=True)['inputs']
 
-    torch.testing.assert_close(pair[0], in_model[0])
+    assert isinstance(pair, Views) and pair.draw is None
+    torch.testing.assert_close(pair.visible, in_model.visible)
     # The pipeline resizes bytes, right to within one step.
     tolerance = 1.01 / min(STD) if not reuse or name == 'canvas is resized' else 1e-5
-    torch.testing.assert_close(pair[1], in_model[1], atol=tolerance, rtol=0)
+    torch.testing.assert_close(pair.reused, in_model.reused, atol=tolerance, rtol=0)
     if reuse and name != 'canvas is resized':
         backbone.masking = None
         for a, b in zip(backbone(pair), backbone(in_model), strict=True):
@@ -148,7 +150,7 @@ def test_both_paths_train_the_same_network(images, tmp_path, fuse_at, collate):
 
 def test_a_ready_pair_is_not_masked_again(images):
     backbone = MaskAny(HOST, masking=dict(pattern=PATTERNS['grid']))
-    pair = torch.rand(2, 3, 32, 32), torch.rand(2, 3, 16, 16)
+    pair = Views(torch.rand(2, 3, 32, 32), torch.rand(2, 3, 16, 16))
     assert backbone.training
     assert all(view is given for view, given in zip(backbone.views(pair), pair, strict=True))
 

@@ -66,7 +66,7 @@ FAMILIES = {
     ),
     'VisionTransformer': (dict(arch=VIT, img_size=64), ('patch_embed.projection',), 8, True),
     'DistilledVisionTransformer': (dict(arch=VIT, img_size=64), ('patch_embed.projection',), 8, True),
-    'DeiT3': (dict(arch=VIT, img_size=64, patch_size=14), ('patch_embed.projection',), 7, True),
+    'DeiT3': (dict(type='mmmaskany.DeiT3', arch=VIT, img_size=64, patch_size=14), ('patch_embed.projection',), 7, True),
     'BEiTViT': (dict(arch=VIT, img_size=64), ('patch_embed.projection',), 8, True),
     'EfficientNet': (dict(arch='b0'), ('layers.0',), 1, False),
     'EfficientNetV2': (dict(arch='b0'), ('layers.0',), 1, False),
@@ -533,49 +533,49 @@ def test_autocast_on_a_gpu(name, dtype):
 
 @MODELS.register_module()
 class UnknownBackbone(BaseModule):
-    """A network as of torchvision, whose stem nobody knows."""
+    """A network whose stem nobody knows."""
 
     def __init__(self, stride=2, kernel=3):
         super().__init__()
-        self.features = nn.Sequential(
+        self.body = nn.Sequential(
             nn.Sequential(nn.Conv2d(3, 8, kernel, stride, padding=kernel // 2), nn.BatchNorm2d(8), nn.ReLU6()),
             nn.Conv2d(8, 8, 3, padding=1),
         )
 
     def forward(self, x):
-        return (self.features(x),)
+        return (self.body(x),)
 
 
 def test_a_stem_that_the_user_names():
     host = trained(UnknownBackbone())
-    with pytest.raises(ValueError, match=r"stem of UnknownBackbone is not known.*as in stem='features\.0\.0'"):
+    with pytest.raises(ValueError, match=r"stem of UnknownBackbone is not known.*as in stem='body\.0\.0'"):
         MaskAny(copy.deepcopy(host))
-    model = adopt(MaskAny(dict(type='mmengine.UnknownBackbone'), stem='features.0'), host)
-    assert model.stem_parts == ('features.0',) and model.dual_stem.stride == 1
+    model = adopt(MaskAny(dict(type='mmengine.UnknownBackbone'), stem='body.0'), host)
+    assert model.stem_parts == ('body.0',) and model.dual_stem.stride == 1
     image = torch.randn(2, 3, 33, 48)
     assert torch.equal(model(image)[0], host(image)[0])
     nn.init.ones_(model.dual_stem.fusion.scale)
     # By hand: the same layers at stride 1 on the image at half size.
-    conv, norm, act = copy.deepcopy(host.features[0])
+    conv, norm, act = copy.deepcopy(host.body[0])
     conv.stride = (1, 1)
-    expected = host.features[1](host.features[0](image) + act(norm(conv(half_size(image)))))
+    expected = host.body[1](host.body[0](image) + act(norm(conv(half_size(image)))))
     torch.testing.assert_close(model(image)[0], expected)
 
 
 @pytest.mark.parametrize(
     ('host', 'options', 'message'),
     [
-        (dict(type='mmengine.UnknownBackbone', stride=1), dict(stem='features.0'), 'its stride is 1.*fuse_at'),
-        (dict(type='mmengine.UnknownBackbone'), dict(stem='features.0.1'), 'must hold a convolution, but has none'),
-        (dict(type='mmengine.UnknownBackbone'), dict(stem='features.9'), "no module named 'features.9'"),
+        (dict(type='mmengine.UnknownBackbone', stride=1), dict(stem='body.0'), 'its stride is 1.*fuse_at'),
+        (dict(type='mmengine.UnknownBackbone'), dict(stem='body.0.1'), 'must hold a convolution, but has none'),
+        (dict(type='mmengine.UnknownBackbone'), dict(stem='body.9'), "no module named 'body.9'"),
         (
             dict(type='mmengine.UnknownBackbone', kernel=3, stride=3),
-            dict(stem='features.0'),
+            dict(stem='body.0'),
             'even patch size.*fuse_at',
         ),
         (
             dict(type='mmengine.UnknownBackbone', kernel=5, stride=3),
-            dict(stem='features.0'),
+            dict(stem='body.0'),
             'even stride to be halved.*fuse_at',
         ),
         (

@@ -16,7 +16,7 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import Dataset
 
-from mmmaskany.masking import Masking, PatchPattern, half_size
+from mmmaskany.masking import Draw, Masking, PatchPattern, Views, half_size
 from mmmaskany.models.backbones import MaskAny
 
 GRID = dict(pattern=dict(type='mmmaskany.GridPattern', scale=0.5, cell=4))
@@ -125,11 +125,12 @@ def test_masking_masks_in_training_only():
     model = MaskAny(R18, masking=GRID)
     image = torch.randn(2, 3, 64, 64)
     model.eval()
-    visible, reused = model.views(image)
-    assert visible is image and torch.equal(reused, half_size(image))
+    visible, reused, draw = model.views(image)
+    assert visible is image and torch.equal(reused, half_size(image)) and draw is None
     assert torch.equal(model(image)[0], model(image)[0])
     model.train()
-    visible, reused = model.views(image)
+    visible, reused, draw = model.views(image)
+    assert draw.ratio.tolist() == [0.25, 0.25]
     assert visible.eq(0).float().mean().item() == 0.25
     assert not torch.equal(reused, half_size(image))
     # What left the visible image is what the reused one shows.
@@ -170,7 +171,59 @@ def test_ready_pair_equals_the_views_that_the_model_makes():
     pair = model.views(image)
     torch.manual_seed(1)
     assert torch.equal(model(image)[0], model(pair)[0])
-    assert torch.equal(model(list(pair))[0], model(pair)[0])
+    assert all(view is given for view, given in zip(model.views(pair), pair, strict=True))
+
+
+@pytest.mark.parametrize('kind', [list, tuple, lambda pair: dict(visible=pair[0], reused=pair[1])])
+def test_two_batches_are_no_pair_by_their_number(kind):
+    with pytest.raises(TypeError, match=r'mmmaskany.masking.Views\(visible, reused\), but got a (list|tuple|dict)'):
+        MaskAny(R18)(kind([torch.zeros(2, 3, 64, 64), torch.zeros(2, 3, 32, 32)]))
+
+
+@pytest.mark.parametrize('training', [True, False])
+def test_a_draw_can_be_replayed(training):
+    model = MaskAny(R18, masking=GRID)
+    model.train()
+    image = torch.randn(2, 3, 64, 64)
+    pair = model.views(image)
+    model.train(training)
+    again = model.views(image, pair.draw)
+    assert again.draw is pair.draw
+    assert torch.equal(again.visible, pair.visible) and torch.equal(again.reused, pair.reused)
+    assert torch.equal(model(image, draw=pair.draw)[0], model(pair)[0])
+
+
+def test_a_draw_that_cannot_be_replayed():
+    model = MaskAny(R18, masking=GRID)
+    image = torch.randn(2, 3, 64, 64)
+    draw = model.views(image).draw
+    with pytest.raises(ValueError, match='made for 2 images of 16 x 16 cells of 4 px, but got images of shape'):
+        model(torch.randn(2, 3, 64, 48), draw=draw)
+    with pytest.raises(ValueError, match='made for 2 images of 16 x 16 cells of 4 px, but got images of shape'):
+        model(torch.randn(3, 3, 64, 64), draw=draw)
+    with pytest.raises(ValueError, match='but got Views, masked already'):
+        model(model.views(image), draw=draw)
+    with pytest.raises(ValueError, match='MaskAnyResNet has masking=None'):
+        MaskAny(R18)(image, draw=draw)
+    with pytest.raises(TypeError, match='draw must be a mmmaskany.masking.Draw, but got Tensor'):
+        model(image, draw=draw.mask)
+    without_source = Draw(draw.mask, draw.masked, draw.base)
+    with pytest.raises(ValueError, match='no source map'):
+        model(image, draw=without_source)
+
+
+@pytest.mark.parametrize(
+    'cfg', [dict(type='mmmaskany.MaskAny', backbone=R18), dict(type='mmmaskany.MaskResNet', depth=18)]
+)
+def test_an_exception_leaves_nothing_of_the_image_in_the_stem(cfg):
+    model = MODELS.build(cfg)
+    with pytest.raises(RuntimeError):
+        model(Views(torch.randn(2, 5, 64, 64), torch.randn(2, 5, 32, 32)))  # of five channels
+    assert model.dual_stem.reused_image is None
+    with pytest.raises(RuntimeError, match='without a reused image'):
+        model.dual_stem(torch.randn(2, 64, 32, 32))
+    model(torch.randn(2, 3, 64, 64))
+    assert model.dual_stem.reused_image is None
 
 
 @pytest.mark.parametrize('size', [(64, 64), (48, 80), (33, 47), (1, 96, 61)])
@@ -196,12 +249,11 @@ def test_any_size_and_batch_of_one(size):
         [torch.zeros(2, 3, 64, 64), torch.zeros(2, 3, 64, 64)],
         [torch.zeros(2, 3, 64, 64), torch.zeros(2, 3, 32, 30)],
         [torch.zeros(2, 3, 64, 64), torch.zeros(1, 3, 32, 32)],
-        [torch.zeros(2, 3, 64, 64)] * 3,
     ],
 )
 def test_pair_that_does_not_match(pair):
-    with pytest.raises(ValueError, match=r'half size, but got|a pair of visible and reused images, but got 3'):
-        MaskAny(R18)(pair)
+    with pytest.raises(ValueError, match=r'half size, but got'):
+        MaskAny(R18)(Views(*pair))
 
 
 def test_fuse_at_neck_returns_the_levels_of_both_images():
@@ -211,10 +263,9 @@ def test_fuse_at_neck_returns_the_levels_of_both_images():
     model.eval()
     image = torch.randn(2, 3, 64, 64)
     levels = model(image)
-    expected = (*plain(image), *plain(half_size(image)))
-    assert len(levels) == 4
-    for level, other in zip(levels, expected, strict=True):
-        torch.testing.assert_close(level, other)
+    for got, of in ((levels.visible, image), (levels.reused, half_size(image))):
+        for level, other in zip(got, plain(of), strict=True):
+            assert torch.equal(level, other)
     assert sum(p.numel() for p in model.parameters()) == sum(p.numel() for p in plain.parameters())
 
 
@@ -562,7 +613,7 @@ def test_masking_after_batch_augmentation():
 
 
 def test_bad_arguments():
-    with pytest.raises(ValueError, match="fuse_at must be 'stem' or 'neck', but got 'head'"):
+    with pytest.raises(ValueError, match=r"fuse_at must be one of \('stem', 'levels', 'neck'\), but got 'head'"):
         MaskAny(R18, fuse_at='head')
     with pytest.raises(ValueError, match=r"host's prefix, as 'mmpretrain\.ResNet'"):
         MaskAny(dict(type='ResNet', depth=18))

@@ -8,6 +8,7 @@ from mmengine.dataset import default_collate, pseudo_collate
 from mmpretrain.models.utils import ClsDataPreprocessor
 from mmpretrain.structures import DataSample
 
+from mmmaskany.masking import Views
 from mmmaskany.models import MaskAnyDataPreprocessor
 
 NORMALISE = dict(mean=[10.0, 20.0, 30.0], std=[2.0, 4.0, 5.0], to_rgb=True)
@@ -20,15 +21,15 @@ def sample(value, size=(4, 6), label=None, pair=True):
     visible = torch.full((3, *size), value, dtype=torch.uint8) + torch.tensor([0, 50, 100])[:, None, None]
     reused = visible[:, : (size[0] + 1) // 2, : (size[1] + 1) // 2] + 1
     data_sample = DataSample().set_gt_label(value % 3 if label is None else label)
-    inputs = dict(visible=visible.to(torch.uint8), reused=reused.to(torch.uint8)) if pair else visible.to(torch.uint8)
+    inputs = Views(visible.to(torch.uint8), reused.to(torch.uint8), ()) if pair else visible.to(torch.uint8)
     return dict(inputs=inputs, data_samples=data_sample)
 
 
 @pytest.mark.parametrize('collate', [default_collate, pseudo_collate])
 def test_both_views_are_normalised_alike(collate):
     out = MaskAnyDataPreprocessor(**NORMALISE)(collate([sample(1), sample(2)]))
-    visible, reused = out['inputs']
-    assert isinstance(out['inputs'], tuple)
+    visible, reused, draw = out['inputs']
+    assert isinstance(out['inputs'], Views) and draw is None
     assert visible.shape == (2, 3, 4, 6) and reused.shape == (2, 3, 2, 3)
     # BGR (1, 51, 101) is RGB (101, 51, 1).
     expected = torch.tensor([(101 - 10) / 2, (51 - 20) / 4, (1 - 30) / 5])
@@ -38,14 +39,21 @@ def test_both_views_are_normalised_alike(collate):
     assert [s.gt_label.item() for s in out['data_samples']] == [1, 2]
 
 
-@pytest.mark.parametrize('form', [tuple, list])
-def test_a_pair_of_batches_is_a_pair(form):
+def test_a_pair_of_batches_needs_no_labels():
     batch = default_collate([sample(1), sample(2)])
     plain = MaskAnyDataPreprocessor(**NORMALISE)(batch)['inputs']
-    inputs = form((batch['inputs']['visible'], batch['inputs']['reused']))
-    out = MaskAnyDataPreprocessor(**NORMALISE)(dict(inputs=inputs))
+    out = MaskAnyDataPreprocessor(**NORMALISE)(dict(inputs=Views(batch['inputs'].visible, batch['inputs'].reused)))
     assert out['data_samples'] is None
-    assert all(torch.equal(a, b) for a, b in zip(plain, out['inputs'], strict=True))
+    assert torch.equal(out['inputs'].visible, plain.visible) and torch.equal(out['inputs'].reused, plain.reused)
+
+
+@pytest.mark.parametrize('form', [tuple, list, lambda pair: dict(zip(('visible', 'reused'), pair, strict=True))])
+def test_two_batches_are_no_pair_by_their_number(form):
+    pair = form((torch.zeros(2, 3, 8, 8), torch.zeros(2, 3, 4, 4)))
+    with pytest.raises(
+        TypeError, match=r'or mmmaskany.masking.Views\(visible, reused\).*but got a (tuple|list|dict) of'
+    ):
+        MaskAnyDataPreprocessor()(dict(inputs=pair))
 
 
 @pytest.mark.parametrize('collate', [default_collate, pseudo_collate])
@@ -72,7 +80,7 @@ def test_mixup_uses_one_permutation_and_ratio_for_both_views():
     np.random.seed(0)
     values = torch.tensor([0, 10, 21, 32])
     out = preprocessor(default_collate([sample(int(v)) for v in values]), training=True)
-    visible, reused = (view[:, 0].flatten(1) for view in out['inputs'])
+    visible, reused = (view[:, 0].flatten(1) for view in out['inputs'][:2])
     torch.manual_seed(0)
     np.random.seed(0)
     np.random.choice(1)  # the host's choice of the augmentation
@@ -87,19 +95,18 @@ def test_mixup_uses_one_permutation_and_ratio_for_both_views():
 
 def test_mixup_of_the_visible_view_is_the_hosts():
     torch.manual_seed(3)
-    batch = dict(
-        visible=torch.randint(0, 256, (4, 3, 8, 8), dtype=torch.uint8),
-        reused=torch.randint(0, 256, (4, 3, 4, 4), dtype=torch.uint8),
+    batch = Views(
+        torch.randint(0, 256, (4, 3, 8, 8), dtype=torch.uint8), torch.randint(0, 256, (4, 3, 4, 4), dtype=torch.uint8)
     )
     arguments = dict(**NORMALISE, num_classes=5, batch_augments=MIXUP)
     results = []
-    for cls, inputs in ((ClsDataPreprocessor, batch['visible']), (MaskAnyDataPreprocessor, batch)):
+    for cls, inputs in ((ClsDataPreprocessor, batch.visible), (MaskAnyDataPreprocessor, batch)):
         samples = [DataSample().set_gt_label(label) for label in range(4)]
         torch.manual_seed(1)
         np.random.seed(1)
         results.append(cls(**copy.deepcopy(arguments))(dict(inputs=inputs, data_samples=samples), training=True))
     host, ours = results
-    assert torch.equal(host['inputs'], ours['inputs'][0])
+    assert torch.equal(host['inputs'], ours['inputs'].visible)
     for a, b in zip(host['data_samples'], ours['data_samples'], strict=True):
         assert torch.equal(a.gt_score, b.gt_score)
 
@@ -107,16 +114,17 @@ def test_mixup_of_the_visible_view_is_the_hosts():
 def test_no_mixup_at_test_time():
     preprocessor = MaskAnyDataPreprocessor(num_classes=3, batch_augments=MIXUP)
     batch = default_collate([sample(0), sample(11)])
-    visible, reused = preprocessor(batch, training=False)['inputs']
-    assert torch.equal(visible, batch['inputs']['visible'].float())
-    assert torch.equal(reused, batch['inputs']['reused'].float())
+    visible, reused, _ = preprocessor(batch, training=False)['inputs']
+    assert torch.equal(visible, batch['inputs'].visible.float())
+    assert torch.equal(reused, batch['inputs'].reused.float())
 
 
 def test_views_keep_their_memory_format_through_mixup():
     preprocessor = MaskAnyDataPreprocessor(num_classes=3, batch_augments=MIXUP)
     batch = default_collate([sample(0), sample(11)])
-    batch['inputs']['visible'] = batch['inputs']['visible'].to(memory_format=torch.channels_last)
-    visible, reused = preprocessor(batch, training=True)['inputs']
+    views = batch['inputs']
+    batch['inputs'] = views._replace(visible=views.visible.to(memory_format=torch.channels_last))
+    visible, reused, _ = preprocessor(batch, training=True)['inputs']
     assert visible.is_contiguous(memory_format=torch.channels_last)
     assert reused.is_contiguous()
 
@@ -151,15 +159,15 @@ def test_the_callers_tensors_and_config_stay_as_they_were():
     assert torch.equal(images, kept) and not torch.equal(out['inputs'], kept)
 
     preprocessor = MaskAnyDataPreprocessor(num_classes=4, batch_augments=MIXUP)
-    pair = dict(visible=images, reused=images[..., ::2, ::2].contiguous())
+    pair = Views(images, images[..., ::2, ::2].contiguous())
     kept_pair = copy.deepcopy(pair)
     preprocessor(dict(inputs=pair, data_samples=samples), training=True)
-    assert all(torch.equal(pair[name], kept_pair[name]) for name in pair)
+    assert torch.equal(pair.visible, kept_pair.visible) and torch.equal(pair.reused, kept_pair.reused)
 
 
 def test_images_of_several_sizes_are_padded_together():
     batch = pseudo_collate([sample(1, size=(4, 6)), sample(2, size=(5, 3))])
-    visible, reused = MaskAnyDataPreprocessor()(batch)['inputs']
+    visible, reused, _ = MaskAnyDataPreprocessor()(batch)['inputs']
     assert visible.shape == (2, 3, 5, 6) and reused.shape == (2, 3, 3, 3)
     assert visible[0, 0, 4].eq(0).all() and visible[0, 0, :4].eq(1).all()
 
@@ -168,12 +176,11 @@ def test_images_of_several_sizes_are_padded_together():
     ('inputs', 'message'),
     [
         (
-            dict(visible=torch.zeros(2, 3, 9, 8), reused=torch.zeros(2, 3, 4, 4)),
+            Views(torch.zeros(2, 3, 9, 8), torch.zeros(2, 3, 4, 4)),
             r'rounded up, so \(5, 4\) for \(9, 8\), but got \(4, 4\)',
         ),
-        (dict(visible=torch.zeros(2, 3, 8, 8), reused=torch.zeros(2, 3, 8, 8)), r'so \(4, 4\) for \(8, 8\)'),
-        (dict(visible=torch.zeros(2, 3, 8, 8), reused=torch.zeros(1, 3, 4, 4)), 'as many .* but got 2 and 1'),
-        (dict(visible=torch.zeros(2, 3, 8, 8), masked=torch.zeros(2)), "'visible' and 'reused', but got"),
+        (Views(torch.zeros(2, 3, 8, 8), torch.zeros(2, 3, 8, 8)), r'so \(4, 4\) for \(8, 8\)'),
+        (Views(torch.zeros(2, 3, 8, 8), torch.zeros(1, 3, 4, 4)), 'as many .* but got 2 and 1'),
     ],
 )
 def test_wrong_pairs_are_refused(inputs, message):

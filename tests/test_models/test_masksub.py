@@ -19,10 +19,10 @@ from mmengine.registry import MODELS, init_default_scope
 from mmpretrain.structures import DataSample
 
 from mmmaskany.apis import Work
-from mmmaskany.engine import CpuAmpOptimWrapper, OwnStepDistributedDataParallel
-from mmmaskany.masking import half_size
-from mmmaskany.models.classifiers import DropTokens, FillCells, MaskSubClassifier, ReplacePatches
 from mmmaskany.checkpoints.protection import read_checkpoint
+from mmmaskany.engine import CpuAmpOptimWrapper, OwnStepDistributedDataParallel
+from mmmaskany.masking import Views, half_size
+from mmmaskany.models.classifiers import DropTokens, FillCells, MaskSubClassifier, ReplacePatches
 
 VIT = dict(type='VisionTransformer', arch=ARCH, img_size=32, patch_size=8)
 DEIT = dict(VIT, type='DistilledVisionTransformer')
@@ -186,7 +186,7 @@ def test_masking_comes_after_mixup_and_both_branches_see_the_same():
     assert (sub == 0).float().mean() == 0.5
 
 
-@pytest.mark.parametrize('fuse_at', ['stem', 'neck'])
+@pytest.mark.parametrize('fuse_at', ['stem', 'levels', 'neck'])
 def test_a_second_stem_sees_nothing_of_what_the_sub_branch_masks(fuse_at):
     quarter = dict(pattern=dict(type='mmmaskany.GridPattern', scale=0.5, cell=4))
     backbone = dict(type='mmmaskany.MaskAny', backbone=dict(CNN, type='mmpretrain.ResNet_CIFAR'), fuse_at=fuse_at)
@@ -194,10 +194,10 @@ def test_a_second_stem_sees_nothing_of_what_the_sub_branch_masks(fuse_at):
     model = build(dict(backbone, masking=quarter), 32, FILL, neck)
     views = []
     own = model.backbone.views
-    model.backbone.views = lambda inputs: views.append(own(inputs)) or views[-1]
+    model.backbone.views = lambda *args: views.append(own(*args)) or views[-1]
     images = torch.randn(2, 3, 32, 32)
     model.train_step(labelled(images), wrap(model))
-    (main, main_reused), (sub, sub_reused) = views
+    (main, main_reused, _), (sub, sub_reused, _) = views
     assert (main == 0).float().mean() == 0.25  # as the backbone says
     assert torch.equal(main_reused.flatten().sort().values, images[main == 0].sort().values)
     assert (sub == 0).float().mean() == 0.5
@@ -206,7 +206,7 @@ def test_a_second_stem_sees_nothing_of_what_the_sub_branch_masks(fuse_at):
 
     # A ready pair, as the data pipeline makes it.
     views.clear()
-    model.sub_loss((main, main_reused), torch.zeros(2, 5))
+    model.sub_loss(Views(main, main_reused), torch.zeros(2, 5))
     assert torch.equal(views[0][1], half_size(views[0][0]))
 
 
@@ -656,9 +656,10 @@ def test_bad_input_of_dropping(backbone, kwargs, error, match):
         build(backbone, 16, dict(type='mmmaskany.DropTokens', **kwargs), None if backbone is not SWIN else GAP)
 
 
-def test_patches_of_two_images_are_not_masked_alike():
-    backbone = dict(type='mmmaskany.MaskAny', backbone=dict(VIT, type='mmpretrain.VisionTransformer'), fuse_at='neck')
-    with pytest.raises(ValueError, match="fuse_at='neck' runs on two"):
+@pytest.mark.parametrize('fuse_at', ['levels', 'neck'])
+def test_patches_of_two_images_are_not_masked_alike(fuse_at):
+    backbone = dict(type='mmmaskany.MaskAny', backbone=dict(VIT, type='mmpretrain.VisionTransformer'), fuse_at=fuse_at)
+    with pytest.raises(ValueError, match=f"fuse_at='{fuse_at}' runs on two"):
         build(backbone, 16, dict(type='mmmaskany.DropTokens'))
 
 

@@ -18,12 +18,12 @@ from mmpretrain.models.selfsup import SimCLR
 from torch import nn
 from torch.nn.functional import cosine_similarity, one_hot
 
+from mmmaskany.checkpoints.protection import read_checkpoint
 from mmmaskany.engine import CpuAmpOptimWrapper
 from mmmaskany.engine.hooks.mask_schedule_hook import find_pattern
 from mmmaskany.masking import BlockPattern, GridPattern, MixturePattern, PatchPattern, RandomPattern
 from mmmaskany.models.batch_augments import MaskMix, Mixed, NeighbourMix, UnMix
 from mmmaskany.models.selfsup import MixMask, MixMaskMoCo, MixMaskSimSiam
-from mmmaskany.checkpoints.protection import read_checkpoint
 
 MODELS_OF = {'MoCo': moco(), 'SimSiam': latent('SimSiam'), 'BYOL': latent('BYOL')}
 frameworks = pytest.mark.parametrize('name', MODELS_OF)

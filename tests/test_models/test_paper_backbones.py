@@ -205,7 +205,7 @@ def test_a_batch_is_the_pair_of_it_and_its_half_size(family):
     assert all(torch.equal(out, other) for out, other in zip(outs, pairs[0], strict=True))
     assert not any(torch.equal(out, other) for out, other in zip(outs, pairs[1], strict=True))
     model.train()
-    visible, reused = model.views(image)
+    visible, reused, _ = model.views(image)
     assert visible.eq(0).float().mean().item() == 0.25 and reused.shape == (2, 3, 32, 32)
     assert not torch.equal(reused, half_size(image))
 

@@ -96,8 +96,8 @@ def test_dual_stem_fuses_at_the_size_of_the_visible_features():
     stem = DualStem(conv(4), conv(2), AddFusion(1), stride=2)
     nn.init.constant_(stem.visible.weight, 2.0)
     nn.init.constant_(stem.reused.weight, 3.0)
-    stem.reused_image = torch.full((1, 1, 8, 4), 10.0)
-    out = stem(torch.ones(1, 1, 16, 8))
+    with stem.holding(torch.full((1, 1, 8, 4), 10.0)):
+        out = stem(torch.ones(1, 1, 16, 8))
     assert out.shape == (1, 1, 4, 2)
     assert out.unique().tolist() == [2 * 1 + 3 * 10]
 
@@ -108,8 +108,8 @@ def test_dual_stem_resizes_the_reused_image_never_crops_it():
     nn.init.ones_(stem.reused.weight)
     image = torch.zeros(1, 1, 16, 16)
     image[..., 8:] = 1.0  # the right half survives in the right half
-    stem.reused_image = image
-    out = stem(torch.ones(1, 1, 16, 16))
+    with stem.holding(image):
+        out = stem(torch.ones(1, 1, 16, 16))
     assert out.shape == (1, 1, 4, 4)
     assert out[0, 0, :, 0].eq(0).all() and out[0, 0, :, -1].eq(1).all()
 
@@ -119,8 +119,8 @@ def test_dual_stem_of_stride_one_upsamples_the_features():
     nn.init.ones_(stem.visible.weight)
     nn.init.ones_(stem.reused.weight)
     for side in (8, 9):
-        stem.reused_image = torch.ones(1, 1, 4, 4)
-        out = stem(torch.ones(1, 1, side, side))
+        with stem.holding(torch.ones(1, 1, 4, 4)):
+            out = stem(torch.ones(1, 1, side, side))
         assert out.shape == (1, 1, side, side)
         assert out.unique().tolist() == [2]
 
@@ -132,8 +132,10 @@ def test_dual_stem_without_reused_image():
 
 def test_dual_stem_whose_stems_do_not_match():
     stem = DualStem(conv(4), conv(4), AddFusion(1), stride=2)
-    stem.reused_image = torch.ones(1, 1, 8, 8)
-    with pytest.raises(ValueError, match=r'\(1, 1, 4, 4\).*\(1, 1, 2, 2\).*half the stride'):
+    with (
+        pytest.raises(ValueError, match=r'\(1, 1, 4, 4\).*\(1, 1, 2, 2\).*half the stride'),
+        stem.holding(torch.ones(1, 1, 8, 8)),
+    ):
         stem(torch.ones(1, 1, 16, 16))
 
 
@@ -205,8 +207,18 @@ def test_find_stem_of_pooled_patches():
 
 
 def test_find_stem_of_another_family():
-    with pytest.raises(ValueError, match=r"stem of AlexNet is not known; it has \['features'\].*stem='features\.0'"):
-        find_stem(build(dict(type='mmpretrain.AlexNet')))
+    host = nn.Module()
+    host.body = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2), nn.ReLU())
+    with pytest.raises(ValueError, match=r"stem of Module is not known; it has \['body'\].*stem='body\.0'"):
+        find_stem(host)
+
+
+def test_find_stem_that_begins_by_cutting_patches():
+    host = nn.Module()
+    host.stem = nn.Sequential(nn.Conv2d(3, 8, 4, stride=4), nn.GroupNorm(1, 8))  # as timm's ConvNeXt
+    assert find_stem(host).parts == ('stem.0',)
+    host.stem[0] = nn.Conv2d(3, 8, 7, stride=4, padding=3)  # patches that overlap
+    assert find_stem(host).parts == ('stem',)
 
 
 @pytest.mark.parametrize('name', ['', 'conv9'])

@@ -7,8 +7,8 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner.checkpoint import load_checkpoint
 
-from mmmaskany.models.backbones import MaskAnyMixin
 from mmmaskany.checkpoints.protection import read_checkpoint
+from mmmaskany.models.backbones import MaskAnyMixin
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_what_cannot_be_adopted_is_refused(adopt, tiny_config, tmp_path):
     with pytest.raises(FileNotFoundError, match='must be an existing file, but got .*none.pth'):
         adopt(tmp_path / 'none.pth', target, config)
     with pytest.raises(ValueError, match=r'plain.pth: the backbone of .*late.py must have a second stem'):
-        adopt(source, target, tiny_config('late', model=dict(backbone=dict(fuse_at='neck'))))
+        adopt(source, target, tiny_config('late', model=dict(backbone=dict(fuse_at='levels'))))
     deeper = tiny_config('deeper', model=dict(backbone=dict(backbone=dict(depth=34))))
     with pytest.raises(ValueError, match=r'plain.pth: the checkpoint does not fit the backbone .* are missing'):
         adopt(source, target, deeper)

@@ -101,7 +101,7 @@ def test_classifiers(tool, tmp_path, capsys):
     tool('analysis_tools/benchmark_train_step')([*arguments, '--out', str(tmp_path / 'figures.json')])
     assert '| step of | parameters |' in capsys.readouterr().out
     rows = json.loads((tmp_path / 'figures.json').read_text())['rows']
-    kinds = ('{}', 'MaskAny({})', 'MaskAny({}), concat', "MaskAny({}), fuse_at='neck'")
+    kinds = ('{}', 'MaskAny({})', 'MaskAny({}), concat', "MaskAny({}), fuse_at='levels'")
     check(rows, [*(kind.format('ResNet-18') for kind in kinds), 'MaskResNet-18'])
     assert rows[0]['parameters'] == 11_689_512
 

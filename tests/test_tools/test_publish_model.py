@@ -6,8 +6,8 @@ import pytest
 import torch
 from mmengine.registry import MODELS, init_default_scope
 
-from mmmaskany.checkpoints.resume import WeightsOnlyError, read_training_state
 from mmmaskany.checkpoints.protection import read_checkpoint
+from mmmaskany.checkpoints.resume import WeightsOnlyError, read_training_state
 
 
 @pytest.fixture

@@ -85,7 +85,7 @@ def test_checkpoint_that_does_not_fit(trained, test_tool, tmp_path):
 
 
 def test_data_that_does_not_fit(trained, test_tool, image_folder, tmp_path):
-    with pytest.raises(FileNotFoundError, match='must exist for test_dataloader.dataset'):
+    with pytest.raises(FileNotFoundError, match='must exist'):
         test_tool(trained / 'epoch_2.pth', test_dataloader=dict(dataset=dict(data_root=str(tmp_path / 'none'))))
     shutil.copytree(image_folder / 'val', tmp_path / 'data')
     shutil.rmtree(tmp_path / 'data' / 'c')

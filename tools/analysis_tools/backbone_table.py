@@ -41,7 +41,7 @@ BACKBONES = {
     'Swin V2-T': dict(type='mmpretrain.SwinTransformerV2', arch='tiny', window_size=7, img_size=224),
     'ViT-B/16': dict(type='mmpretrain.VisionTransformer', arch='base'),
     'DeiT-S/16': dict(type='mmpretrain.DistilledVisionTransformer', arch='deit-small'),
-    'DeiT III-S/16': dict(type='mmpretrain.DeiT3', arch='small'),
+    'DeiT III-S/16': dict(type='mmmaskany.DeiT3', arch='small'),
     'BEiT-B/16': dict(type='mmpretrain.BEiTViT', arch='base'),
     'EfficientNet-B0': dict(type='mmpretrain.EfficientNet', arch='b0'),
     'EfficientNetV2-S': dict(type='mmpretrain.EfficientNetV2', arch='s'),
@@ -82,7 +82,7 @@ the largest difference, in float32, at {SIZE[0]} x {SIZE[1]} and at {OTHER_SIZE[
 your own is registered as [extend.md](extend.md#a-family-of-backbones) says.
 
 For another backbone name the module that is its stem, as in `stem='features.0'`. What has no stem that could be halved
-(stride 1, no convolution, odd patches) is refused when it is built; `fuse_at='neck'` needs no second stem. Only
+(stride 1, no convolution, odd patches) is refused when it is built; `fuse_at='levels'` needs no second stem. Only
 ResNet_CIFAR may have stride 1: its reused features are upsampled. A frozen stem trains no twin: mmpretrain's PoolFormer
 freezes it unless `frozen_stages=-1`. The paper's own networks, such as MaskSwin, take no plain checkpoints.
 """

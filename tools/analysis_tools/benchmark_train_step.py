@@ -74,14 +74,14 @@ CONTIGUOUS = ('RepVGG-A0',)
 def backbones(depth: int) -> dict[str, dict]:
     """Return the ResNets to compare; the first is the plain host."""
     plain = dict(type='mmpretrain.ResNet', depth=depth)
-    late = dict(type='mmmaskany.MaskAny', backbone=plain, masking=MASKING, fuse_at='neck')
+    late = dict(type='mmmaskany.MaskAny', backbone=plain, masking=MASKING, fuse_at='levels')
     return {
         f'ResNet-{depth}': plain,
         f'MaskAny(ResNet-{depth})': dict(type='mmmaskany.MaskAny', backbone=plain, masking=MASKING),
         f'MaskAny(ResNet-{depth}), concat': dict(
             type='mmmaskany.MaskAny', backbone=plain, masking=MASKING, fusion='concat'
         ),
-        f"MaskAny(ResNet-{depth}), fuse_at='neck'": late,
+        f"MaskAny(ResNet-{depth}), fuse_at='levels'": late,
         f'MaskResNet-{depth}': dict(type='mmmaskany.MaskResNet', depth=depth, masking=MASKING),
     }
 
@@ -89,8 +89,6 @@ def backbones(depth: int) -> dict[str, dict]:
 def classifier(backbone: dict, depth: int) -> nn.Module:
     channels = 2048 if depth >= 50 else 512
     neck = dict(type='mmpretrain.GlobalAveragePooling')
-    if backbone.get('fuse_at') == 'neck':
-        neck = dict(type='mmmaskany.MaskAnyNeck', in_channels=channels, neck=neck)
     head = dict(type='mmpretrain.LinearClsHead', num_classes=1000, in_channels=channels)
     return MODELS.build(dict(type='mmpretrain.ImageClassifier', backbone=backbone, neck=neck, head=head))
 

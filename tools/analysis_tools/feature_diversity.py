@@ -15,7 +15,7 @@ Of the features that the head sees, for the config's own test images:
 And of the two stems of MaskAny's networks:
 
 - stem CKA (Kornblith et al., 2019): how alike their features are at the same places; 1 is the same but for rotation and
-  scale, 0 is no linear relation. A plain network has no second stem, nor has `fuse_at='neck'`.
+  scale, 0 is no linear relation. A plain network has no second stem, nor has late fusion (`fuse_at`).
 
 Models of one label, such as the seeds of one method, are shown with their spread. In OUT are written `diversity.png`
 and `.svg`, `diversity.md`, a table, and `diversity.csv`, with every single number.
@@ -36,8 +36,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs
 from mmmaskany.apis.classifiers import Candidate, load_classifier
 from mmmaskany.apis.rows import grouped, write_csv
 from mmmaskany.apis.runs import mean_spread
-from mmmaskany.evaluation import centroid_accuracy, effective_rank, fisher_ratio, linear_cka
 from mmmaskany.checkpoints.atomic import atomic_write
+from mmmaskany.evaluation import centroid_accuracy, effective_rank, fisher_ratio, linear_cka
 from mmmaskany.visualization import COLORS, MARKERS, save_figure
 from mmmaskany.visualization.curves import new_panels
 

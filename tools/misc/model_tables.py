@@ -21,7 +21,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
-from mmmaskany.apis import load_models
+from mmmaskany.apis.model_index import load_models, measured, measured_on
 
 ROOT = Path(__file__).resolve().parents[2]
 MARKERS = re.compile(r'(<!-- models: (?P<data>[^>]+?) -->\n)(?P<table>.*?)(<!-- /models -->)', re.DOTALL)
@@ -36,23 +36,6 @@ METRICS = {
     'mask AP': 'Mask AP',
     'mIoU': 'mIoU (%)',
 }
-
-
-def measured(model: dict, metric: str) -> str:
-    """Format a measured metric with its spread over seeds, or nothing."""
-    for result in model['Results']:
-        value = (result.get('Metrics') or {}).get(metric)
-        if value is not None:
-            spread = (result.get('Standard Deviation') or {}).get(metric)
-            return f'{value:.2f}' if spread is None else f'{value:.2f} ± {spread:.2f}'
-    return ''
-
-
-def measured_on(model: dict) -> str:
-    """Say on what, and with how many seeds, a model was measured, or nothing."""
-    seeds = model['Results'][0].get('Seeds')
-    parts = [model['Metadata'].get('Training Resources'), f'{seeds} seed{"s" * (seeds > 1)}' if seeds else None]
-    return ', '.join(part for part in parts if part)
 
 
 def link(name: str, target: str | None, folder: Path, root: Path) -> str | None:

@@ -18,9 +18,10 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
-from mmmaskany.models.backbones import MaskAnyMixin
 from mmmaskany.checkpoints.atomic import atomic_write, serialise
+from mmmaskany.checkpoints.format import KEY
 from mmmaskany.checkpoints.protection import read_checkpoint
+from mmmaskany.models.backbones import MaskAnyMixin
 
 PREFIX = 'backbone.'
 
@@ -57,7 +58,8 @@ def adopt(checkpoint: dict, cfg: Config) -> dict:
     for name, tensor in tensors.items():
         if not name.startswith(prefix) or name.removeprefix(prefix).partition('.')[0] not in parts:
             state[name] = tensor
-    meta = {key: value for key, value in (checkpoint.get('meta') or {}).items() if key != 'cfg'}
+    # The backbone's tensors are of today's format, whatever the plain network's were of.
+    meta = {key: value for key, value in (checkpoint.get('meta') or {}).items() if key not in ('cfg', KEY)}
     return dict(meta=meta, state_dict=state)
 
 

@@ -18,10 +18,11 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
 import mmmaskany
 from mmmaskany.checkpoints.atomic import atomic_write, serialise
+from mmmaskany.checkpoints.format import KEY, format_of
 from mmmaskany.checkpoints.protection import read_checkpoint
 
 #: What of a checkpoint's ``meta`` is kept.
-META = ('dataset_meta', 'epoch', 'iter', 'mmengine_version', 'mmmaskany_version')
+META = ('dataset_meta', 'epoch', 'iter', 'mmengine_version', 'mmmaskany_version', KEY)
 
 
 def publish(source: Path, target: Path) -> Path:
@@ -44,7 +45,7 @@ def publish(source: Path, target: Path) -> Path:
     is_weights = isinstance(weights, dict) and all(isinstance(weight, torch.Tensor) for weight in weights.values())
     if not weights or not is_weights:
         raise ValueError(f'checkpoint {source} must hold tensors by their names, but holds {list(checkpoint)[:5]}')
-    meta = {'mmmaskany_version': mmmaskany.__version__, **(checkpoint.get('meta') or {})}
+    meta = {'mmmaskany_version': mmmaskany.__version__, **(checkpoint.get('meta') or {}), KEY: format_of(checkpoint)}
     data = serialise(dict(meta={key: meta[key] for key in META if key in meta}, state_dict=dict(weights)))
 
     target = target.with_name(f'{target.name.removesuffix(".pth")}-{hashlib.sha256(data).hexdigest()[:8]}.pth')

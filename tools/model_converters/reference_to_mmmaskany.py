@@ -21,9 +21,9 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
 import mmmaskany
-from mmmaskany.registry import MODELS
 from mmmaskany.checkpoints.atomic import atomic_write, serialise
 from mmmaskany.checkpoints.protection import read_checkpoint
+from mmmaskany.registry import MODELS
 
 Weights = dict[str, Tensor]
 #: What a module is called here, by a pattern of its name in the reference.

@@ -13,9 +13,9 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
-import mmmaskany  # noqa: F401
 from mmmaskany.checkpoints.atomic import atomic_write, serialise
-from mmmaskany.checkpoints.protection import plain_histories_allowed, read_checkpoint
+from mmmaskany.checkpoints.format import KEY, format_of
+from mmmaskany.checkpoints.protection import plain_histories_allowed, protect, read_checkpoint
 
 
 def upgrade(source: Path, target: Path) -> None:
@@ -29,8 +29,11 @@ def upgrade(source: Path, target: Path) -> None:
         FileNotFoundError: If there is no such file.
         ValueError: If it holds other functions or code, or is no checkpoint.
     """
+    protect()  # what is written now has log histories without functions
     with plain_histories_allowed():
         checkpoint = read_checkpoint(source)
+    # Its tensors stay those of the format that they were trained in.
+    checkpoint['meta'] = {**(checkpoint.get('meta') or {}), KEY: format_of(checkpoint)}
     trial = target.with_name(f'.{target.name}.trial')
     try:
         atomic_write(trial, serialise(checkpoint))

@@ -26,6 +26,7 @@ from PIL import Image
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
+from mmmaskany.checkpoints.atomic import atomic_write
 from mmmaskany.masking import (
     BlockPattern,
     ConstantFill,
@@ -39,7 +40,6 @@ from mmmaskany.masking import (
     RandomPattern,
     TokenFill,
 )
-from mmmaskany.checkpoints.atomic import atomic_write
 from mmmaskany.visualization import COLORS, credit, draw_panel, load_photo
 
 OUT = Path(__file__).resolve().parents[2] / 'docs' / 'methods' / 'figures'

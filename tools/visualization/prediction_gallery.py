@@ -31,7 +31,7 @@ from mmengine.visualization import Visualizer
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
-import mmmaskany  # noqa: F401
+from mmmaskany.checkpoints.protection import protect
 
 ROWS = ('image', 'ground truth', 'prediction')
 SIDE = 480  # px: smaller images are enlarged to about this, and a panel has as many
@@ -150,6 +150,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f'error: the config must be one of mmdet or mmseg, but is one of {cfg.default_scope}', file=sys.stderr)
         return 1
     init_default_scope(cfg.default_scope)
+    protect()  # the plain network of a comparison has no type of ours that would do it
     try:
         samples = predict(cfg, args.checkpoint, args.num_images)
     except OSError as error:

@@ -29,10 +29,9 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, MODELS, TRANSFORMS, init_default_scope
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
-import mmmaskany  # noqa: F401
+from mmmaskany.checkpoints.protection import read_checkpoint
 from mmmaskany.engine import launch
 from mmmaskany.engine.hooks.launch_check_hook import check_checkpoint
-from mmmaskany.checkpoints.protection import read_checkpoint
 from mmmaskany.visualization import COLORS, pixels, save_figure
 from mmmaskany.visualization.cam import METHODS, Explainer, Explanation, cam_class, stem_maps
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from mmpretrain.datasets.transforms import PackInputs
 
-from mmmaskany.masking import reused_size
+from mmmaskany.masking import Views, reused_size
 from mmmaskany.registry import TRANSFORMS
 
 
@@ -17,8 +17,8 @@ class PackMaskAnyInputs(PackInputs):
 
     Comparing with :class:`mmpretrain.datasets.PackInputs`,
 
-    1. ``inputs`` is a dict of ``visible`` and ``reused``, which ``default_collate`` and ``pseudo_collate`` make into
-       a dict of batches, for :class:`MaskAnyDataPreprocessor`.
+    1. ``inputs`` is :class:`mmmaskany.masking.Views`, which ``default_collate`` and ``pseudo_collate`` make into one
+       of batches, for :class:`MaskAnyDataPreprocessor`.
     2. Whether the sample is ``masked`` is kept in the meta information of the data sample.
     3. A sample without a reused view is packed as by the parent.
 
@@ -29,7 +29,8 @@ class PackMaskAnyInputs(PackInputs):
 
     **Added Keys:**
 
-    - inputs (dict[str, Tensor] | Tensor): ``visible`` ``(C, H, W)`` and ``reused`` ``(C, ceil(H / 2), ceil(W / 2))``.
+    - inputs (Views | Tensor): ``visible`` ``(C, H, W)`` and ``reused`` ``(C, ceil(H / 2), ceil(W / 2))``; the draw,
+      which is not of a batch, is empty.
     - data_samples (DataSample): The annotation of the sample.
 
     Args:
@@ -67,7 +68,7 @@ class PackMaskAnyInputs(PackInputs):
                 f'{tuple(visible.shape[-2:])}, but got {tuple(reused.shape[-2:])}: put AugmentReused after the last '
                 'transform that changes the size'
             )
-        packed['inputs'] = dict(visible=visible, reused=reused)
+        packed['inputs'] = Views(visible, reused, draw=())  # `default_collate` takes no None
         return packed
 
     def __repr__(self) -> str:

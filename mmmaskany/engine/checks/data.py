@@ -5,23 +5,54 @@ mmdet drops boxes and categories that it cannot use without a word, mmseg meets 
 comes to it. Only files on this machine are looked at, once, and by what their configs say.
 """
 
+import inspect
 import json
 import logging
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from mmengine.config import ConfigDict
+from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
-from mmengine.registry import TRANSFORMS
+from mmengine.registry import DATASETS, TRANSFORMS, init_default_scope
 from PIL import Image
 
 from mmmaskany.datasets.label_map import check_label_map
 
+from .classification import check_classification
+from .finding import Finding, Survey
+
 #: For how many seconds the label maps of a split are read before the training, evenly spread over the set; the ids of
 #: all others are checked when they are loaded.
 SECONDS = 10
+
+
+def check_data(cfg: Config, splits: Sequence[str], converters: Path | None = None) -> list[Survey]:
+    """Check all data sets of some splits.
+
+    Args:
+        cfg (Config): The config.
+        splits (Sequence[str]): Which data is going to be used: 'train', 'val', 'test'.
+        converters (Path, optional): Folder of the scripts that make data sets, for the advice. Defaults to None.
+
+    Returns:
+        list[Survey]: What was seen of each data set, in their order.
+    """
+    init_default_scope(cfg.get('default_scope', 'mmengine'))
+    surveys = []
+    for split in splits:
+        loader = cfg.get(f'{split}_dataloader')
+        for key, dataset in _datasets(loader, f'{split}_dataloader') if loader else ():
+            maker = _dataset_class(dataset)
+            missing = [path for path in _local_paths(dataset, maker) if not path.exists()]
+            if missing:
+                text = f'{missing[0].resolve()} must exist, but is missing. {_advice(key, dataset, converters)}'
+                surveys.append(Survey(key, [Finding('error', key, text, FileNotFoundError)]))
+            elif maker:
+                survey = check_classification(key, dataset, maker, cfg)
+                surveys.append(survey or Survey(key, check_dataset(key, dataset, maker) or []))
+    return surveys
 
 
 def check_dataset(key: str, dataset: ConfigDict, maker: type) -> None:
@@ -179,3 +210,45 @@ def _check_files(key: str, paths: Iterable[Path]) -> None:
 def _first(items: Sequence, count: int) -> str:
     """Join the first items."""
     return ', '.join(map(str, items[:count])) + (f' and {len(items) - count} more' if len(items) > count else '')
+
+
+def _datasets(node: ConfigDict, key: str) -> Iterator[tuple[str, ConfigDict]]:
+    """Yield the datasets below a data loader's or a wrapper's config, with their keys."""
+    if 'dataset' in node:
+        yield from _datasets(node['dataset'], f'{key}.dataset')
+    elif 'datasets' in node:
+        for index, child in enumerate(node['datasets']):
+            yield from _datasets(child, f'{key}.datasets.{index}')
+    else:
+        yield key, node
+
+
+def _dataset_class(dataset: ConfigDict) -> type | None:
+    """Find the class of a dataset, None where it is not registered."""
+    maker = dataset['type']
+    if isinstance(maker, str):
+        with DATASETS.switch_scope_and_registry(dataset.get('_scope_')) as registry:
+            maker = registry.get(maker)
+    return maker
+
+
+def _local_paths(dataset: ConfigDict, maker: type | None) -> list[Path]:
+    """List the files and folders that a dataset is going to read, as MMEngine joins them."""
+    if maker and 'download' in inspect.signature(maker).parameters and dataset.get('download', True):
+        return []
+    root = dataset.get('data_root') or ''
+    prefixes = dataset.get('data_prefix') or {}
+    names = [*(prefixes.values() if isinstance(prefixes, dict) else [prefixes]), dataset.get('ann_file')]
+    paths = [root, *(os.path.join(root, name) for name in names if isinstance(name, str) and name)]
+    return [Path(path).expanduser() for path in paths if path and '://' not in path]
+
+
+def _advice(key: str, dataset: ConfigDict, converters: Path | None) -> str:
+    """Say how a missing data set is made, and how to name another place."""
+    root = dataset.get('data_root') or ''
+    elsewhere = f'--cfg-options {key}.data_root=FOLDER names another place.'
+    name = Path(root).name.replace('-', '_')
+    for script in sorted(converters.glob('[!_]*.py')) if converters else ():
+        if name.startswith(script.stem):
+            return f'`python {os.path.relpath(script)}` makes {root}; {elsewhere}'
+    return f'Put the data there, as README.md lays it out; {elsewhere}'

@@ -1,6 +1,5 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
 from collections import deque
-from pathlib import Path
 
 import torch
 from mmengine import dist
@@ -10,9 +9,9 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import nn
 
-from mmmaskany.checkpoints.resume import find_resume_point
+from mmmaskany.checkpoints.atomic import AtomicBackend, clear_partials, reserve
+from mmmaskany.checkpoints.resume import find_resume_point, write_pointer
 from mmmaskany.registry import HOOKS
-from mmmaskany.checkpoints.atomic import PARTIAL, AtomicBackend, atomic_write, reserve
 
 
 @HOOKS.register_module()
@@ -79,8 +78,7 @@ class AtomicCheckpointHook(CheckpointHook):
 
         model = _unwrap(runner.model)
         if isinstance(self.file_backend, AtomicBackend) and dist.is_main_process():
-            for leftover in Path(self.out_dir).glob(f'.*{PARTIAL}'):
-                leftover.unlink()
+            clear_partials(self.out_dir)
             reserve(self.out_dir, sum(tensor.nbytes for tensor in model.state_dict().values()))
 
         if self._gradients:
@@ -129,7 +127,7 @@ class AtomicCheckpointHook(CheckpointHook):
             **self.args,
         )
         if dist.is_main_process():
-            atomic_write(Path(runner.work_dir, 'last_checkpoint'), self.last_ckpt.encode())
+            write_pointer(runner.work_dir, self.last_ckpt)
             for old in outdated:
                 self._delete(self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(old)))
 

@@ -167,8 +167,8 @@ class MaskVisualizationHook(Hook):
             captions = [[*names, 'unmasked'][index] for index in choice.tolist()]
         else:
             inputs = self._seen['inputs']
-            visible, reused = (inputs, half_size(inputs)) if isinstance(inputs, Tensor) else inputs
-            images = draw = None
+            visible, reused, draw = inputs if isinstance(inputs, Views) else Views(inputs, half_size(inputs))
+            images = None
             masked = _masked_flags(data_batch) or [False] * len(visible)
             captions = ['masked' if flag else 'unmasked' for flag in masked]
         order = sorted(range(len(masked)), key=lambda index: not masked[index])[: self.num_samples]

@@ -4,41 +4,48 @@
 from __future__ import annotations
 
 import copy
+import functools
 import logging
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from mmcv.cnn.bricks import DropPath
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from mmmaskany.masking import half_size
+from mmmaskany.checkpoints.format import EXTRA_STATE
+from mmmaskany.checkpoints.gaps import CheckpointMismatchError, find_gaps
+from mmmaskany.masking import Draw, Views, half_size
 from mmmaskany.registry import MODELS
-from mmmaskany.checkpoints.gaps import find_gaps
 
 from ..masking import build_masking
 from ..stems import DualStem, build_fusion, find_stem
 from ..stems.find import halve_kernel
+from .deit3 import mend
+from .levels import BranchLevels, Layout, build_level_fusions, find_layouts, flat_levels, fuse_level, map_levels
 
-
-class CheckpointMismatchError(ValueError):
-    """A checkpoint that leaves a gap in a backbone, or belongs to another one."""
+#: Where the two images can be fused.
+FUSE_AT = ('stem', 'levels', 'neck')
 
 
 class MaskAnyMixin:
     """What a host backbone with a dual stem does beyond itself.
 
-    1. It takes a batch, or a ready pair of visible and reused images. Of a batch it makes the pair: in training mode
-       by :attr:`masking` where that is set, else the reused image is the batch at half size. Nothing is random in
-       evaluation mode.
-    2. It lays the reused image into the dual stem and runs the host's forward on the visible one.
+    1. It takes a batch, or :class:`mmmaskany.masking.Views`, the ready pair of visible and reused images. Of a batch it
+       makes the pair: in training mode by :attr:`masking` where that is set, else the reused image is the batch at
+       half size. Nothing is random in evaluation mode.
+    2. It lays the reused image into the dual stem and runs the host's forward on the visible one. With late fusion it
+       runs the host on both, and fuses the levels (``fuse_at='levels'``) or hands on both (``fuse_at='neck'``).
     3. It freezes the reused stem wherever the host froze its own.
     4. It loads checkpoints completely or not at all. A checkpoint of the plain host is adopted: the reused stem takes
-       the weights of the host's, but contributes exactly nothing, so that the outputs are the plain host's.
+       the weights of the host's, but contributes exactly nothing, as the levels of the reused image do in late
+       fusion, so that the outputs are the plain host's.
     """
 
-    #: How the two images are fused: 'stem' or 'neck'.
+    #: Where the two images are fused, one of :data:`FUSE_AT`.
     fuse_at = 'stem'
+    #: How the features of each level lie, with ``fuse_at='levels'``.
+    level_layouts: Sequence[Layout] = ()
     #: Names of the host's modules that form its stem; the last one is the dual stem.
     stem_parts: tuple[str, ...] = ()
     #: Kernels of the reused stem that start as the host's at half size, by their names in it.
@@ -50,39 +57,85 @@ class MaskAnyMixin:
 
     @property
     def dual_stem(self) -> DualStem | None:
-        """The dual stem, None with ``fuse_at='neck'``."""
+        """The dual stem, None with late fusion."""
         return self.get_submodule(self.stem_parts[-1]) if self.stem_parts else None
 
-    def forward(self, inputs: Tensor | Sequence[Tensor], *args, **kwargs) -> tuple[Tensor, ...]:
-        visible, reused = self.views(inputs)
-        if self.fuse_at == 'neck':
-            return (*super().forward(visible, *args, **kwargs), *super().forward(reused, *args, **kwargs))
-        stem = self.dual_stem
-        stem.reused_image = reused
-        outputs = super().forward(visible, *args, **kwargs)
-        stem.reused_image = None
-        return outputs
+    @property
+    def fusions(self) -> list[nn.Module]:
+        """The fusion of the dual stem, or of each level; ``fuse_at='neck'`` leaves them to the neck."""
+        return [self.dual_stem.fusion] if self.stem_parts else list(getattr(self, 'level_fusions', ()))
 
-    def views(self, inputs: Tensor | Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Return the pair of images that both stems see.
+    def forward(self, images: Tensor | Views, *args, draw: Draw | None = None, **kwargs):
+        """Run the host on the visible image and fuse the reused one in.
 
         Args:
-            inputs (Tensor | Sequence[Tensor]): A batch ``(B, C, H, W)``, or the ready pair of it and the reused
-                images ``(B, C, H / 2, W / 2)``, where an odd size may be rounded either way.
+            images (Tensor | Views): See :meth:`views`.
+            *args: What else the host's forward takes.
+            draw (Draw | None): See :meth:`views`. Defaults to None.
+            **kwargs: What else the host's forward takes.
 
         Returns:
-            tuple[Tensor, Tensor]: The visible and the reused images.
+            What the host returns, a tuple of levels as a rule; :class:`BranchLevels` with ``fuse_at='neck'``.
+        """
+        visible, reused, _ = self.views(images, draw)
+        if self.fuse_at == 'stem':
+            with self.dual_stem.holding(reused):
+                return super().forward(visible, *args, **kwargs)
+        levels = super().forward(visible, *args, **kwargs)
+        try:
+            others = super().forward(reused, *args, **kwargs)
+        except (AssertionError, RuntimeError) as error:
+            # Windows and strides that fit the image need not fit its half.
+            raise RuntimeError(
+                f'late fusion runs {type(self).__name__} on the reused image, too, but at {tuple(reused.shape[2:])} px, '
+                f"half the size, it fails: {error}. Take larger images, or fuse_at='stem'"
+            ) from error
+        if self.fuse_at == 'neck':
+            return BranchLevels(*(each if isinstance(each, (tuple, list)) else [each] for each in (levels, others)))
+        return self._fuse(levels, others, (visible.shape[2:], reused.shape[2:]))
+
+    def _fuse(self, visible: object, reused: object, sizes: tuple) -> object:
+        """Fuse the levels of both images, one by one."""
+        count = len(list(flat_levels(visible)))
+        if count != len(self.level_fusions):
+            raise ValueError(
+                f'{type(self).__name__} was built to return {len(self.level_fusions)} level(s), but returns {count}: '
+                'give out_indices when it is built'
+            )
+        parts = iter(zip(self.level_fusions, self.level_layouts, strict=True))
+        return map_levels(lambda *pair: fuse_level(*next(parts), *pair, sizes), visible, reused)
+
+    def views(self, images: Tensor | Views, draw: Draw | None = None) -> Views:
+        """Return the pair of images that the network sees.
+
+        Args:
+            images (Tensor | Views): A batch ``(B, C, H, W)``, or the ready pair of it and the reused images
+                ``(B, C, H / 2, W / 2)``, where an odd size may be rounded either way.
+            draw (Draw | None): Masks a batch by an earlier draw, in evaluation mode, too. None draws anew in training
+                mode. Defaults to None.
+
+        Returns:
+            Views: The visible and the reused images, and the draw they were made with.
 
         Raises:
-            ValueError: If the pair does not match.
+            TypeError: If ``images`` or ``draw`` is something else: two batches in a list or tuple are no pair.
+            ValueError: If the pair does not match, or the draw cannot be replayed: it was made for another size or
+                number of images, or there is no ``masking`` or a ready pair.
         """
-        if isinstance(inputs, Tensor):
+        if draw is not None:
+            self._check_replay(images, draw)
+            return self.masking(images, draw)
+        if isinstance(images, Tensor):
             if self.training and self.masking is not None:
-                return self.masking(inputs)[:2]
-            return inputs, half_size(inputs)
-        if len(inputs) != 2:
-            raise ValueError(f'a backbone takes a batch, or a pair of visible and reused images, but got {len(inputs)}')
-        visible, reused = inputs
+                return self.masking(images)
+            return Views(images, half_size(images))
+        if not isinstance(images, Views):
+            what = f'a {type(images).__name__}' + (f' of {len(images)}' if isinstance(images, (tuple, list)) else '')
+            raise TypeError(
+                'a backbone takes a batch (B, C, H, W), or a ready pair as mmmaskany.masking.Views(visible, reused), '
+                f'but got {what}'
+            )
+        visible, reused, _ = images
         if visible.shape[:2] != reused.shape[:2] or any(
             abs(2 * small - large) > 1 for large, small in zip(visible.shape[2:], reused.shape[2:], strict=True)
         ):
@@ -90,7 +143,18 @@ class MaskAnyMixin:
                 f'the reused images of a pair must be the visible ones at half size, but got {tuple(reused.shape)} '
                 f'beside {tuple(visible.shape)}'
             )
-        return visible, reused
+        return images
+
+    def _check_replay(self, images: Tensor | Views, draw: Draw) -> None:
+        if not isinstance(draw, Draw):
+            raise TypeError(f'draw must be a mmmaskany.masking.Draw, but got {type(draw).__name__}')
+        if not isinstance(images, Tensor):
+            raise ValueError(f'draw masks a batch (B, C, H, W), but got {type(images).__name__}, masked already')
+        if self.masking is None:
+            raise ValueError(
+                f'draw needs a masking, which says what stays and what is reused, but {type(self).__name__} has '
+                'masking=None: give masking=dict(pattern=..., fill=...)'
+            )
 
     # ------------------------------------------------------------------ freezing
 
@@ -179,15 +243,21 @@ class MaskAnyMixin:
         ``state_dict`` is the loader's own copy of the checkpoint's dict, made to be changed by such a hook.
         """
         stem = self.stem_parts[-1] + '.' if self.stem_parts else ''
-        added = (f'{stem}reused.', f'{stem}fusion.') if stem else ()
+        added = (f'{stem}reused.', f'{stem}fusion.') if stem else ('level_fusions.',)
         own = self.state_dict()
-        extra = [key for key in own if key.startswith(added)] if added else []
+        extra = [key for key in own if key.startswith(added)]
         plain = bool(extra) and not any(prefix + key in state_dict for key in extra)
-        if plain:
+        if extra and not stem and not plain and self._has_other_levels(state_dict, prefix):
+            plain = True
+            self._report('the checkpoint fuses other levels: these fusions start anew.', logging.WARNING)
+        if plain and stem:
             # In the plain host the dual stem's place is taken by the module that is now its visible part.
             inside = prefix + stem
             for key in [key for key in state_dict if key.startswith(inside)]:
                 state_dict[f'{inside}visible.{key.removeprefix(inside)}'] = state_dict.pop(key)
+        if plain:
+            for key in (key for key in own if key.endswith(EXTRA_STATE)):
+                state_dict.setdefault(prefix + key, own[key])  # never trained with an older function of ours
         given = {key.removeprefix(prefix): value for key, value in state_dict.items() if key.startswith(prefix)}
         optional = ('masking.', *self._new_norms(given), *(added if plain else ()))
         gaps = find_gaps(self, given, optional)
@@ -200,8 +270,13 @@ class MaskAnyMixin:
         if plain:
             self._adopt(state_dict, prefix, extra)
             self._report(
-                f'adopted a plain checkpoint, which fills all {gaps.wanted} tensors of the host; the reused stem '
-                'starts from the weights of its stem and contributes nothing before it is trained.'
+                f'adopted a plain checkpoint, which fills all {gaps.wanted} tensors of the host; '
+                + (
+                    'the reused stem starts from the weights of its stem and contributes'
+                    if stem
+                    else 'the levels of the reused image contribute'
+                )
+                + ' nothing before it is trained.'
             )
             self.warn_if_frozen()
         else:
@@ -224,17 +299,24 @@ class MaskAnyMixin:
             )
         return new
 
-    def _report(self, text: str) -> None:
-        print_log(f'{type(self).__name__}: {text}', logger='current', level=logging.INFO)
+    def _has_other_levels(self, given: Iterable[str], prefix: str) -> bool:
+        """Tell whether a checkpoint with late fusion has more or fewer levels, as a classifier beside a detector."""
+        mark = f'{prefix}level_fusions.'
+        levels = {key.removeprefix(mark).partition('.')[0] for key in given if key.startswith(mark)}
+        return len(levels) != len(self.level_fusions)
+
+    def _report(self, text: str, level: int = logging.INFO) -> None:
+        print_log(f'{type(self).__name__}: {text}', logger='current', level=level)
 
     def _adopt(self, state_dict: dict, prefix: str, extra: list[str]) -> None:
-        """Fill the reused stem from the plain host's and silence it."""
-        self.dual_stem.fusion.silence()
+        """Fill the reused stem from the plain host's, and silence what is fused."""
+        for fusion in self.fusions:
+            fusion.silence()
         own = self.state_dict()
-        mark = f'{self.stem_parts[-1]}.reused.'
+        mark = f'{self.stem_parts[-1]}.reused.' if self.stem_parts else None
         for key in extra:
             value = own[key]
-            if key.startswith(mark):
+            if mark and key.startswith(mark):
                 source = state_dict.get(prefix + self._host_name(key.removeprefix(mark)))
                 if source is not None and source.shape == value.shape:
                     value = source
@@ -259,12 +341,33 @@ def _maskany_class(host: type) -> type:
             '__doc__': f'{host.__name__} with a second stem; see :func:`MaskAny`.',
             # The class is made here and not found by its name, so copies and pickles name the host's instead.
             '__reduce__': lambda self: (_new, (host,), self.__dict__),
+            **{name: _entry(getattr(host, name)) for name in _ENTRIES if hasattr(host, name)},
         }
+        if issubclass(host, nn.ModuleDict):  # a pyramid that runs all its modules in turn: the masking is none of them
+            namespace['items'] = lambda self: [item for item in self._modules.items() if item[0] != 'masking']
         _CLASSES[host] = type(f'MaskAny{host.__name__}', (MaskAnyMixin, host), namespace)
     return _CLASSES[host]
 
 
 _CLASSES: dict[type, type] = {}
+#: Where networks of timm take images, beside their forward.
+_ENTRIES = ('forward_features', 'forward_intermediates', 'get_intermediate_layers')
+
+
+def _entry(method: Callable) -> Callable:
+    """Let a method of the host that takes images see both, as its forward does."""
+
+    @functools.wraps(method)
+    def enter(self, inputs: Tensor, *args, **kwargs):
+        stem = self.dual_stem
+        if stem is None or stem.reused_image is not None:  # called by another one
+            return method(self, inputs, *args, **kwargs)
+        visible, stem.reused_image = self.views(inputs)[:2]
+        outputs = method(self, visible, *args, **kwargs)
+        stem.reused_image = None
+        return outputs
+
+    return enter
 
 
 def _new(host: type) -> nn.Module:
@@ -296,9 +399,10 @@ def MaskAny(
         masking (dict | nn.Module | None): What masks a batch in training mode: ``dict(pattern=..., fill=...,
             reuse=True)``, the arguments of :class:`mmmaskany.masking.Masking`. None masks nothing: the reused image
             is the whole one at half size. Defaults to None.
-        fuse_at (str): 'stem', the paper's, or 'neck': the host runs on both images with shared weights and returns
-            its levels for the visible image, then those for the reused one, for :class:`MaskAnyNeck` (about a
-            quarter more compute). Defaults to 'stem'.
+        fuse_at (str): 'stem', the paper's; 'levels': the host runs on both images with shared weights (about a quarter
+            more compute), and what it returns for the reused one is brought to the size of the visible one's and
+            fused level by level, so that the backbone returns what its host does; or 'neck': it returns the levels of
+            both images for :class:`MaskAnyNeck`, for losses on each branch. Defaults to 'stem'.
         stem (str | None): Name of the module that is the host's stem, such as ``'features.0'``, for a host whose stem
             is not known; those of the families in docs/backbones.md are. Defaults to None.
         init_cfg (dict | list | None): Replaces the host's ``init_cfg``. Defaults to None.
@@ -309,7 +413,8 @@ def MaskAny(
     Raises:
         TypeError: If ``backbone`` or ``masking`` is neither a config nor a module.
         ValueError: If the stem is not found or cannot be halved, see :func:`find_stem`, if ``fusion`` or ``fuse_at`` is
-            not known, or if the fusion takes another number of channels.
+            not known, if the fusion takes another number of channels, or if the levels cannot be fused, see
+            :func:`find_layouts`.
 
     Example:
         >>> import torch
@@ -318,8 +423,8 @@ def MaskAny(
         >>> [tuple(level.shape) for level in model(torch.rand(2, 3, 64, 64))]
         [(2, 512, 2, 2)]
     """
-    if fuse_at not in ('stem', 'neck'):
-        raise ValueError(f"fuse_at must be 'stem' or 'neck', but got {fuse_at!r}")
+    if fuse_at not in FUSE_AT:
+        raise ValueError(f'fuse_at must be one of {FUSE_AT}, but got {fuse_at!r}')
     if isinstance(backbone, dict):
         if '.' not in str(backbone.get('type')) and isinstance(backbone.get('type'), str):
             raise ValueError(
@@ -333,27 +438,29 @@ def MaskAny(
         raise TypeError(f'backbone must be a config or a module, but got {type(backbone).__name__}')
     if isinstance(host, MaskAnyMixin):
         raise ValueError(f'{type(host).__name__} has a second stem already; give MaskAny the plain backbone')
+    mend(host)
     if init_cfg is not None:
         host.init_cfg = copy.deepcopy(init_cfg)
+    plain_drop_rates(host)
+    masking = as_masking(masking)
     if fuse_at == 'stem':
         found = find_stem(host, stem)
         owner, _, name = found.parts[-1].rpartition('.')
         fuse = build_fusion(fusion, found.channels)
         dual = DualStem(host.get_submodule(found.parts[-1]), found.twin, fuse, found.stride)
-        if getattr(host, 'is_init', False):  # it has weights to keep, such as those of TIMMBackbone(pretrained=True)
-            fuse.silence()
-            print_log(
-                f'{type(host).__name__} has its weights already: the reused stem starts from those of its stem and '
-                'contributes nothing before it is trained.',
-                logger='current',
-                level=logging.INFO,
-            )
         setattr(host.get_submodule(owner), name, dual)
         host.stem_parts, host.halved = found.parts, found.halved
-    plain_drop_rates(host)
+    elif fuse_at == 'levels':
+        host.level_layouts = find_layouts(host)
+        host.level_fusions = build_level_fusions(fusion, [layout.channels for layout in host.level_layouts])
     host.fuse_at = fuse_at
-    host.masking = as_masking(masking)
+    host.masking = masking
     host.__class__ = _maskany_class(type(host))
+    if getattr(host, 'is_init', False) and host.fusions:  # weights to keep, as of TIMMBackbone(pretrained=True)
+        for each in host.fusions:
+            each.silence()
+        what = 'reused stem starts from those of its stem and contributes' if fuse_at == 'stem' else 'levels contribute'
+        host._report(f'the host has its weights already: the {what} nothing before it is trained.')
     host.warn_if_frozen()
     return host
 

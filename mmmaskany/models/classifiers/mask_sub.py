@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
 from mmengine.optim import OptimWrapper
@@ -14,7 +14,7 @@ from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmmaskany.masking import half_size
+from mmmaskany.masking import Views, half_size
 from mmmaskany.registry import MODELS
 
 from ..backbones import MaskAnyMixin
@@ -127,7 +127,7 @@ class MaskSubClassifier(ImageClassifier):
 
     def forward(
         self,
-        inputs: Tensor | Sequence[Tensor],
+        inputs: Tensor | Views,
         data_samples: list[DataSample] | None = None,
         mode: str = 'tensor',
         scores: Tensor | None = None,
@@ -135,7 +135,7 @@ class MaskSubClassifier(ImageClassifier):
         """Run the host's modes, or one branch.
 
         Args:
-            inputs (Tensor | Sequence[Tensor]): The images, or a ready pair for a MaskAny backbone.
+            inputs (Tensor | Views): The images, or a ready pair for a MaskAny backbone.
             data_samples (list[DataSample] | None): The labels. Defaults to None.
             mode (str): 'tensor', 'predict' and 'loss' as in the host; 'main' calls :meth:`main_loss`, 'sub'
                 :meth:`sub_loss`. Defaults to 'tensor'.
@@ -150,11 +150,11 @@ class MaskSubClassifier(ImageClassifier):
             return self.sub_loss(inputs, scores)
         return super().forward(inputs, data_samples, mode)
 
-    def loss(self, inputs: Tensor | Sequence[Tensor], data_samples: list[DataSample]) -> dict[str, Tensor]:
+    def loss(self, inputs: Tensor | Views, data_samples: list[DataSample]) -> dict[str, Tensor]:
         """Calculate the losses of both branches, in one pass.
 
         Args:
-            inputs (Tensor | Sequence[Tensor]): The images, or a ready pair for a MaskAny backbone.
+            inputs (Tensor | Views): The images, or a ready pair for a MaskAny backbone.
             data_samples (list[DataSample]): The labels.
 
         Returns:
@@ -163,13 +163,11 @@ class MaskSubClassifier(ImageClassifier):
         losses, scores = self.main_loss(inputs, data_samples)
         return {**losses, **self.sub_loss(inputs, scores)}
 
-    def main_loss(
-        self, inputs: Tensor | Sequence[Tensor], data_samples: list[DataSample]
-    ) -> tuple[dict[str, Tensor], Tensor]:
+    def main_loss(self, inputs: Tensor | Views, data_samples: list[DataSample]) -> tuple[dict[str, Tensor], Tensor]:
         """Calculate the losses of the main branch.
 
         Args:
-            inputs (Tensor | Sequence[Tensor]): The images, or a ready pair for a MaskAny backbone.
+            inputs (Tensor | Views): The images, or a ready pair for a MaskAny backbone.
             data_samples (list[DataSample]): The labels.
 
         Returns:
@@ -198,20 +196,20 @@ class MaskSubClassifier(ImageClassifier):
         halved = {name: 0.5 * value if 'loss' in name else value for name, value in losses.items()}
         return {'loss_main' if name == 'loss' else name: value for name, value in halved.items()}, scores
 
-    def sub_loss(self, inputs: Tensor | Sequence[Tensor], scores: Tensor) -> dict[str, Tensor]:
+    def sub_loss(self, inputs: Tensor | Views, scores: Tensor) -> dict[str, Tensor]:
         """Calculate the loss of the masked sub-branch.
 
         Args:
-            inputs (Tensor | Sequence[Tensor]): What the main branch saw.
+            inputs (Tensor | Views): What the main branch saw.
             scores (Tensor): The logits of the main branch, ``(B, classes)``.
 
         Returns:
             dict[str, Tensor]: ``loss_sub``, halved.
         """
-        visible = inputs if isinstance(inputs, Tensor) else inputs[0]
+        visible = inputs.visible if isinstance(inputs, Views) else inputs
         with self.sub_masking.masked(self.backbone, visible) as images, self._norms_of_sub_branch():
             if isinstance(self.backbone, MaskAnyMixin):
-                images = images, half_size(images)  # a ready pair, which the backbone masks no further
+                images = Views(images, half_size(images))  # a ready pair, which the backbone masks no further
             score = self.head(self.extract_feat(images))
         return dict(loss_sub=0.5 * relaxed_loss(self.head.loss_module, score, scores))
 

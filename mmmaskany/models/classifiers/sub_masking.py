@@ -100,9 +100,10 @@ class _PatchMasking(SubMasking):
                 f"{type(self).__name__} needs a backbone with a `patch_embed` of mmcv's, which cuts the image into "
                 f'patches, as ViT and Swin have, but got {name}: take FillCells'
             )
-        if getattr(backbone, 'fuse_at', 'stem') == 'neck':
+        late = getattr(backbone, 'fuse_at', 'stem')
+        if late != 'stem':
             raise ValueError(
-                f"{type(self).__name__} masks the patches of one image, but {name} with fuse_at='neck' runs on two: "
+                f'{type(self).__name__} masks the patches of one image, but {name} with fuse_at={late!r} runs on two: '
                 "take fuse_at='stem' or FillCells"
             )
         sides = {size // out for size, out in zip(embed.init_input_size, embed.init_out_size, strict=True)}

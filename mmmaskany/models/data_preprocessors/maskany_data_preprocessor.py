@@ -4,14 +4,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable
 
 import torch
 from mmpretrain.models.utils import ClsDataPreprocessor
 from mmpretrain.models.utils.batch_augments import CutMix, Mixup
 from torch import Tensor
 
-from mmmaskany.masking import reused_size
+from mmmaskany.masking import Views, reused_size
 from mmmaskany.registry import MODELS
 
 
@@ -21,8 +21,8 @@ class MaskAnyDataPreprocessor(ClsDataPreprocessor):
 
     Comparing with :class:`mmpretrain.models.ClsDataPreprocessor`,
 
-    1. A pair comes out as ``(visible, reused)``, which :class:`MaskAny` backbones take. Both views get the same
-       channel order and normalisation.
+    1. A pair comes out as :class:`mmmaskany.masking.Views`, which :class:`MaskAny` backbones take. Both views get the
+       same channel order and normalisation.
     2. Mixup of a pair uses one permutation and one ratio for both views. CutMix, ResizeMix and any augmentation
        that is not Mixup are refused for pairs, because a rectangle of the visible view has no counterpart in the
        recomposed one: use them with masking in the model (``masking=`` of the backbone), which comes after them.
@@ -36,12 +36,12 @@ class MaskAnyDataPreprocessor(ClsDataPreprocessor):
             for pairs.
 
     Shape:
-        - data['inputs']: ``(B, C, H, W)`` or a list of ``(C, H, W)``; for pairs a dict of ``visible`` and
-          ``reused`` with such values, or a tuple of the two. The reused view must be half the visible one, each
-          side rounded up.
-        - output: ``(B, C, H, W)``, or the tuple of it and ``(B, C, ceil(H / 2), ceil(W / 2))``.
+        - data['inputs']: ``(B, C, H, W)`` or a list of ``(C, H, W)``; for pairs :class:`mmmaskany.masking.Views` of
+          such. The reused view must be half the visible one, each side rounded up.
+        - output: ``(B, C, H, W)``, or :class:`mmmaskany.masking.Views` of it and ``(B, C, ceil(H / 2), ceil(W / 2))``.
 
     Raises:
+        TypeError: If the inputs are neither images nor :class:`mmmaskany.masking.Views`.
         ValueError: If a pair's sizes do not match, or the padding or a batch augmentation does not go with pairs.
     """
 
@@ -59,25 +59,30 @@ class MaskAnyDataPreprocessor(ClsDataPreprocessor):
         Returns:
             dict: ``inputs`` and ``data_samples`` for the classifier.
         """
-        pair = _as_pair(data['inputs'])
-        if pair is not None:
-            return self._forward_pair(*pair, data.get('data_samples'), training)
-        if training and self.batch_augments is not None and not self._enable_normalize:
-            inputs = data['inputs']
-            if isinstance(inputs, Tensor) and inputs.is_floating_point():
-                # The host's CutMix writes into the batch, and here that would be the caller's.
-                data = dict(data, inputs=inputs.clone())
+        inputs = data['inputs']
+        if isinstance(inputs, Views):
+            return self._forward_pair(inputs, data.get('data_samples'), training)
+        if not isinstance(inputs, Tensor) and not all(
+            isinstance(image, Tensor) and image.ndim == 3 for image in inputs
+        ):
+            raise TypeError(
+                'inputs must be a batch, a list of images (C, H, W), or mmmaskany.masking.Views(visible, reused), as '
+                f'PackMaskAnyInputs packs them, but got {_kinds(inputs)}'
+            )
+        written = training and self.batch_augments is not None and not self._enable_normalize
+        if written and isinstance(inputs, Tensor) and inputs.is_floating_point():
+            # The host's CutMix writes into the batch, and here that would be the caller's.
+            data = dict(data, inputs=inputs.clone())
         return super().forward(data, training)
 
-    def _forward_pair(
-        self, visible: Tensor | Sequence[Tensor], reused: Tensor | Sequence[Tensor], data_samples, training: bool
-    ) -> dict:
+    def _forward_pair(self, views: Views, data_samples, training: bool) -> dict:
         if self.pad_size_divisor != 1:
             raise ValueError(
                 'pad_size_divisor must be 1 for pairs, which padding would pull apart, but got '
                 f'{self.pad_size_divisor}: resize the views in the data pipeline instead'
             )
         self._check_augments()
+        visible, reused, _ = views
         if len(visible) != len(reused):
             raise ValueError(
                 f'a pair must hold as many visible as reused views, but got {len(visible)} and {len(reused)}'
@@ -95,7 +100,7 @@ class MaskAnyDataPreprocessor(ClsDataPreprocessor):
         reused = super().forward(dict(inputs=reused))['inputs']
         if training and self.batch_augments is not None and data_samples and 'gt_score' in data_samples[0]:
             visible, reused = self._mix(visible, reused, data_samples)
-        return dict(inputs=(visible, reused), data_samples=data_samples)
+        return dict(inputs=Views(visible, reused), data_samples=data_samples)
 
     def _mix(self, visible: Tensor, reused: Tensor, data_samples: list) -> tuple[Tensor, Tensor]:
         """Mix both views by one call of the host's augmentation: Mixup is linear, so it may see them as one row."""
@@ -118,15 +123,7 @@ class MaskAnyDataPreprocessor(ClsDataPreprocessor):
                 )
 
 
-def _as_pair(inputs) -> tuple | None:
-    """Return the views of a pair, None for a plain batch."""
-    if isinstance(inputs, Mapping):
-        if set(inputs) != {'visible', 'reused'}:
-            raise ValueError(f"the inputs of a pair must be 'visible' and 'reused', but got {sorted(inputs)}")
-        return inputs['visible'], inputs['reused']
-    if isinstance(inputs, Sequence) and len(inputs) == 2:
-        # A list of two is a plain batch where its items are single images.
-        batched = [not isinstance(view, Tensor) or view.ndim == 4 for view in inputs]
-        if all(batched):
-            return tuple(inputs)
-    return None
+def _kinds(inputs: Iterable) -> str:
+    """Say what else was given."""
+    kinds = [f'{tuple(x.shape)}' if isinstance(x, Tensor) else type(x).__name__ for x in inputs]
+    return f'a {type(inputs).__name__} of {", ".join(kinds[:3])}{", ..." if len(kinds) > 3 else ""}'

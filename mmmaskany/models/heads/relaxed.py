@@ -6,6 +6,8 @@ from __future__ import annotations
 from mmpretrain.models.losses import CrossEntropyLoss, LabelSmoothLoss
 from torch import Tensor, nn
 
+from ..losses import BinaryTargetLoss
+
 
 def soft_criterion(loss: nn.Module) -> tuple[CrossEntropyLoss, float]:
     """Return the cross entropy inside a head's loss, before any smoothing, and its weight.
@@ -50,4 +52,5 @@ def relaxed_loss(loss: nn.Module, score: Tensor, teacher: Tensor, **kwargs) -> T
     criterion, weight = soft_criterion(loss)
     teacher = teacher.detach().float()
     target = teacher.sigmoid() if criterion.use_sigmoid else teacher.softmax(1)
-    return weight * criterion(score, target, avg_factor=len(score), **kwargs)
+    calculate = criterion.relaxed if isinstance(criterion, BinaryTargetLoss) else criterion
+    return weight * calculate(score, target, avg_factor=len(score), **kwargs)

@@ -5,20 +5,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmmaskany.registry import MODELS
 
-from ..stems.fusions import build_fusion
+from ..backbones.levels import BranchLevels, Layout, build_level_fusions, fuse_level
 
 
 @MODELS.register_module()
 class MaskAnyNeck(BaseModule):
     """Align and fuse, level by level, two feature pyramids that one shared backbone made, then run an inner neck.
 
-    It stands behind a :class:`MaskAny` backbone with ``fuse_at='neck'``, in any of the hosts::
+    It stands behind a :class:`MaskAny` backbone with ``fuse_at='neck'``, in any of the hosts, where each branch has a
+    loss of its own; else ``fuse_at='levels'`` fuses in the backbone and needs no neck::
 
         visible image ─┐           ┌─ v1 .. vL ───────────┐
                        ├ backbone ─┤                      ├ fuse ─ f1 .. fL ─ inner neck
@@ -38,20 +38,22 @@ class MaskAnyNeck(BaseModule):
         init_cfg (dict | list | None): Initialisation config. Defaults to None.
 
     Shape:
-        - inputs: 2L levels, ``(B, C_i, H_i, W_i)`` of the visible image, then ``(B, C_i, h_i, w_i)`` of the reused
-          one. A level of the reused image is resized bilinearly to the visible one's size.
+        - inputs: :class:`BranchLevels`, L levels ``(B, C_i, H_i, W_i)`` of the visible image and as many
+          ``(B, C_i, h_i, w_i)`` of the reused one, which are resized bilinearly to the visible one's size; or vectors
+          ``(B, C_i)`` of both, as a ViT returns.
         - output: what the inner neck returns, as a tuple.
 
     Raises:
-        TypeError: If ``neck`` is neither a config nor a module.
+        TypeError: If ``neck`` is neither a config nor a module, or the inputs are no :class:`BranchLevels`.
         ValueError: If the number of levels or their channels are not the ones announced.
 
     Example:
         >>> import torch
+        >>> from mmmaskany.models.backbones import BranchLevels
         >>> neck = MaskAnyNeck([8, 16])
         >>> visible = (torch.ones(1, 8, 8, 8), torch.ones(1, 16, 4, 4))
         >>> reused = (torch.ones(1, 8, 4, 4), torch.ones(1, 16, 2, 2))
-        >>> [tuple(level.shape) for level in neck((*visible, *reused))]
+        >>> [tuple(level.shape) for level in neck(BranchLevels(visible, reused))]
         [(1, 8, 8, 8), (1, 16, 4, 4)]
     """
 
@@ -67,19 +69,19 @@ class MaskAnyNeck(BaseModule):
         self.in_channels = (in_channels,) if isinstance(in_channels, int) else tuple(in_channels)
         if not self.in_channels:
             raise ValueError('in_channels must name the channels of at least one level, but got none')
-        self.fusions = nn.ModuleList(build_fusion(fusion, channels) for channels in self.in_channels)
+        self.fusions = build_level_fusions(fusion, self.in_channels)
         self.neck = MODELS.build(neck) if isinstance(neck, dict) else neck
         if self.neck is not None and not isinstance(self.neck, nn.Module):
             raise TypeError(f'neck must be a config, a module or None, but got {neck!r}')
         self.with_branches = with_branches
 
-    def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        visible, reused = self._split(inputs)
-        fused = []
-        for fusion, v, r in zip(self.fusions, visible, reused, strict=True):
-            if v.shape[2:] != r.shape[2:]:
-                r = F.interpolate(r, size=v.shape[2:], mode='bilinear', align_corners=False)
-            fused.append(fusion(v, r))
+    def forward(self, inputs: BranchLevels) -> tuple[Tensor, ...]:
+        self._check(inputs)
+        visible, reused = inputs.visible, inputs.reused
+        fused = [
+            fuse_level(fusion, Layout('map' if pair[0].ndim == 4 else 'vector', pair[0].shape[1]), *pair)
+            for fusion, *pair in zip(self.fusions, visible, reused, strict=True)
+        ]
         branches = (visible, reused, fused) if self.with_branches else (fused,)
         return tuple(level for branch in branches for level in self._inner(tuple(branch)))
 
@@ -87,24 +89,24 @@ class MaskAnyNeck(BaseModule):
         outs = levels if self.neck is None else self.neck(levels)
         return (outs,) if isinstance(outs, Tensor) else tuple(outs)
 
-    def _split(self, inputs: Sequence[Tensor]) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
-        levels = len(self.in_channels)
-        if len(inputs) % 2:
-            raise ValueError(
-                'the levels must come in pairs, those of the visible image and then those of the reused one, as a '
-                f"MaskAny backbone with fuse_at='neck' returns them, but got an odd number of levels: {len(inputs)}"
+    def _check(self, inputs: BranchLevels) -> None:
+        if not isinstance(inputs, BranchLevels):
+            raise TypeError(
+                "MaskAnyNeck takes what a MaskAny backbone with fuse_at='neck' returns, the BranchLevels of both "
+                f'images, but got a {type(inputs).__name__}: give the backbone that option, or leave out the neck'
             )
-        if len(inputs) != 2 * levels:
-            raise ValueError(
-                f'in_channels names {levels} level(s), so the backbone must return {2 * levels}, but got {len(inputs)}'
-            )
-        for name, branch in (('visible', inputs[:levels]), ('reused', inputs[levels:])):
-            if any(level.ndim != 4 for level in branch):
+        for name, branch in (('visible', inputs.visible), ('reused', inputs.reused)):
+            if len(branch) != len(self.in_channels):
                 raise ValueError(
-                    f'the levels of the {name} image must be feature maps (B, C, H, W), but got shapes '
-                    f'{[tuple(level.shape) for level in branch]}'
+                    f'in_channels names {len(self.in_channels)} level(s), but the backbone returns {len(branch)} of '
+                    f'the {name} image'
+                )
+            if any(not isinstance(level, Tensor) or level.ndim not in (2, 4) for level in branch):
+                got = [tuple(each.shape) if isinstance(each, Tensor) else type(each).__name__ for each in branch]
+                raise ValueError(
+                    f'the levels of the {name} image must be feature maps (B, C, H, W) or vectors (B, C), but got '
+                    f"{got}: fuse_at='levels' fuses tokens, too"
                 )
             got = tuple(level.shape[1] for level in branch)
             if got != self.in_channels:
                 raise ValueError(f'the levels of the {name} image must have {self.in_channels} channels, but got {got}')
-        return inputs[:levels], inputs[levels:]

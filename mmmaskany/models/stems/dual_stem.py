@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from torch import Tensor, nn
 
@@ -19,8 +21,8 @@ class DualStem(nn.Module):
                           │ size                    fusion ── y
         reused image ─ resize ─ reused ─ (upsample) ┘
 
-    The reused image does not pass through the host: the backbone lays it into :attr:`reused_image` before it calls
-    the host's forward.
+    The reused image does not pass through the host: the backbone lays it in, see :meth:`holding`, and calls the host's
+    forward within.
 
     Source: MaskAnyNet, arXiv 2511.12480, Figure 2 ("feature fusion and alignment").
 
@@ -49,6 +51,22 @@ class DualStem(nn.Module):
         self.fusion = fusion
         self.stride = stride
         self.reused_image: Tensor | None = None
+
+    @contextmanager
+    def holding(self, reused: Tensor) -> Iterator[None]:
+        """Lay the reused image in for one forward pass of the host; nothing of it stays, whatever happens in there.
+
+        Args:
+            reused (Tensor): The reused images, ``(B, C, h, w)``.
+
+        Yields:
+            None: Nothing.
+        """
+        self.reused_image = reused
+        try:
+            yield
+        finally:
+            self.reused_image = None
 
     def forward(self, x: Tensor) -> Tensor:
         if self.reused_image is None:

@@ -23,8 +23,11 @@ _STEMS = (
     ('conv1', 'norm1', 'relu'),  # RegNet, ResNet_CIFAR
     ('conv1', 'maxpool'),  # ShuffleNet
     ('conv_stem', 'bn1'),  # timm's EfficientNet and MobileNetV3
+    ('features.conv0', 'features.norm0', 'features.relu0', 'features.pool0'),  # torchvision's DenseNet
+    ('features.conv0', 'features.norm0', 'features.pool0'),  # timm's DenseNet
     ('patch_embed.projection',),  # ViT, DeiT, DeiT-III, BEiT, MAE, Swin v1 and v2, MViT, DaViT, MLP-Mixer
     ('patch_embed.proj',),  # PoolFormer, RIFormer, HiViT, XCiT, timm's ViT and Swin
+    ('patch_embed.conv',),  # timm's PiT
     ('patch_embed.seq',),  # TinyViT
     ('patch_embed.patch_embed',),  # LeViT
     ('patch_embed',),  # EfficientFormer
@@ -34,19 +37,22 @@ _STEMS = (
     ('downsample_layers.0.0',),  # ConvNeXt v1 and v2, HorNet, EdgeNeXt
     ('layers.0.0.projection',),  # PVT, SegFormer's Mix Transformer
     ('pixel_embed.proj',),  # TNT
+    ('conv_proj',),  # torchvision's ViT
+    ('stem.proj',),  # timm's MLP-Mixer
     ('stem_0',),  # timm's ConvNeXt as a pyramid
     ('stem',),  # RepVGG, MobileViT, CSPNeXt, Hourglass, timm's ConvNeXt and RegNet
+    ('features.0',),  # torchvision's ConvNeXt, Swin, EfficientNet, MobileNetV2 and MobileNetV3
     ('layers.0',),  # EfficientNet v1 and v2
     ('layer0',),  # MobileNetV3
     ('conv1',),  # MobileNetV2
     ('stage0',),  # MobileOne
 )
 
-#: Where a host that only holds another network has it: TIMMBackbone.
-_INSIDE = ('', 'timm_model.', 'timm_model.model.')
+#: Where a host that only holds another network has it: TIMMBackbone, and timm's ViT as a pyramid.
+_INSIDE = ('', 'timm_model.', 'timm_model.model.', 'model.')
 
 #: What to do about a stem that cannot have a twin.
-_WAY_OUT = "name another module as `stem`, or take fuse_at='neck', which needs no second stem"
+_WAY_OUT = "name another module as `stem`, or take fuse_at='levels', which needs no second stem"
 
 _LAYERS = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
 
@@ -223,13 +229,21 @@ def _known(host: nn.Module) -> tuple[str, ...]:
         for row in rows:
             parts = tuple(inside + own.get(part, part) for part in row)
             if all(part in modules for part in parts):
-                return parts
+                return _cutting(modules, parts)
     first = next((name for name, module in modules.items() if isinstance(module, nn.Conv2d)), None)
     raise ValueError(
         f'the stem of {type(host).__name__} is not known; it has {[child for child, _ in host.named_children()][:8]}. '
         + (f'Name the module, as in stem={first!r}, its first convolution, or' if first else 'It has no convolution:')
-        + " take fuse_at='neck', which needs no second stem"
+        + " take fuse_at='levels', which needs no second stem"
     )
+
+
+def _cutting(modules: dict[str, nn.Module], parts: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the convolution alone where a stem of one module begins by cutting the image into patches."""
+    first = f'{parts[0]}.0'
+    layer = modules.get(first)
+    cuts = isinstance(layer, nn.Conv2d) and layer.kernel_size == layer.stride
+    return (first,) if len(parts) == 1 and cuts else parts
 
 
 def _named(host: nn.Module, name: str) -> tuple[str, ...]:

@@ -75,6 +75,9 @@ class AddFusion(Fusion):
         - output: ``(B, C, H, W)``.
     """
 
+    #: The output is linear in both inputs, pixel by pixel, so that stems that are linear, too, can be merged.
+    linear = True
+
     def __init__(self, channels: int, scaled: bool = True) -> None:
         super().__init__()
         self.scale = nn.Parameter(torch.ones(channels)) if scaled else None
@@ -116,6 +119,8 @@ class ConcatFusion(Fusion):
     Raises:
         ValueError: If an odd number of channels shall have two halves.
     """
+
+    linear = True
 
     def __init__(self, channels: int, projected: bool = True) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
-# MaskSub: the sub-branch of DeiT III B drops half of the patch tokens.
-_base_ = './deit3-base-p16_8xb256-coslr-400e_in1k.py'
+# MaskSub in fine-tuning from MAE: the sub-branch of ViT-L drops half of the patch tokens.
+_base_ = './vit-large-p16_mae-pre_8xb128-coslr-50e_in1k.py'
 
 model = dict(
     type='mmmaskany.MaskSubClassifier',

@@ -1,0 +1,12 @@
+# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+# MaskSub: the sub-branch of DeiT III H drops half of the patch tokens, at 224 px as before.
+_base_ = './deit3-huge-p14_160px-pre_16xb32-coslr-20e_in1k.py'
+
+model = dict(
+    type='mmmaskany.MaskSubClassifier',
+    sub_masking=dict(
+        type='mmmaskany.DropTokens', pattern=dict(type='mmmaskany.RandomPattern', ratio=0.5, cell=14, base=14)
+    ),
+)
+model_wrapper_cfg = dict(type='mmmaskany.OwnStepDistributedDataParallel')
+load_from = 'work_dirs/masksub_deit3-huge-p14_32xb64-coslr-400e_in1k-160px/epoch_400.pth'

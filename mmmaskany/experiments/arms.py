@@ -1,0 +1,150 @@
+# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+"""The variants of a network that an experiment compares, by their names: what each changes in the plain config."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from .plan import Plan
+
+
+class Arm(NamedTuple):
+    """A variant.
+
+    Args:
+        title (str): What tables call it.
+        what (str): What it is, for the plan and the config.
+        changes (Callable): What it changes in the plain config.
+        dense (bool): Whether it is for detection and segmentation, too.
+    """
+
+    title: str
+    what: str
+    changes: Callable[[Plan], dict]
+    dense: bool = True
+
+
+def pattern(size: int) -> dict:
+    """Write the mixture of masks: in four images of ten a grid of cells, or one large patch, a quarter of the image.
+
+    Args:
+        size (int): Side of the images in pixels; cells are 4, 8 and 16 px of 224.
+
+    Returns:
+        dict: The config of the pattern.
+    """
+    base = max(1, round(size / 56))
+    return dict(
+        type='mmmaskany.MixturePattern',
+        patterns=[
+            dict(type='mmmaskany.GridPattern', scale=0.5, cell=[base, 2 * base, 4 * base], base=base),
+            dict(type='mmmaskany.PatchPattern', scale=0.5, base=base),
+        ],
+        probs=[0.2, 0.2],
+    )
+
+
+def _masking(plan: Plan, **more: object) -> dict:
+    mean, std = plan.network.normalisation['mean'], plan.network.normalisation['std']
+    black = [round(-m / s, 4) for m, s in zip(mean, std, strict=True)]
+    return dict(pattern=pattern(plan.size), fill=dict(type='mmmaskany.ConstantFill', value=black), **more)
+
+
+def _maskany(plan: Plan, masking: dict | None) -> dict:
+    backbone = copy.deepcopy(plan.backbone)
+    start = backbone.pop('init_cfg', None)
+    changed = dict(_delete_=True, type='mmmaskany.MaskAny', backbone=backbone, masking=masking)
+    if start is not None:
+        changed['init_cfg'] = start
+    return dict(model=dict(backbone=changed))
+
+
+def _insert(plan: Plan, step: dict) -> dict:
+    """Put a step into the training pipeline, before packing."""
+    pipeline = copy.deepcopy(plan.train_pipeline)
+    return dict(train_dataloader=dict(dataset=dict(pipeline=[*pipeline[:-1], step, pipeline[-1]])))
+
+
+def _erasing(plan: Plan, low: float, high: float, prob: float, square: bool) -> dict:
+    ratio = dict(aspect_range=(1.0, 1.0)) if square else {}
+    step = dict(type='RandomErasing', erase_prob=prob, min_area_ratio=low, max_area_ratio=high, mode='const', **ratio)
+    return _insert(plan, step)
+
+
+def _masksub(plan: Plan) -> dict:
+    cell = 2 * max(1, round(plan.size / 56)) * 4
+    cells = dict(type='mmmaskany.RandomPattern', ratio=0.5, cell=cell, base=cell)
+    return dict(
+        model=dict(
+            type='mmmaskany.MaskSubClassifier',
+            sub_masking=dict(type='mmmaskany.FillCells', pattern=cells),
+            sub_norm='update',
+        ),
+        model_wrapper_cfg=dict(type='mmmaskany.OwnStepDistributedDataParallel'),
+    )
+
+
+#: The variants by name; the first is what all others are compared with.
+ARMS = {
+    'plain': Arm('plain', 'the plain network', lambda plan: {}),
+    'maskany': Arm(
+        'MaskAny',
+        'MaskAny around it: a quarter of the image is masked in four of ten, and comes back through a second stem',
+        lambda plan: _maskany(plan, _masking(plan)),
+    ),
+    'unmasked': Arm('unmasked', 'MaskAny around it, nothing masked', lambda plan: _maskany(plan, None)),
+    'noreuse': Arm(
+        'no reuse',
+        'MaskAny around it, what is masked is lost',
+        lambda plan: _maskany(plan, _masking(plan, reuse=False)),
+    ),
+    'cutout': Arm(
+        'Cutout',
+        'the plain network; a black square, a quarter of the image, in four of ten',
+        lambda plan: _erasing(plan, 0.25, 0.25, 0.4, square=True),
+        dense=False,
+    ),
+    'random-erasing': Arm(
+        'Random Erasing',
+        'the plain network; a black rectangle of 2 to 33 % in four images of ten',
+        lambda plan: _erasing(plan, 0.02, 1 / 3, 0.4, square=False),
+        dense=False,
+    ),
+    'cutmix': Arm(
+        'CutMix',
+        'the plain network; in four batches of ten a rectangle of each image is from another one',
+        lambda plan: dict(model=dict(train_cfg=dict(augments=dict(type='CutMix', alpha=1.0), probs=0.4))),
+        dense=False,
+    ),
+    'masksub': Arm(
+        'MaskSub',
+        'the plain network, which also learns from a half-masked view what it says of the whole one',
+        _masksub,
+        dense=False,
+    ),
+}
+
+
+def check_arms(names: Sequence[str], task: str) -> list[str]:
+    """Make sure that variants are known and fit the task.
+
+    Args:
+        names (Sequence[str]): Their names.
+        task (str): 'classification', 'detection' or 'segmentation'.
+
+    Returns:
+        list[str]: The names, 'plain' first, each once.
+
+    Raises:
+        ValueError: If one is not known, or is not for the task.
+    """
+    names = list(dict.fromkeys(str(name).lower() for name in names))
+    if unknown := [name for name in names if name not in ARMS]:
+        raise ValueError(f'--arms must be of {", ".join(ARMS)}, but got {", ".join(unknown)}')
+    if task != 'classification' and (wrong := [name for name in names if not ARMS[name].dense]):
+        fitting = ', '.join(name for name, arm in ARMS.items() if arm.dense)
+        raise ValueError(f'--arms of {task} must be of {fitting}, but got {", ".join(wrong)}')
+    return sorted(names, key=lambda name: name != 'plain')

@@ -1,0 +1,225 @@
+# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+"""Train a network, and MaskAny around it, on your own images, and compare them in a report.
+
+DATA is a folder of class folders (below train, val, or neither), a CSV or text list, COCO json with its images, or
+folders of images and of label maps. Killed and given again, the same command goes on.
+
+    mmmaskany finetune flowers89 --weights efficientnet-lite0.pth --out work_dirs/flowers --size 112 --epochs 6
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from mmmaskany.apis import Launch, Result, Run, train_all
+from mmmaskany.checkpoints.atomic import atomic_write
+
+from .arms import ARMS, check_arms
+from .look import TASKS, look
+from .plan import Plan, choose, default_size, describe
+from .progress import watch
+
+#: What is compared where nothing else is asked for.
+DEFAULT_ARMS = ('plain', 'maskany')
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command line.
+
+    Args:
+        parser (argparse.ArgumentParser): The parser.
+    """
+    parser.add_argument('data', metavar='DATA', help='your images')
+    parser.add_argument('--weights', metavar='FILE', help="checkpoint to start from; 'hub': what is published")
+    parser.add_argument('--model', metavar='NAME', help="of mmpretrain's hub, timm/NAME or a config")
+    parser.add_argument('--out', metavar='DIR', required=True, help='for configs, runs and the report')
+    parser.add_argument('--arms', nargs='+', metavar='ARM', default=list(DEFAULT_ARMS), help=f'of {" ".join(ARMS)}')
+    parser.add_argument('--seeds', type=int, default=3, metavar='N', help='runs of each arm (default: 3)')
+    parser.add_argument('--epochs', type=int, metavar='N', help='how long each run trains')
+    parser.add_argument('--size', type=int, metavar='PX', help='side of the images')
+    parser.add_argument('--task', choices=TASKS, help='where DATA fits several')
+    parser.add_argument('--zero-label', choices=['background', 'unlabelled'], help='what 0 in label maps means')
+    parser.add_argument('--amp', action='store_true', help='mixed precision')
+    parser.add_argument('--gpus', type=int, default=1, metavar='N', help='processes of a run')
+    parser.add_argument('--jobs', type=int, default=1, metavar='N', help='runs at a time')
+    parser.add_argument('--dry-run', action='store_true', help='say what would be done, and stop')
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run the command.
+
+    Args:
+        args (argparse.Namespace): The options.
+
+    Returns:
+        int: 0, or 1 where a run failed.
+
+    Raises:
+        FileNotFoundError: As :func:`finetune`.
+        ValueError: As :func:`finetune`.
+    """
+    plan, _, failures = _finetune(
+        Path(args.data),
+        args.weights,
+        Path(args.out),
+        model=args.model,
+        arms=args.arms,
+        seeds=args.seeds,
+        epochs=args.epochs,
+        size=args.size,
+        task=args.task,
+        zero_label=args.zero_label,
+        amp=args.amp,
+        gpus=args.gpus,
+        jobs=args.jobs,
+        dry_run=args.dry_run,
+        console=Console(),
+    )
+    return int(bool(failures))
+
+
+def finetune(
+    data: str | os.PathLike,
+    weights: str | os.PathLike | None = None,
+    out: str | os.PathLike = 'work_dirs/finetune',
+    *,
+    model: str | None = None,
+    arms: Sequence[str] = DEFAULT_ARMS,
+    seeds: int = 3,
+    epochs: int | None = None,
+    size: int | None = None,
+    task: str | None = None,
+    zero_label: str | None = None,
+    amp: bool = False,
+    gpus: int = 1,
+    jobs: int = 1,
+    dry_run: bool = False,
+) -> list[Result]:
+    """Train a network, and MaskAny around it, on a person's images, and write a report.
+
+    Args:
+        data (str | os.PathLike): A folder, a list of images with their labels, or a COCO json.
+        weights (str | os.PathLike | None): The checkpoint to start from, or 'hub' for what is published with the
+            model. None starts from scratch. Defaults to None.
+        out (str | os.PathLike): Where configs, runs and the report go. Defaults to 'work_dirs/finetune'.
+        model (str | None): A name of mmpretrain's hub or ours, 'timm/NAME', or a classifier's config. None takes the
+            network that the weights are of. Defaults to None.
+        arms (Sequence[str]): The variants, of :data:`ARMS`. Defaults to the plain network and MaskAny around it.
+        seeds (int): How many runs of each, with the seeds from 0. Defaults to 3.
+        epochs (int | None): How long each trains. None is the recipe's. Defaults to None.
+        size (int | None): Side of the images in pixels. None is chosen by images and boxes. Defaults to None.
+        task (str | None): 'classification', 'detection' or 'segmentation', where the data fits several. Defaults to
+            None.
+        zero_label (str | None): What 0 in label maps means, 'background' or 'unlabelled'. Defaults to None.
+        amp (bool): Whether in mixed precision. Defaults to False.
+        gpus (int): Processes of each run. Defaults to 1.
+        jobs (int): Runs at a time. Defaults to 1.
+        dry_run (bool): Whether to stop before anything is written. Defaults to False.
+
+    Returns:
+        list[Result]: What the runs gave that finished; why another did not is in the report.
+
+    Raises:
+        FileNotFoundError: If data or weights are missing.
+        ValueError: If the data cannot be used, the weights are of another network, or an option is wrong.
+        OSError: If there is no space.
+    """
+    options = dict(model=model, arms=arms, seeds=seeds, epochs=epochs, size=size, task=task, zero_label=zero_label)
+    options.update(amp=amp, gpus=gpus, jobs=jobs, dry_run=dry_run)
+    weights = None if weights is None else os.fspath(weights)
+    return _finetune(Path(data), weights, Path(out), **options, console=Console())[1]
+
+
+def _finetune(
+    data: Path,
+    weights: str | None,
+    out: Path,
+    *,
+    model: str | None,
+    arms: Sequence[str],
+    seeds: int,
+    epochs: int | None,
+    size: int | None,
+    task: str | None,
+    zero_label: str | None,
+    amp: bool,
+    gpus: int,
+    jobs: int,
+    dry_run: bool,
+    console: Console,
+) -> tuple[Plan, list[Result], list[str]]:
+    for name, value, least in (('--seeds', seeds, 1), ('--epochs', epochs, 1), ('--size', size, 32)):
+        if value is not None and value < least:
+            raise ValueError(f'{name} must be at least {least}, but got {value}')
+    launch = Launch(gpus=gpus, jobs=jobs)
+    check_arms(arms, 'classification')  # before what takes time
+    out = out.expanduser().resolve()
+    if out.exists() and not out.is_dir():
+        raise ValueError(f'--out must be a folder, but {out} is a file')
+
+    with console.status('looking at the images'):
+        found = look(data, task, zero_label, out)
+        arms = check_arms(arms, found.task)
+        from .networks import find_network  # imports the hosts
+
+        side = size or default_size(found)
+        network = find_network(model, weights, found.task != 'classification', side)
+    plan = choose(found, network, out, arms, list(range(seeds)), side, epochs, amp, gpus)
+    _tell(describe(plan, weights), console)
+    _same(plan)
+    if dry_run:
+        return plan, [], []
+
+    from .report import write_report
+    from .write import write
+
+    configs = write(plan)
+    _remember(plan)
+    runs = [Run(name, configs[name], seed) for seed in plan.seeds for name in plan.arms]
+    with watch(runs, out, plan.steps * plan.epochs, console):
+        results, failures = train_all(runs, out, plan.metrics, launch)
+    with console.status('writing the report'):
+        sentence = write_report(plan, runs, results, failures)
+    console.print(f'\n{sentence}', highlight=False)
+    for failure in failures:
+        console.print(f'[red]failed[/red] {failure.splitlines()[0]}', highlight=False)
+    console.print(f'{out / "report.html"}', highlight=False, soft_wrap=True)
+    return plan, results, failures
+
+
+def _tell(rows: Sequence[tuple[str, str]], console: Console) -> None:
+    """Print what was found and chosen."""
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(style='bold', no_wrap=True)
+    table.add_column(overflow='fold')
+    for name, text in rows:
+        table.add_row(name, text.replace('[', '\\['))
+    console.print(table, highlight=False)
+
+
+def _same(plan: Plan) -> None:
+    """Make sure that what was begun in the folder is the same experiment.
+
+    Raises:
+        ValueError: If the folder holds another one, or other things.
+    """
+    path = plan.out / 'experiment.json'
+    if not path.is_file():
+        return
+    before, now = json.loads(path.read_text()), json.loads(json.dumps(plan.identity()))
+    if differences := [f'{key} {before.get(key)} there, {now[key]} now' for key in now if before.get(key) != now[key]]:
+        raise ValueError(
+            f'--out must be a new folder or hold this experiment, but {plan.out} holds another one '
+            f'({"; ".join(differences)})'
+        )
+
+
+def _remember(plan: Plan) -> None:
+    atomic_write(plan.out / 'experiment.json', (json.dumps(plan.identity(), indent=2) + '\n').encode())

@@ -1,0 +1,243 @@
+# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+"""What is chosen for an experiment: sizes, recipe and, for detectors, anchors; and how that is told to a person."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from .arms import ARMS
+from .look import Data
+from .networks import Network
+
+#: Epochs: from weights, and from scratch.
+EPOCHS = {'classification': (20, 100), 'detection': (12, 36), 'segmentation': (40, 120)}
+#: Images in a step, over all processes.
+BATCH = {'classification': 32, 'detection': 4, 'segmentation': 4}
+#: Learning rates of AdamW for a batch of that size: convolutions and attention, from weights.
+RATES = {'classification': (5e-4, 2e-4), 'detection': (4e-4, 1e-4), 'segmentation': (5e-4, 1e-4)}
+#: What is reported: the metric of the task first.
+METRICS = {
+    'classification': ['accuracy/top1'],
+    'detection': ['coco/bbox_mAP'],
+    'segmentation': ['mIoU'],
+}
+#: How much faster a new head learns than what it is put on.
+HEAD_RATE = 5.0
+
+
+@dataclass
+class Plan:
+    """What is chosen.
+
+    Args:
+        data (Data): What the images are.
+        network (Network): The plain network.
+        out (Path): Where everything is written.
+        arms (list[str]): The variants, the first is what the others are compared with.
+        seeds (list[int]): The seeds of each.
+        epochs (int): How long each trains.
+        size (int): Side of the images in pixels: of the square (classification, segmentation), or at most the longer
+            side (detection).
+        amp (bool): Whether in mixed precision.
+        gpus (int): Processes of each run.
+        rate (float): Learning rate.
+        width (int): Channels of the pyramid, of detectors and segmentors.
+        anchor_scale (float): Side of the anchors in strides, of detectors.
+        anchor_ratios (list[float]): Their heights by their widths.
+        train_pipeline (list[dict]): What is done to an image to train on.
+        backbone (dict): The plain backbone, with the weights that it starts from.
+    """
+
+    data: Data
+    network: Network
+    out: Path
+    arms: list[str]
+    seeds: list[int]
+    epochs: int
+    size: int
+    amp: bool = False
+    gpus: int = 1
+    rate: float = 0.0
+    width: int = 0
+    anchor_scale: float = 8.0
+    anchor_ratios: list[float] = field(default_factory=lambda: [0.5, 1.0, 2.0])
+    train_pipeline: list[dict] = field(default_factory=list)
+    backbone: dict = field(default_factory=dict)
+
+    @property
+    def metrics(self) -> list[str]:
+        """list[str]: The metrics of the task, the first is the main one."""
+        return METRICS[self.data.task] + ['coco/segm_mAP'] * self.data.masks
+
+    @property
+    def batch(self) -> int:
+        """int: Images of a step in each process."""
+        return max(1, BATCH[self.data.task] // self.gpus)
+
+    @property
+    def steps(self) -> int:
+        """int: Steps of an epoch."""
+        return -(-len(self.data.splits['train'].samples) // (self.batch * self.gpus))
+
+    def identity(self) -> dict:
+        """Say in plain numbers what all runs of the experiment share; what differs is another experiment.
+
+        Returns:
+            dict: Without the variants and the number of seeds, which may be added later.
+        """
+        splits = {name: len(split.samples) for name, split in self.data.splits.items()}
+        return dict(
+            data=str(self.data.path),
+            task=self.data.task,
+            classes=len(self.data.classes),
+            images=splits,
+            model=self.network.name,
+            pretrained=self.network.start is not None,
+            epochs=self.epochs,
+            size=self.size,
+            batch=self.batch * self.gpus,
+            rate=self.rate,
+            amp=self.amp,
+        )
+
+
+def default_size(data: Data, side: int = 224) -> int:
+    """Choose the side of the images, a multiple of 32.
+
+    Args:
+        data (Data): What the images are.
+        side (int): What the network was trained with. Defaults to 224.
+
+    Returns:
+        int: For classification as large as the network's, but not larger than the images; for segmentation up to 512;
+        for detection so that three objects of four reach 32 px, but not larger than the images.
+    """
+    if data.task == 'detection':
+        small = float(np.quantile(np.sqrt(data.boxes.prod(1)), 0.25))
+        longest = max(data.size)
+        side = float(np.clip(32 / max(small, 1e-3), min(256, longest), min(longest, 1333)))
+    elif data.task == 'segmentation':
+        side = min(512, *data.size)
+    else:
+        side = min(side, *data.size)
+    return max(32, int(side) // 32 * 32)
+
+
+def choose(
+    data: Data,
+    network: Network,
+    out: Path,
+    arms: list[str],
+    seeds: list[int],
+    size: int,
+    epochs: int | None = None,
+    amp: bool = False,
+    gpus: int = 1,
+) -> Plan:
+    """Choose a recipe.
+
+    Args:
+        data (Data): What the images are.
+        network (Network): The plain network.
+        out (Path): Where everything is to be written.
+        arms (list[str]): The variants.
+        seeds (list[int]): The seeds.
+        size (int): Side of the images.
+        epochs (int, optional): How long to train. Defaults to None, see :data:`EPOCHS`.
+        amp (bool): Whether in mixed precision. Defaults to False.
+        gpus (int): Processes of each run. Defaults to 1.
+
+    Returns:
+        Plan: The plan.
+    """
+    task, fresh = data.task, network.start is None
+    plan = Plan(data, network, out, arms, seeds, epochs or EPOCHS[task][fresh], size, amp, gpus)
+    plan.rate = RATES[task][network.transformer] * (2 if fresh else 1)
+    plan.width = next(
+        (width for limit, width in ((0.5e6, 32), (2e6, 64), (8e6, 96), (20e6, 128)) if network.parameters < limit), 256
+    )
+    if task == 'detection':
+        plan.anchor_scale, plan.anchor_ratios = anchors(data.boxes * size, network.strides[0])
+    return plan
+
+
+def anchors(boxes: np.ndarray, stride: int) -> tuple[float, list[float]]:
+    """Derive anchors from boxes.
+
+    Args:
+        boxes (np.ndarray): Width and height in pixels, ``(N, 2)``.
+        stride (int): Stride of the finest level of the pyramid.
+
+    Returns:
+        tuple[float, list[float]]: The side of an anchor in strides, so that one box in ten is smaller than the
+        smallest anchor; and height by width at the tenth, the middle and the last tenth of the boxes, those that differ
+        by less than a fifth taken together.
+    """
+    small = float(np.quantile(np.sqrt(boxes.prod(1)), 0.1))
+    scale = float(np.clip(round(2 * small / stride) / 2, 2, 8))
+    ratios: list[float] = []
+    for ratio in np.quantile(boxes[:, 1] / boxes[:, 0], [0.1, 0.5, 0.9]):
+        if not ratios or ratio > 1.2 * ratios[-1]:
+            ratios.append(round(float(ratio), 2))
+    return scale, ratios
+
+
+def describe(plan: Plan, weights: object) -> list[tuple[str, str]]:
+    """Say in about ten lines what was found and chosen.
+
+    Args:
+        plan (Plan): The plan.
+        weights (object): What the network starts from, None for nothing.
+
+    Returns:
+        list[tuple[str, str]]: What each line is about, and the line.
+    """
+    data, network = plan.data, plan.network
+    counts = data.counts('train')
+    images = ', '.join(f'{len(split.samples):,} {name}' for name, split in data.splits.items())
+    if data.was_split:
+        images += ' (split here; near-duplicates on one side)'
+    if counts:
+        what = 'images' if data.task == 'classification' else 'objects'
+        images += f'; {min(counts):,} to {max(counts):,} {what} a class'
+    pixels = network.normalisation
+    heads = f' ({HEAD_RATE:g} times that for heads)' if network.start is not None else ''
+    rows = [
+        ('data', f'{data.path}: {data.layout}'),
+        ('images', f'{images}; median {data.size[0]} x {data.size[1]} px'),
+        *(('odd', text) for text in data.odd[:3]),
+        ('network', f'{network.name}, {network.parameters / 1e6:.1f} M parameters; {_model(plan)}'),
+        ('weights', f'{weights}: all {len(network.start):,} tensors' if network.start else ' '.join(network.said)),
+        ('input', f'{_input(plan)}; mean {_numbers(pixels["mean"])}, std {_numbers(pixels["std"])}'),
+        ('recipe', f'AdamW, rate {plan.rate:g}{heads}, cosine, batch {plan.batch * plan.gpus}'),
+        ('budget', f'{plan.epochs} epochs of {plan.steps} steps; the last epoch counts, never the best'),
+        ('variants', '; '.join(f'{ARMS[name].title}: {ARMS[name].what}' for name in plan.arms)),
+        ('seeds', ' '.join(map(str, plan.seeds)) + ' of each'),
+    ]
+    return rows
+
+
+def _numbers(values: object) -> str:
+    return ' '.join(f'{value:g}' for value in values)
+
+
+def _model(plan: Plan) -> str:
+    if plan.data.task == 'classification':
+        return f'a new head of {len(plan.data.classes)} classes'
+    if plan.data.task == 'segmentation':
+        return f'Semantic FPN, {plan.width} channels'
+    name = 'Mask R-CNN' if plan.data.masks else 'Faster R-CNN'
+    sides = f'{plan.anchor_scale * plan.network.strides[0]:g} to {plan.anchor_scale * 2 * plan.network.strides[-1]:g}'
+    return f'{name}, {plan.width} channels, anchors of {sides} px, height by width {_numbers(plan.anchor_ratios)}'
+
+
+def _input(plan: Plan) -> str:
+    size, interpolation = plan.size, plan.network.interpolation
+    if plan.data.task == 'classification':
+        return f'{size} px, {interpolation}; random resized crop and flip, centre crop to test'
+    if plan.data.task == 'segmentation':
+        return f'crops of {size} px, resized by 0.75 to 2, flip'
+    return f'at most {size} px, resized by 0.8 to 1.2, flip'
