@@ -365,8 +365,14 @@ class RankedPattern(Pattern):
     """
 
     needs = ('scores',)
-    #: Whether no two scores of a sample are ever alike: then none has to be drawn.
-    distinct = False
+
+    def __init_subclass__(cls, **kwargs) -> None:
+        super().__init_subclass__(**kwargs)
+        if 'rank' in vars(cls) and 'scores' not in vars(cls) and cls.scores is not RankedPattern.scores:
+            base = next(base for base in cls.__mro__ if 'scores' in vars(base))
+            raise TypeError(
+                f'{cls.__name__} must derive from RankedPattern itself to have a `rank`: {base.__name__} does without'
+            )
 
     def __init__(
         self,
@@ -407,43 +413,46 @@ class RankedPattern(Pattern):
         """
         return data['scores']
 
-    def place(
-        self, layout: Layout, largest: Layout, generator: Generator | None, **data: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def scores(self, layout: Layout, largest: Layout, generator: Generator | None, **data: Tensor) -> Tensor:
+        """Return what the own cells are chosen by, the lowest first: the order of :meth:`rank`, the other way round.
+
+        A pattern whose scores follow from the layout of each sample has them here.
+
+        Args:
+            layout (Layout): What holds for each sample, as in :meth:`place`.
+            largest (Layout): The maximum of each entry, as in :meth:`place`.
+            generator (Generator | None): Source of random numbers; None is the global one of the device.
+            **data (Tensor): What the pattern :attr:`needs`.
+
+        Returns:
+            Tensor: ``(B, largest.grid_rows, largest.grid_cols)``, no two of a sample alike.
+        """
         shape = len(layout.count), largest.grid_rows, largest.grid_cols
+        name, device = type(self).__name__, layout.count.device
         if 'images' in data:
             height, width = (number * self.cell[0] for number in shape[1:])
             data['images'] = data['images'][..., :height, :width]
         if 'scores' in data:
-            _check_scores(data['scores'], shape, 'scores', f'one for each cell of {self.cell[0]} px')
-        scores = self.rank(*shape, generator, layout.count.device, **data)
-        _check_scores(scores, shape, f'rank of {type(self).__name__}', 'one for each cell')
-        if not self.distinct:
-            # On another device a look at the values would have to wait for it.
-            if scores.device.type == 'cpu' and not torch.compiler.is_compiling() and scores.isnan().any():
-                raise ValueError(f'the scores of {type(self).__name__} must be numbers, but some are NaN')
-            scores = _without_ties(scores, generator)
-        return self.highest(scores, layout, largest)
+            _check_scores(data['scores'], shape, device, f'scores for the cells of {self.cell[0]} px of {name}')
+        scores = self.rank(*shape, generator, device, **data)
+        _check_scores(scores, shape, device, f'what rank of {name} returns')
+        # On another device a look at the values would have to wait for it.
+        if scores.device.type == 'cpu' and not torch.compiler.is_compiling() and scores.isnan().any():
+            raise ValueError(f'the scores of {name} must be numbers, but some are NaN')
+        return -_without_ties(scores, generator)
 
-    def highest(self, scores: Tensor, layout: Layout, largest: Layout) -> tuple[Tensor, Tensor]:
-        """Place the cells on those of the highest scores, of which no two of a sample are alike.
-
-        Args:
-            scores (Tensor): ``(B, largest.grid_rows, largest.grid_cols)``.
-            layout (Layout): What holds for each sample, as in :meth:`place`.
-            largest (Layout): The maximum of each entry, as in :meth:`place`.
-
-        Returns:
-            tuple[Tensor, Tensor]: As :meth:`place`.
-        """
+    def place(
+        self, layout: Layout, largest: Layout, generator: Generator | None, **data: Tensor
+    ) -> tuple[Tensor, Tensor]:
         device = layout.count.device
+        scores = self.scores(layout, largest, generator, **data)
         height, width, grid_rows, grid_cols, *_, count = (v.view(-1, 1, 1) for v in layout)
         several = len(self.cell) > 1
         if several:
             row = torch.arange(largest.grid_rows, device=device).view(-1, 1)
             col = torch.arange(largest.grid_cols, device=device)
-            scores = scores.masked_fill((row >= grid_rows) | (col >= grid_cols), -math.inf)
-        chosen = scores.flatten(1).topk(largest.count, sorted=several).indices
+            scores = scores.masked_fill((row >= grid_rows) | (col >= grid_cols), math.inf)
+        chosen = scores.flatten(1).topk(largest.count, largest=False, sorted=several).indices
         if several:  # what a smaller count leaves over goes to the end
             rank = torch.arange(largest.count, device=device)
             chosen = torch.where(rank < count[:, 0], chosen, largest.grid_rows * largest.grid_cols)
@@ -463,7 +472,6 @@ class RandomPattern(RankedPattern):
     """
 
     needs = ()
-    distinct = True
 
     def __init__(
         self,
@@ -474,10 +482,9 @@ class RandomPattern(RankedPattern):
     ) -> None:
         super().__init__(scale, ratio, cell, base)
 
-    def rank(
-        self, batch: int, rows: int, cols: int, generator: Generator | None, device: torch.device | str | None
-    ) -> Tensor:
-        return _rand(batch, rows, cols, generator=generator, device=device).neg_()
+    def scores(self, layout: Layout, largest: Layout, generator: Generator | None) -> Tensor:
+        shape = len(layout.count), largest.grid_rows, largest.grid_cols
+        return _rand(*shape, generator=generator, device=layout.count.device)
 
 
 class BlockPattern(RankedPattern):
@@ -516,7 +523,7 @@ class BlockPattern(RankedPattern):
             raise ValueError(f'aspect must be an increasing pair of positive numbers, but got {aspect}')
         self.aspect = tuple(aspect)
 
-    def place(self, layout: Layout, largest: Layout, generator: Generator | None) -> tuple[Tensor, Tensor]:
+    def scores(self, layout: Layout, largest: Layout, generator: Generator | None) -> Tensor:
         batch, device = len(layout.count), layout.count.device
         share, slant, y, x = _rand(4, batch, self.num_blocks, 1, 1, generator=generator, device=device).unbind()
         _, _, grid_rows, grid_cols, _, _, count = (v.view(-1, 1, 1, 1) for v in layout)
@@ -534,8 +541,7 @@ class BlockPattern(RankedPattern):
         order = torch.arange(self.num_blocks, device=device).view(-1, 1, 1)
         inside = torch.where(distance < 1, order + distance, math.inf).amin(1)
         # Should the rectangles not suffice, the first one grows.
-        inside = torch.where(inside.isinf(), self.num_blocks + distance[:, 0], inside)
-        return self.highest(-inside, layout, largest)
+        return torch.where(inside.isinf(), self.num_blocks + distance[:, 0], inside)
 
 
 class NoisePattern(RankedPattern):
@@ -568,7 +574,6 @@ class NoisePattern(RankedPattern):
     """
 
     needs = ()
-    distinct = True
     #: The standard deviations of each color where none are given, in own cells.
     sigmas = {'red': 1.0, 'blue': 1.0, 'green': (0.5, 2.0), 'purple': (0.5, 2.0)}
 
@@ -602,21 +607,21 @@ class NoisePattern(RankedPattern):
     def __repr__(self) -> str:
         return f'{super().__repr__()[:-1]}, color={self.color!r}, sigma={list(self.sigma)})'
 
-    def rank(
-        self, batch: int, rows: int, cols: int, generator: Generator | None, device: torch.device | str | None
-    ) -> Tensor:
+    def scores(self, layout: Layout, largest: Layout, generator: Generator | None) -> Tensor:
+        batch, device = len(layout.count), layout.count.device
         # Filtering by Fourier transform wraps around: a margin keeps opposite sides of the image independent.
         margin = math.ceil(3 * self.sigma[-1])
-        padded = rows + margin, cols + margin
+        rows, cols = largest.grid_rows + margin, largest.grid_cols + margin
         # No Fourier transform takes an empty batch.
-        noise = _rand(max(batch, 1), *padded, generator=generator, device=device) - 0.5
-        frequency = torch.fft.fftfreq(padded[0], device=device).view(-1, 1).square()
-        frequency = frequency + torch.fft.rfftfreq(padded[1], device=device).square()
+        noise = _rand(max(batch, 1), rows, cols, generator=generator, device=device) - 0.5
+        frequency = torch.fft.fftfreq(rows, device=device).view(-1, 1).square()
+        frequency = frequency + torch.fft.rfftfreq(cols, device=device).square()
         low, *wide = (torch.exp(-2 * (math.pi * sigma) ** 2 * frequency) for sigma in self.sigma)
         passed = low - wide[0] if wide else low
         passed = 1 - passed if self.color in ('blue', 'purple') else passed
-        noise = torch.fft.irfft2(torch.fft.rfft2(noise) * passed, s=padded)
-        return noise[:batch, :rows, :cols]
+        noise = torch.fft.irfft2(torch.fft.rfft2(noise) * passed, s=(rows, cols))
+        # The lowest scores are masked.
+        return -noise[:batch, : largest.grid_rows, : largest.grid_cols]
 
 
 class MixturePattern:
@@ -756,8 +761,8 @@ def check_pattern(pattern: object, data: Sequence[str] = DATA) -> Pattern | Mixt
     lacking = [need for need in pattern.needs if need not in data]
     if lacking:
         raise ValueError(
-            f'a pattern here must do with {" and ".join(data) or "no data"}, but {name} needs '
-            f'{" and ".join(lacking)}: mask in the model instead, by `masking` of the backbone'
+            f'a pattern here must do with {" and ".join(data) or "no data"}, but {name} needs {" and ".join(lacking)}'
+            + (': mask in the model instead, by `masking` of the backbone' if data else '')
         )
     return pattern
 
@@ -835,12 +840,16 @@ def _base_of(cell: int | Sequence[int]) -> int:
     return next((base for base in (4, 3, 2) if all(isinstance(size, int) and size % base == 0 for size in sizes)), 1)
 
 
-def _check_scores(scores: object, shape: tuple[int, int, int], what: str, each: str) -> None:
+def _check_scores(scores: object, shape: tuple[int, int, int], device: torch.device, what: str) -> None:
     """Raise an error unless scores are one number per cell."""
     if not isinstance(scores, Tensor):
         raise TypeError(f'{what} must be a tensor, but got {type(scores).__name__}')
     if tuple(scores.shape) != shape:
-        raise ValueError(f'{what} must be of shape {tuple(shape)}, {each} of each image, but got {tuple(scores.shape)}')
+        raise ValueError(
+            f'{what} must be of shape {tuple(shape)}, one for each cell of each image, but got {tuple(scores.shape)}'
+        )
+    if scores.device != device:
+        raise ValueError(f'{what} must be on the device of the images, {device}, but got {scores.device}')
 
 
 def _without_ties(scores: Tensor, generator: Generator | None) -> Tensor:

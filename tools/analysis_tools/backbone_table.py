@@ -78,7 +78,8 @@ Written by `python tools/analysis_tools/backbone_table.py`, which builds and run
 is derived from it: where the stem cuts patches, its kernel and stride are halved, else the stride of its last strided
 layer. Parameters and MACs (multiply-accumulates at {SIZE[0]} x {SIZE[1]} px) are what the twin and the fusion ('add')
 add to the plain backbone. The last columns compare its features with those of MaskAny that has loaded its checkpoint:
-the largest difference, in float32, at {SIZE[0]} x {SIZE[1]} and at {OTHER_SIZE[0]} x {OTHER_SIZE[1]} px.
+the largest difference, in float32, at {SIZE[0]} x {SIZE[1]} and at {OTHER_SIZE[0]} x {OTHER_SIZE[1]} px. A family of
+your own is registered as [extend.md](extend.md#a-family-of-backbones) says.
 
 For another backbone name the module that is its stem, as in `stem='features.0'`. What has no stem that could be halved
 (stride 1, no convolution, odd patches) is refused when it is built; `fuse_at='levels'` needs no second stem. Only

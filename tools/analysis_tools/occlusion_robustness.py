@@ -112,7 +112,8 @@ def _evaluators(size: tuple[int, int], cfg: dict, args: argparse.Namespace) -> d
     tests = {('', 0.0): None}
     for name in args.patterns:
         for ratio in args.ratios:
-            pattern = build_pattern(pattern_cfg(name, min(size), args.cell, ratio=ratio))
+            cfg_of_pattern = pattern_cfg(name, min(size), args.cell, ratio=ratio)
+            pattern = build_pattern(cfg_of_pattern, ())  # which looks at nothing: all networks see the same masks
             tests[name, masked_share(pattern, *size)] = pattern
     return {key: (pattern, Evaluator(cfg.test_evaluator)) for key, pattern in tests.items()}
 
@@ -182,7 +183,10 @@ def main(argv: list[str] | None = None) -> int:
     Candidate.add_arguments(parser)
     parser.add_argument('--out', type=Path, required=True, help='folder of the plot, the table and the numbers')
     parser.add_argument(
-        '--patterns', nargs='+', default=['patch', 'grid', 'random', 'block'], help=f'of {", ".join(PATTERNS)}'
+        '--patterns',
+        nargs='+',
+        default=['patch', 'grid', 'random', 'block'],
+        help=f'of {", ".join(PATTERNS)}, or types of others',
     )
     parser.add_argument(
         '--ratios',
