@@ -8,6 +8,7 @@ module, or refuses them. Both are what ``init_cfg``, ``load_from``, the converte
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import logging
 import os
 import re
@@ -21,6 +22,7 @@ import torch
 from mmengine.logging import MMLogger, print_log
 from torch import Tensor, nn
 
+from .fingerprints import fingerprint, known_networks
 from .gaps import REBUILT, CheckpointMismatchError, Gaps, find_gaps, new_norms
 from .names import NAMINGS
 from .normalisation import Normalisation, find_normalisation
@@ -508,4 +510,26 @@ def guess_network(weights: Weights) -> str | None:
     Returns:
         str | None: ``'timm/NAME'``, or a name of mmpretrain's hub; None where it cannot be told.
     """
-    return None
+    names = known_networks().get(fingerprint(_network(weights.tensors)), [])
+    timm = [name for name in names if name.startswith('timm/')]
+    hub = [name for name in names if not name.startswith('timm/')]
+    file = os.path.basename(weights.path).lower().replace('-', '_')
+    said = [name for name in names if name.removeprefix('timm/').replace('-', '_') in file]
+    if said:
+        return max(said, key=len)
+    if any('_conv_stem.' in name for name in weights.tensors):  # efficientnet_pytorch pads as TensorFlow does
+        timm = [name for name in timm if name.startswith('timm/tf_')] or timm
+    openmmlab = any(_OPENMMLAB.search(name) for name in weights.tensors)
+    if hub and (openmmlab or not timm or importlib.util.find_spec('timm') is None):
+        return min(hub, key=lambda name: (len(name), name))
+    return min(timm, key=lambda name: (len(name), name), default=None)
+
+
+#: Names that only OpenMMLab gives.
+_OPENMMLAB = re.compile(r'^backbone\.|\.ffn\.layers\.|\.w_msa\.|projection\.|depthwise_conv\.')
+
+
+def _network(tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Return the backbone of a model's tensors, without a second stem."""
+    own = {name: tensor for name, tensor in tensors.items() if re.search(r'(^|\.)backbone\.', name)} or tensors
+    return {name: tensor for name, tensor in own.items() if '.reused.' not in name and '.fusion.' not in name}
