@@ -17,7 +17,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from mmmaskany.checkpoints.atomic import reserve
-from mmmaskany.checkpoints.protection import read_checkpoint
+from mmmaskany.checkpoints.reading import read_weights
 from mmmaskany.checkpoints.resume import find_resume_point, read_training_state
 
 from .checks.classification import head_classes, read_all_images  # noqa: F401 (the tools call them here)
@@ -304,7 +304,7 @@ def check_load_from(cfg: Config) -> None:
         ValueError: If it is no checkpoint.
     """
     if cfg.get('load_from') and '://' not in cfg.load_from:
-        read_checkpoint(cfg.load_from)
+        read_weights(cfg.load_from, cfg.get('load_from_container'))
 
 
 def check_pretrained(node: ConfigDict, key: str = 'model') -> None:
@@ -334,12 +334,11 @@ def _check_start(init_cfg: ConfigDict, key: str) -> None:
         return
     other = f'--cfg-options {key}.checkpoint=PATH names another checkpoint'
     try:
-        checkpoint = read_checkpoint(path)
+        names = list(read_weights(path, init_cfg.get('container')).tensors)
     except FileNotFoundError as error:
         raise FileNotFoundError(
             f'{key}.checkpoint must be an existing file to start from, but got {path}: train it first; {other}'
         ) from error
-    names = list(checkpoint.get('state_dict', checkpoint))
     if prefix and not any(name.startswith(f'{prefix}.') for name in names):
         raise ValueError(
             f"{key}: the tensors of checkpoint {path} must begin with '{prefix}.', but it has {names[:3]}; {other}"
