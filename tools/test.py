@@ -19,6 +19,7 @@ from torch.distributed.elastic.multiprocessing.errors import record
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a checkout needs no install
 import mmmaskany  # noqa: F401
 from mmmaskany.engine import launch
+from mmmaskany.engine.pictures import keep_all_pictures
 from mmmaskany.engine.user_errors import run
 
 
@@ -74,6 +75,7 @@ def load_config(args: argparse.Namespace) -> Config:
         draw_predictions(cfg, args)
     if args.tta:
         use_tta(cfg)
+    launch.predict_unlabelled(cfg)
     launch.collate_tensors(cfg)
     return cfg
 
@@ -158,10 +160,14 @@ def main(argv: list[str] | None = None) -> None:
     notes = launch.read_all_images(cfg, ('test',))
     launch.check_files(cfg, ('test',), converters=Path(__file__).parent / 'dataset_converters')
     runner = launch.build_runner(cfg, notes + launch.start_processes(cfg))
+    if args.show or args.show_dir:
+        keep_all_pictures(runner)
     if args.out and args.out_item == 'pred':
         dump_predictions(runner, args.out)
     with launch.explain_lost_processes():
         metrics = runner.test()
+    if not metrics and not args.out and not args.show and not args.show_dir:
+        runner.logger.warning('There are no metrics: --out or --show-dir keeps the predictions.')
     if args.out and args.out_item == 'metrics' and runner.rank == 0:
         mmengine.dump(metrics, args.out)
     launch.end_processes()

@@ -272,6 +272,21 @@ def collate_tensors(cfg: Config) -> None:
                 cfg[f'{name}_dataloader'].setdefault('collate_fn', dict(type='default_collate'))
 
 
+def predict_unlabelled(cfg: Config) -> None:
+    """Test without metrics where the config has none, or mmpretrain's images have no labels; MMEngine refuses None.
+
+    Args:
+        cfg (Config): The config; its ``test_evaluator`` and ``test_cfg`` are changed.
+    """
+    dataset = (cfg.get('test_dataloader') or {}).get('dataset') or {}
+    while 'dataset' in dataset:
+        dataset = dataset.dataset
+    if cfg.get('test_evaluator') is None or dataset.get('with_label') is False:
+        cfg.test_evaluator = []
+    if cfg.get('test_cfg') is None:
+        cfg.test_cfg = ConfigDict()
+
+
 # ---------------------------------------------------------------------- checks
 
 

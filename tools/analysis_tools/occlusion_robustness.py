@@ -32,10 +32,11 @@ from mmmaskany.apis.classifiers import Candidate, load_classifier
 from mmmaskany.apis.patterns import PATTERNS, masked_share, pattern_cfg
 from mmmaskany.apis.rows import grouped, write_csv
 from mmmaskany.apis.runs import mean_spread
+from mmmaskany.checkpoints.atomic import atomic_write
+from mmmaskany.engine.user_errors import run
 from mmmaskany.evaluation import occlude
 from mmmaskany.masking import ConstantFill
 from mmmaskany.models.masking import build_pattern
-from mmmaskany.checkpoints.atomic import atomic_write
 from mmmaskany.visualization import save_figure
 from mmmaskany.visualization.curves import draw_curve, new_panels
 
@@ -221,4 +222,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(run(main))

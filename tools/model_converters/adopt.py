@@ -18,9 +18,11 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
-from mmmaskany.models.backbones import MaskAnyMixin
 from mmmaskany.checkpoints.atomic import atomic_write, serialise
 from mmmaskany.checkpoints.protection import read_checkpoint
+from mmmaskany.engine.checks.config import read_config
+from mmmaskany.engine.user_errors import run
+from mmmaskany.models.backbones import MaskAnyMixin
 
 PREFIX = 'backbone.'
 
@@ -72,7 +74,7 @@ def main(argv: list[str] | None = None) -> None:
         raise FileExistsError(f'{args.target} must not exist yet; remove it, or name another file')
     checkpoint = read_checkpoint(args.checkpoint)
     try:
-        adopted = adopt(checkpoint, Config.fromfile(args.config))
+        adopted = adopt(checkpoint, read_config(args.config))
     except ValueError as error:
         raise ValueError(f'{args.checkpoint}: {error}') from error
     atomic_write(args.target, serialise(adopted))
@@ -81,4 +83,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main(sys.argv[1:])
+    sys.exit(run(main))

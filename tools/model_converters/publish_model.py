@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs
 import mmmaskany
 from mmmaskany.checkpoints.atomic import atomic_write, serialise
 from mmmaskany.checkpoints.protection import read_checkpoint
+from mmmaskany.engine.user_errors import run
 
 #: What of a checkpoint's ``meta`` is kept.
 META = ('dataset_meta', 'epoch', 'iter', 'mmengine_version', 'mmmaskany_version')
@@ -66,4 +67,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main(sys.argv[1:])
+    sys.exit(run(main))

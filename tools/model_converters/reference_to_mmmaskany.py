@@ -21,9 +21,10 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
 import mmmaskany
-from mmmaskany.registry import MODELS
 from mmmaskany.checkpoints.atomic import atomic_write, serialise
 from mmmaskany.checkpoints.protection import read_checkpoint
+from mmmaskany.engine.user_errors import run
+from mmmaskany.registry import MODELS
 
 Weights = dict[str, Tensor]
 #: What a module is called here, by a pattern of its name in the reference.
@@ -320,4 +321,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main(sys.argv[1:])
+    sys.exit(run(main))

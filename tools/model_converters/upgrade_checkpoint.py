@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs
 import mmmaskany  # noqa: F401
 from mmmaskany.checkpoints.atomic import atomic_write, serialise
 from mmmaskany.checkpoints.protection import plain_histories_allowed, read_checkpoint
+from mmmaskany.engine.user_errors import run
 
 
 def upgrade(source: Path, target: Path) -> None:
@@ -52,4 +53,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main(sys.argv[1:])
+    sys.exit(run(main))

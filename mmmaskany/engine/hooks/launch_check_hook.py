@@ -14,7 +14,14 @@ from torch.utils.data import DataLoader
 
 from mmmaskany.checkpoints.gaps import find_gaps
 from mmmaskany.checkpoints.protection import read_checkpoint
-from mmmaskany.engine.checks.batches import check_datasets, check_lone_image, check_metrics, check_sizes, check_steps
+from mmmaskany.engine.checks.batches import (
+    check_datasets,
+    check_labels,
+    check_lone_image,
+    check_metrics,
+    check_sizes,
+    check_steps,
+)
 from mmmaskany.engine.checks.class_names import compare, names_in, names_of
 from mmmaskany.engine.checks.finding import Finding, settle
 from mmmaskany.masking import ImageFill
@@ -62,6 +69,7 @@ class LaunchCheckHook(Hook):
         yield from check_steps(key, loop.dataloader)
         yield from check_sizes(key, model, loop.dataloader, name == 'train')
         if name == 'train':
+            yield from check_labels(f'{key}.dataset', loop.dataloader.dataset, _count_classes(model))
             yield from check_lone_image(key, model, loop.dataloader)
         else:
             metrics, dataset = loop.evaluator.metrics, loop.dataloader.dataset
