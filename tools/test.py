@@ -170,6 +170,7 @@ def main(argv: list[str] | None = None) -> None:
         runner.logger.warning('There are no metrics: --out or --show-dir keeps the predictions.')
     if args.out and args.out_item == 'metrics' and runner.rank == 0:
         mmengine.dump(metrics, args.out)
+    del runner
     launch.end_processes()
 
 

@@ -2,6 +2,8 @@
 """What ``tools/train.py`` and ``tools/test.py`` do between a config and a Runner, for all three hosts."""
 
 import contextlib
+import gc
+import importlib
 import os
 import re
 import subprocess
@@ -78,6 +80,9 @@ def start_processes(cfg: Config) -> list[str]:
         return []
 
     _name_process(cfg.launcher)
+    # Its functions have the group that there is as a default argument, from the moment that it is imported, as the model
+    # wrapper does: imported later, it would hold the group, and with it gloo's threads, to the end, see end_processes.
+    importlib.import_module('torch.distributed.nn.functional')
     torch.distributed.init_process_group('gloo')
     wrapper = cfg.get('model_wrapper_cfg') or dict(
         type='MMDistributedDataParallel',
@@ -93,11 +98,14 @@ def start_processes(cfg: Config) -> list[str]:
 
 
 def end_processes() -> None:
-    """End what a distributed run has between its processes, once all is done.
+    """End what a distributed run has between its processes, once all is done and nothing holds the Runner any more.
 
-    Else the threads of gloo are still there when Python ends, and now and then abort a process that had finished.
+    Threads of gloo that are still there when Python ends may ask for its lock when there is none, which aborts a process
+    that had finished ("terminate called without an active exception"). They end with the last that holds the group: the
+    model wrapper, which goes with the Runner, in a circle of references that waits for a collection.
     """
     if torch.distributed.is_available() and torch.distributed.is_initialized():
+        gc.collect()
         torch.distributed.destroy_process_group()
 
 
