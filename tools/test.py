@@ -21,6 +21,7 @@ import mmmaskany  # noqa: F401
 from mmmaskany.engine import launch
 from mmmaskany.engine.pictures import keep_all_pictures
 from mmmaskany.engine.user_errors import run
+from mmmaskany.registry import host_of, name_of
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -94,9 +95,9 @@ def draw_predictions(cfg: Config, args: argparse.Namespace) -> None:
     if hook is None:
         raise ValueError('--show and --show-dir need default_hooks.visualization, but the config has none')
     hook.update(show=args.show, interval=args.interval, wait_time=args.wait_time)
-    if cfg.default_scope == 'mmpretrain':
+    if host_of(cfg) == 'mmpretrain':
         hook.update(enable=True, out_dir=args.show_dir)
-    elif cfg.default_scope == 'mmdet':
+    elif host_of(cfg) == 'mmdet':
         hook.update(draw=True, test_out_dir=args.show_dir)
     else:
         hook.draw = True
@@ -125,7 +126,7 @@ def use_tta(cfg: Config) -> None:
         dataset = dataset.dataset
     dataset.pipeline = cfg.tta_pipeline
     # A checkpoint's weights are the averaged ones already, and an EMAHook would not find its own inside the tta_model.
-    cfg.custom_hooks = [hook for hook in cfg.get('custom_hooks') or [] if not str(hook['type']).endswith('EMAHook')]
+    cfg.custom_hooks = [hook for hook in cfg.get('custom_hooks') or [] if not name_of(hook['type']).endswith('EMAHook')]
 
 
 def dump_predictions(runner: Runner, out: str) -> None:
@@ -140,10 +141,10 @@ def dump_predictions(runner: Runner, out: str) -> None:
     """
     metrics = runner.test_evaluator.metrics
     if out.endswith(('.pkl', '.pickle')):
-        detection = runner.cfg.get('default_scope') == 'mmdet'  # its metric compresses the masks
+        detection = host_of(runner.cfg) == 'mmdet'  # its metric compresses the masks
         dump = METRICS.build(dict(type='mmdet.DumpDetResults', out_file_path=out)) if detection else DumpResults(out)
         metrics.append(dump)
-    elif runner.cfg.get('default_scope') == 'mmseg':
+    elif host_of(runner.cfg) == 'mmseg':
         mmengine.mkdir_or_exist(out)
         for metric in metrics:
             metric.output_dir = out

@@ -21,6 +21,7 @@ from mmengine.runner import Runner
 from mmmaskany.checkpoints.atomic import reserve
 from mmmaskany.checkpoints.protection import read_checkpoint
 from mmmaskany.checkpoints.resume import find_resume_point, read_training_state
+from mmmaskany.registry import host_of, name_of
 
 from .checks.classification import head_classes, read_all_images  # noqa: F401 (the tools call them here)
 from .checks.config import OptionAction, check_config, read_config  # noqa: F401 (the tools call them here)
@@ -31,7 +32,7 @@ from .replay import make_replayable
 
 #: What gloo, NCCL and torch's store say where another process is gone.
 _LOST = re.compile(r'gloo|nccl|connection (was )?(closed|reset|refused)|broken pipe|timed out|timeout', re.IGNORECASE)
-_SYNC_BN = ('SyncBN', 'MMSyncBN')
+_SYNC_BN = ('SyncBN', 'MMSyncBN', 'SyncBatchNorm')
 
 
 def build_runner(cfg: Config, notes: Sequence[str] = ()) -> Runner:
@@ -80,8 +81,8 @@ def start_processes(cfg: Config) -> list[str]:
         return []
 
     _name_process(cfg.launcher)
-    # Its functions have the group that there is as a default argument, from the moment that it is imported, as the model
-    # wrapper does: imported later, it would hold the group, and with it gloo's threads, to the end, see end_processes.
+    # Its functions take the group that there is when it is imported as a default argument. The model wrapper imports it:
+    # then it would hold the group, and with it gloo's threads, to the very end, see end_processes.
     importlib.import_module('torch.distributed.nn.functional')
     torch.distributed.init_process_group('gloo')
     wrapper = cfg.get('model_wrapper_cfg') or dict(
@@ -100,9 +101,9 @@ def start_processes(cfg: Config) -> list[str]:
 def end_processes() -> None:
     """End what a distributed run has between its processes, once all is done and nothing holds the Runner any more.
 
-    Threads of gloo that are still there when Python ends may ask for its lock when there is none, which aborts a process
-    that had finished ("terminate called without an active exception"). They end with the last that holds the group: the
-    model wrapper, which goes with the Runner, in a circle of references that waits for a collection.
+    Threads of gloo that are still there when Python ends may ask for its lock when there is none, which aborts a
+    process that had finished ("terminate called without an active exception"). They end with the last that holds the
+    group: the model wrapper, which goes with the Runner, in a circle of references that waits for a collection.
     """
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         gc.collect()
@@ -152,7 +153,7 @@ def _replace_sync_bn(node) -> int:
         return sum(map(_replace_sync_bn, node))
     if not isinstance(node, dict):
         return 0
-    found = isinstance(node.get('type'), str) and node['type'].split('.')[-1] in _SYNC_BN
+    found = name_of(node.get('type')) in _SYNC_BN
     if found:
         node['type'] = 'BN'
     return found + sum(map(_replace_sync_bn, node.values()))
@@ -171,8 +172,11 @@ def use_amp(cfg: Config) -> list[str]:
         ValueError: If the config has an optimizer wrapper of another kind.
     """
     wrapper = cfg.optim_wrapper
-    if wrapper.get('type', 'OptimWrapper') not in ('OptimWrapper', 'AmpOptimWrapper'):
-        raise ValueError(f'mixed precision needs optim_wrapper.type to be OptimWrapper, but got {wrapper.type}')
+    name = name_of(wrapper.get('type', 'OptimWrapper'))
+    if name == 'CpuAmpOptimWrapper':
+        return []
+    if name not in ('OptimWrapper', 'AmpOptimWrapper'):
+        raise ValueError(f'mixed precision needs optim_wrapper.type to be OptimWrapper, but got {name}')
     if get_device() != 'cpu':
         wrapper.type = 'AmpOptimWrapper'
         wrapper.setdefault('loss_scale', 'dynamic')
@@ -213,7 +217,7 @@ def prepare_training(cfg: Config) -> list[str]:
     if hooks.setdefault('non_finite', dict(type='mmmaskany.NonFiniteLossHook')) is None:  # MMEngine takes no None
         del hooks.non_finite
 
-    if cfg.optim_wrapper.get('type') == 'AmpOptimWrapper':
+    if name_of(cfg.optim_wrapper.get('type')) == 'AmpOptimWrapper':
         notes += use_amp(cfg)
 
     scale = cfg.get('auto_scale_lr') or {}
@@ -236,7 +240,7 @@ def _count_mixed_classes(cfg: Config) -> list[str]:
     preprocessor = model.get('data_preprocessor') or cfg.get('data_preprocessor') or ConfigDict()
     mixing = (model.get('train_cfg') or {}).get('augments') or preprocessor.get('batch_augments')
     classes = head_classes(model)
-    if cfg.get('default_scope') != 'mmpretrain' or not mixing or not classes or preprocessor.get('num_classes'):
+    if host_of(cfg) != 'mmpretrain' or not mixing or not classes or preprocessor.get('num_classes'):
         return []
     preprocessor.num_classes = classes
     if not model.get('data_preprocessor'):
@@ -274,7 +278,7 @@ def collate_tensors(cfg: Config) -> None:
     Args:
         cfg (Config): The config; changed in place.
     """
-    if cfg.get('default_scope') == 'mmpretrain':
+    if host_of(cfg) == 'mmpretrain':
         for name in ('train', 'val', 'test'):
             if cfg.get(f'{name}_dataloader'):
                 cfg[f'{name}_dataloader'].setdefault('collate_fn', dict(type='default_collate'))
@@ -345,7 +349,7 @@ def check_pretrained(node: ConfigDict, key: str = 'model') -> None:
         for index, child in enumerate(node):
             check_pretrained(child, f'{key}.{index}')
     elif isinstance(node, dict):
-        if node.get('type') == 'Pretrained':
+        if name_of(node.get('type')) in ('Pretrained', 'PretrainedInit'):
             _check_start(node, key)
         for name, child in node.items():
             check_pretrained(child, f'{key}.{name}')
