@@ -19,6 +19,7 @@ from mmengine.runner import Runner
 from mmmaskany.checkpoints.atomic import reserve
 from mmmaskany.checkpoints.protection import read_checkpoint
 from mmmaskany.checkpoints.resume import find_resume_point, read_training_state
+from mmmaskany.datasets.coco_reader import complete_reader
 
 from .checks.config import check_config, merge_options  # noqa: F401 (the tools call them here, with the other checks)
 from .checks.data import check_data
@@ -41,6 +42,8 @@ def build_runner(cfg: Config, notes: Sequence[str] = ()) -> Runner:
     Returns:
         Runner: Ready for ``train()`` or ``test()``.
     """
+    if cfg.get('default_scope') == 'mmdet':
+        complete_reader()
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
     runner.register_hook(LaunchCheckHook())
     for note in notes:

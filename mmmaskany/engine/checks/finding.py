@@ -2,7 +2,7 @@
 """What a check has to say, and what becomes of it when a run starts."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
 from mmengine.logging import print_log
@@ -64,3 +64,16 @@ def settle(findings: Iterable[Finding]) -> None:
         more = len(errors) - 1
         rest = f' ({more} more {"error" if more == 1 else "errors"}: `tools/misc/check_data.py CONFIG` lists all)'
         raise errors[0].kind(str(errors[0]) + (rest if more else ''))
+
+
+def first(items: Sequence, count: int = 3) -> str:
+    """Join the first items, and count the others.
+
+    Args:
+        items (Sequence): Texts, or what can be written as such.
+        count (int): How many are shown. Defaults to 3.
+
+    Returns:
+        str: Such as ``'a, b, c and 7 more'``.
+    """
+    return ', '.join(map(str, items[:count])) + (f' and {len(items) - count} more' if len(items) > count else '')
