@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import mmengine
-from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.config import Config, ConfigDict
 from mmengine.evaluator import DumpResults
 from mmengine.registry import METRICS
 from mmengine.runner import Runner
@@ -19,6 +19,7 @@ from torch.distributed.elastic.multiprocessing.errors import record
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a checkout needs no install
 import mmmaskany  # noqa: F401
 from mmmaskany.engine import launch
+from mmmaskany.engine.user_errors import run
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -40,7 +41,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--tta', action='store_true', help="test-time augmentation, as the config's tta_* say")
     parser.add_argument('--amp', action='store_true', help='mixed precision')
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE', help='change config values'
+        '--cfg-options',
+        nargs='+',
+        action=launch.OptionAction,
+        default={},
+        metavar='KEY=VALUE',
+        help='change config values',
     )
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='set by some launchers')
@@ -58,8 +64,7 @@ def load_config(args: argparse.Namespace) -> Config:
     Returns:
         Config: The config.
     """
-    cfg = Config.fromfile(args.config)
-    launch.merge_options(cfg, args.cfg_options)
+    cfg = launch.read_config(args.config, args.cfg_options)
     cfg.launcher = args.launcher
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or os.path.join('work_dirs', Path(args.config).stem)
     cfg.load_from, cfg.resume = args.checkpoint, False
@@ -150,8 +155,9 @@ def main(argv: list[str] | None = None) -> None:
     cfg = load_config(args)
     launch.check_config(cfg)
     launch.check_load_from(cfg)
+    notes = launch.read_all_images(cfg, ('test',))
     launch.check_files(cfg, ('test',), converters=Path(__file__).parent / 'dataset_converters')
-    runner = launch.build_runner(cfg, launch.start_processes(cfg))
+    runner = launch.build_runner(cfg, notes + launch.start_processes(cfg))
     if args.out and args.out_item == 'pred':
         dump_predictions(runner, args.out)
     with launch.explain_lost_processes():
@@ -162,4 +168,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    record(main)(sys.argv[1:])  # torchrun shows the error of the process that failed first
+    sys.exit(run(record(main)))  # torchrun shows the error of the process that failed first

@@ -10,12 +10,13 @@ import os
 import sys
 from pathlib import Path
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from torch.distributed.elastic.multiprocessing.errors import record
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a checkout needs no install
 import mmmaskany  # noqa: F401
 from mmmaskany.engine import launch
+from mmmaskany.engine.user_errors import run
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -36,7 +37,12 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         '--auto-scale-lr', action='store_true', help='scale the learning rate with the batch size of all processes'
     )
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE', help='change config values'
+        '--cfg-options',
+        nargs='+',
+        action=launch.OptionAction,
+        default={},
+        metavar='KEY=VALUE',
+        help='change config values',
     )
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='set by some launchers')
@@ -54,8 +60,7 @@ def load_config(args: argparse.Namespace) -> tuple[Config, list[str]]:
     Returns:
         tuple[Config, list[str]]: The config, and what the log should say about it.
     """
-    cfg = Config.fromfile(args.config)
-    launch.merge_options(cfg, args.cfg_options)
+    cfg = launch.read_config(args.config, args.cfg_options)
     cfg.launcher = args.launcher
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or os.path.join('work_dirs', Path(args.config).stem)
     notes = []
@@ -80,6 +85,7 @@ def main(argv: list[str] | None = None) -> None:
     launch.check_config(cfg)
     launch.check_load_from(cfg)
     launch.check_pretrained(cfg.model)
+    notes += launch.read_all_images(cfg, ('train', 'val'))
     launch.check_files(cfg, ('train', 'val'), converters=Path(__file__).parent / 'dataset_converters')
     notes += launch.start_processes(cfg)
     notes += launch.prepare_training(cfg)
@@ -89,4 +95,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    record(main)(sys.argv[1:])  # torchrun shows the error of the process that failed first
+    sys.exit(run(record(main)))  # torchrun shows the error of the process that failed first

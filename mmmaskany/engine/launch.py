@@ -21,7 +21,8 @@ from mmmaskany.checkpoints.protection import read_checkpoint
 from mmmaskany.checkpoints.resume import find_resume_point, read_training_state
 from mmmaskany.datasets.coco_reader import complete_reader
 
-from .checks.config import check_config, merge_options  # noqa: F401 (the tools call them here, with the other checks)
+from .checks.classification import head_classes, read_all_images  # noqa: F401 (the tools call them here)
+from .checks.config import OptionAction, check_config, read_config  # noqa: F401 (the tools call them here)
 from .checks.data import check_data
 from .checks.finding import settle
 from .hooks import LaunchCheckHook
@@ -216,11 +217,26 @@ def prepare_training(cfg: Config) -> list[str]:
         notes.append(f'auto_scale_lr: {accumulated} accumulated iterations count as one batch.')
         scale.base_batch_size /= accumulated
 
+    notes += _count_mixed_classes(cfg)
     collate_tensors(cfg)
     randomness = cfg.setdefault('randomness', ConfigDict(seed=None))
     if randomness.pop('diff_rank_seed', False):
         notes.append('diff_rank_seed is left out: every rank draws its own numbers anyway.')
     return notes + _choose_resume_point(cfg)
+
+
+def _count_mixed_classes(cfg: Config) -> list[str]:
+    """Tell mmpretrain's data preprocessor how many classes there are, where labels are mixed and it was forgotten."""
+    model = cfg.get('model') or {}
+    preprocessor = model.get('data_preprocessor') or cfg.get('data_preprocessor') or ConfigDict()
+    mixing = (model.get('train_cfg') or {}).get('augments') or preprocessor.get('batch_augments')
+    classes = head_classes(model)
+    if cfg.get('default_scope') != 'mmpretrain' or not mixing or not classes or preprocessor.get('num_classes'):
+        return []
+    preprocessor.num_classes = classes
+    if not model.get('data_preprocessor'):
+        model.data_preprocessor = preprocessor
+    return [f'data_preprocessor.num_classes is {classes}, as the head has it: labels that are mixed need it.']
 
 
 def _choose_resume_point(cfg: Config) -> list[str]:

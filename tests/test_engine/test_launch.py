@@ -66,9 +66,7 @@ def test_missing_data_in_wrappers_and_unused_data(image_folder, tmp_path):
             val_dataloader=dict(dataset=dict(type='CIFAR10', data_root='made/by/downloading', split='test')),
         )
     )
-    with pytest.raises(
-        FileNotFoundError, match=rf'\.dataset\.dataset\.datasets\.1: {image_folder}/none must exist,'
-    ):
+    with pytest.raises(FileNotFoundError, match=rf'\.dataset\.dataset\.datasets\.1: {image_folder}/none must exist,'):
         launch.check_files(cfg, ('train', 'val'))
     launch.check_files(cfg, ('val',))
 

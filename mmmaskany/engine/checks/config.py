@@ -7,10 +7,12 @@ Options that are missing are left to Python, which names them, as are those that
 whatever they are given, so that a misspelt option would never be missed.
 """
 
+import argparse
 import copy
 import difflib
 import inspect
 import numbers
+import os
 import re
 import types
 import typing
@@ -56,9 +58,15 @@ _SHARE = re.compile(r'^(drop(out|_path)?_(rate|ratio)|prob)$')
 _CONFIG = re.compile(r'(_cfgs?|backbone|neck|head|extractor|coder|assigner|generator|sampler)$')
 #: Keys that the Runner reads from a config beside its own arguments, as do the tools.
 _READ = (
-    *('activation_checkpointing', 'compile', 'custom_imports', 'data_root', 'efficient_conv_bn_eval', 'metainfo'),
-    *('find_unused_parameters', 'model_wrapper_cfg', 'resource_limit', 'runner_type', 'sync_bn', 'tta_model'),
-    'tta_pipeline',
+    *('activation_checkpointing', 'compile', 'custom_imports', 'efficient_conv_bn_eval', 'find_unused_parameters'),
+    *('model_wrapper_cfg', 'resource_limit', 'runner_type', 'sync_bn', 'tta_model', 'tta_pipeline'),
+)
+#: What a command line says by an option of its own, which has the last word.
+_ARGUMENTS = dict(launcher='--launcher')
+#: Dicts without a type of which the Runner reads these keys alone, and passes over all others.
+_CLOSED = dict(
+    auto_scale_lr=('enable', 'base_batch_size'),
+    env_cfg=('cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit'),
 )
 #: Our own parts that cost nothing to build, so that what they refuse is said with its key.
 _LIGHT = ('mmmaskany.masking', 'mmmaskany.models.masking', 'mmmaskany.engine.hooks')
@@ -103,22 +111,198 @@ def check_config(cfg: Config) -> None:
                 _check(cfg[key], key, registries)
 
 
+def read_config(path: str, changes: Mapping[str, object] | None = None) -> Config:
+    """Read a config file and lay the changes of a command line over it.
+
+    Args:
+        path (str): The file.
+        changes (Mapping[str, object], optional): See :func:`merge_options`. Defaults to None.
+
+    Returns:
+        Config: The config.
+
+    Raises:
+        FileNotFoundError: If the file, or one that it is made of, is missing.
+        ValueError: If it is no Python.
+    """
+    try:
+        cfg = Config.fromfile(path)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f'config {path} must exist with all that it is made of, but: {error}') from error
+    except SyntaxError as error:
+        line = f', line {error.lineno}, {(error.text or "").strip()!r}' if error.lineno else ''
+        raise ValueError(f'config {path} must be Python, but{line}: {error.msg}') from error
+    merge_options(cfg, changes or {})
+    return cfg
+
+
+class OptionAction(argparse.Action):
+    """Read ``--cfg-options KEY=VALUE ...`` as MMEngine's ``DictAction`` does, and what that one cannot read.
+
+    A value is a number, ``True``, ``False``, ``None`` or a text; ``a,b`` and ``[a,b]`` are lists, ``(a,b)`` is a tuple,
+    ``{a: 1}`` and ``dict(a=1)`` are dicts, in each other as deep as one likes. A text keeps its spaces, and quotes make
+    one of what would be something else.
+    """
+
+    def __call__(self, parser, namespace, values, option_string=None) -> None:
+        """Add the options to those that were given before."""
+        changes = dict(getattr(namespace, self.dest) or {})
+        for item in values:
+            key, equals, value = item.partition('=')
+            if not equals or not key:
+                parser.error(f'argument {option_string}: must be KEY=VALUE, but got {item!r}')
+            try:
+                changes[key] = _read_value(value)
+            except ValueError as error:
+                parser.error(f'argument {option_string}: {key}: {error}')
+        setattr(namespace, self.dest, changes)
+
+
+_BRACKETS = {'[': ']', '(': ')', '{': '}'}
+_WORDS = {'true': True, 'false': False}
+
+
+def _read_value(text: str) -> object:
+    """Read the value of an option."""
+    parts = _split(text, ',')
+    return _read_item(text) if len(parts) == 1 else [_read_item(part) for part in parts if part.strip()]
+
+
+def _read_item(text: str) -> object:
+    text = text.strip()
+    if len(text) > 1 and text[0] in '\'"' and text[-1] == text[0]:
+        return text[1:-1]
+    named = text.startswith('dict(')
+    inner = text.removeprefix('dict') if named else text
+    if inner[:1] in _BRACKETS and _is_one(inner):
+        parts = [part for part in _split(inner[1:-1], ',') if part.strip()]
+        if named or inner[0] == '{':
+            return dict(_read_pair(part, '=' if named else ':') for part in parts)
+        return (list if inner[0] == '[' else tuple)(map(_read_item, parts))
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            pass
+    return None if text == 'None' else _WORDS.get(text.lower(), text)
+
+
+def _read_pair(text: str, mark: str) -> tuple[object, object]:
+    key, *value = _split(text, mark)
+    if not value:
+        raise ValueError(f'a dict must be dict(KEY=VALUE, ...) or {{KEY: VALUE, ...}}, but got {text.strip()!r} in it')
+    return _read_item(key), _read_item(mark.join(value))
+
+
+def _depths(text: str) -> Iterator[int]:
+    """Yield after each character how many brackets and quotes are open."""
+    opened, before = [], ','
+    for char in text:
+        if opened and char == opened[-1]:
+            opened.pop()
+        elif opened and opened[-1] in '\'"':
+            pass
+        elif char in _BRACKETS:
+            opened.append(_BRACKETS[char])
+        elif char in '\'"' and before in ',=:[({':  # where a value begins: others are apostrophes
+            opened.append(char)
+        before = before if char.isspace() else char
+        yield len(opened)
+
+
+def _is_one(text: str) -> bool:
+    """Tell whether the bracket that a text begins with is closed at its end."""
+    return list(_depths(text)).index(0) == len(text) - 1 if 0 in _depths(text) else False
+
+
+def _split(text: str, mark: str) -> list[str]:
+    """Split a text at the marks outside of brackets and quotes."""
+    ends = [index for index, depth in enumerate(_depths(text)) if not depth and text[index] == mark]
+    return [text[start + 1 : end] for start, end in zip([-1, *ends], [*ends, len(text)], strict=True)]
+
+
 def merge_options(cfg: Config, changes: Mapping[str, object]) -> None:
-    """Lay the changes of a command line over a config.
+    """Lay the changes of a command line over a config, and write out its paths that begin with ``~``.
 
     Args:
         cfg (Config): The config; it is changed.
         changes (Mapping[str, object]): The new values by their keys, such as ``'train_cfg.max_epochs'``.
 
     Raises:
-        KeyError: If nothing would read a key, because neither the config nor the Runner knows it.
+        KeyError: If nothing would read a key: the Runner does not know it, as it does not know the variables of a
+            config file once that was read, or it is spelt almost like another one.
+        TypeError: If a key leads through a value that has no keys.
     """
-    known = {*cfg, *inspect.signature(Runner).parameters, *_READ}
+    known = {*inspect.signature(Runner).parameters, *_READ}
     for key in changes:
-        top = key.partition('.')[0]
-        if top not in known:
+        _check_read(cfg, key, known)
+    try:
+        cfg.merge_from_dict(dict(changes))
+    except (AssertionError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise TypeError(f'--cfg-options must fit the config, but {", ".join(changes)} gave: {error}') from error
+    expand_home(cfg)
+
+
+def expand_home(node: object) -> None:
+    """Write out every path below a part of a config that begins with ``~``, for the hosts take that as a name.
+
+    Args:
+        node (object): The config, or a dict or list of it; it is changed.
+    """
+    pairs = node.items() if isinstance(node, (Config, dict)) else enumerate(node)
+    for key, value in list(pairs):
+        if isinstance(value, str) and (value == '~' or value.startswith('~/')):
+            node[key] = os.path.expanduser(value)
+        elif isinstance(value, tuple) and any(isinstance(item, str) and item.startswith('~/') for item in value):
+            node[key] = type(value)(os.path.expanduser(item) if isinstance(item, str) else item for item in value)
+        elif isinstance(value, (dict, list)):
+            expand_home(value)
+
+
+def _check_read(cfg: Config, key: str, known: set[str]) -> None:
+    """Make sure that something reads a key."""
+    top, *names = key.split('.')
+    if top in _ARGUMENTS:
+        raise KeyError(f'{key} must be given by {_ARGUMENTS[top]}, which has the last word')
+    if top not in known:
+        if top not in cfg:
             raise KeyError(f'{key} must begin with a key of the config, but there is no {top}{_alike(top, known)}')
-    cfg.merge_from_dict(dict(changes))
+        used = [place for name in cfg if name in known for place in _places(cfg[name], name, top, cfg[top])]
+        tail = ''.join(f'.{name}' for name in names)
+        raise KeyError(
+            f'{key} must be a key that is read, but {top} is a variable of the config file, whose value was taken '
+            'when the file was read: '
+            + (f'give {", ".join(place + tail for place in used[:4])} instead' if used else 'give what is made of it')
+            + (f' ({len(used) - 4} more places have that value)' if len(used) > 4 else '')
+        )
+    node = cfg.get(top)
+    for depth, name in enumerate(names):
+        if not isinstance(node, Mapping):
+            return
+        place = '.'.join([top, *names[:depth]])
+        if name not in node:
+            closed = _CLOSED.get(place)
+            if closed and name not in closed:
+                raise KeyError(f'{key} must be a key that is read, which of {place} are {", ".join(closed)}')
+            near = difflib.get_close_matches(name, node, 1, cutoff=0.87) if 'type' not in node else ()
+            if near and not closed and name[:-1] != near[0]:  # a counted family, as stage1, stage2
+                raise KeyError(f'{key} must be a key that is read, but {place} has {near[0]} only')
+            return
+        node = node[name]
+
+
+def _places(node: object, key: str, name: str, value: object) -> Iterator[str]:
+    """Yield the keys below a part of a config whose values were made of a variable, as far as that can be seen."""
+    plain = isinstance(value, str) and len(value) > 3
+    same = type(node) is type(value) and node == value or (plain and isinstance(node, str) and node.startswith(value))
+    if same and (plain or key.endswith(f'.{name}') or (isinstance(value, (dict, list, tuple)) and len(value) > 1)):
+        yield key
+    elif isinstance(node, Mapping):
+        for child in node:
+            yield from _places(node[child], f'{key}.{child}', name, value)
+    elif isinstance(node, (list, tuple)):
+        for index, child in enumerate(node):
+            yield from _places(child, f'{key}.{index}', name, value)
 
 
 def options(node: object, key: str, registries: Sequence[Registry]) -> Iterator[tuple[str, Mapping, type | Callable]]:

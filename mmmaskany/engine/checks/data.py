@@ -12,6 +12,7 @@ from pathlib import Path
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import DATASETS, init_default_scope
 
+from .classification import check_classification
 from .coco import check_coco
 from .files import folder
 from .finding import Finding, Survey, first
@@ -42,7 +43,8 @@ def check_data(cfg: Config, splits: Sequence[str], converters: Path | None = Non
                 text = f'{missing[0].resolve()} must exist, but is missing. {_advice(key, dataset, converters)}'
                 surveys.append(Survey(key, [Finding('error', key, text, FileNotFoundError)]))
             elif maker:
-                surveys.append(check_dataset(key, dataset, maker, _metrics(cfg.get(f'{split}_evaluator'))))
+                survey = check_classification(key, dataset, maker, cfg)
+                surveys.append(survey or check_dataset(key, dataset, maker, _metrics(cfg.get(f'{split}_evaluator'))))
     return surveys
 
 

@@ -16,6 +16,7 @@ from PIL import Image
 
 from .files import spread
 from .finding import Finding, first
+from .images import check_depth
 
 #: For how many seconds headers of images are read before a run, evenly spread over the set.
 SECONDS = 1
@@ -105,6 +106,7 @@ def check_sizes(
     Returns:
         list[Finding]: Errors where sizes differ, a warning where photos are turned by half.
     """
+    say = [*check_depth(key, [path for path, _ in sizes], loading.color_type)]
     as_stored, as_turned, other, halves, follows, broken, seen, count = [], [], [], [], 0, [], set(), 0
     for path, (height, width) in spread(sizes, SECONDS):
         count += 1
@@ -127,7 +129,6 @@ def check_sizes(
         else:
             other.append(text)
     of = f'of {count} images that were looked at' if count < len(sizes) else f'of {count} images'
-    say = []
     if broken:
         hint = f'; {_reader(broken[0])}' if loading.backend == 'cv2' else ''
         text = (

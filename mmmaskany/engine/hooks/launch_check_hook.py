@@ -12,10 +12,13 @@ from mmengine.runner import BaseLoop, Runner
 from torch import nn
 from torch.utils.data import DataLoader
 
-from mmmaskany.masking import ImageFill
-from mmmaskany.registry import HOOKS
 from mmmaskany.checkpoints.gaps import find_gaps
 from mmmaskany.checkpoints.protection import read_checkpoint
+from mmmaskany.engine.checks.batches import check_datasets, check_lone_image, check_metrics, check_sizes, check_steps
+from mmmaskany.engine.checks.class_names import compare, names_in, names_of
+from mmmaskany.engine.checks.finding import Finding, settle
+from mmmaskany.masking import ImageFill
+from mmmaskany.registry import HOOKS
 
 # Heads that predict the dataset's classes: not a region proposal head, nor a semantic branch with its own ones.
 _HEAD = re.compile(r'(^|\.)(?!rpn_|semantic_)\w*head(\.\d+)?$')
@@ -39,26 +42,46 @@ class LaunchCheckHook(Hook):
             runner (Runner): The runner of the training or test process.
         """
         check_late_fusion(runner.model)
-        if isinstance(runner._train_loop, BaseLoop):
+        loops = {name: getattr(runner, f'_{name}_loop') for name in ('train', 'val', 'test')}
+        loops = {name: loop for name, loop in loops.items() if isinstance(loop, BaseLoop)}
+        settle(check_datasets({f'{name}_dataloader.dataset': loop.dataloader.dataset for name, loop in loops.items()}))
+        for name, loop in loops.items():
+            classes = (getattr(loop.dataloader.dataset, 'metainfo', None) or {}).get('classes')
+            if classes is not None:
+                check_class_count(runner.model, len(classes), f'the {name} data')
+        if 'train' in loops:
             report_start(runner.model, runner.logger)
-            check_partners(runner.model, runner._train_loop.dataloader)
+            check_partners(runner.model, loops['train'].dataloader)
             check_soft_labels(runner.model)
-        for name in ('train', 'val', 'test'):
-            loop = getattr(runner, f'_{name}_loop')
-            if isinstance(loop, BaseLoop):
-                classes = (getattr(loop.dataloader.dataset, 'metainfo', None) or {}).get('classes')
-                if classes is not None:
-                    check_class_count(runner.model, len(classes), f'the {name} data')
+            check_mixed_classes(runner.model)
+        for name, loop in loops.items():
+            settle(self._check_loop(name, loop, runner.model))
+
+    def _check_loop(self, name: str, loop: BaseLoop, model: nn.Module) -> Iterator[Finding]:
+        key = f'{name}_dataloader'
+        yield from check_steps(key, loop.dataloader)
+        yield from check_sizes(key, model, loop.dataloader, name == 'train')
+        if name == 'train':
+            yield from check_lone_image(key, model, loop.dataloader)
+        else:
+            metrics, dataset = loop.evaluator.metrics, loop.dataloader.dataset
+            yield from check_metrics(f'{name}_evaluator', metrics, dataset, _count_classes(model))
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Compare the tensors of model and checkpoint.
+        """Compare the tensors of model and checkpoint, and the names of the classes.
 
         Args:
             runner (Runner): The runner of the training or test process.
             checkpoint (dict): What was loaded.
         """
-        complete = runner._resume or not isinstance(runner._train_loop, BaseLoop)
+        training = isinstance(runner._train_loop, BaseLoop)
+        complete = runner._resume or not training
         check_checkpoint(runner.model, checkpoint, runner._load_from, complete)
+        loop = runner._train_loop if training else runner._test_loop
+        if complete and isinstance(loop, BaseLoop):
+            key = f'{"train" if training else "test"}_dataloader.dataset'
+            known = [*names_in(checkpoint, runner._load_from), *names_of(loop.dataloader.dataset, key)]
+            settle(compare(known))
 
 
 def check_late_fusion(model: nn.Module) -> None:
@@ -141,6 +164,35 @@ def check_soft_labels(model: nn.Module) -> None:
                 f'{what} of {type(module).__name__} needs hard labels, but {augments} of train_cfg makes soft ones: '
                 + ('take cal_acc=False' if 'cal_acc' in what else 'take CrossEntropyLoss or LabelSmoothLoss')
             )
+
+
+def check_mixed_classes(model: nn.Module) -> None:
+    """Make sure that the labels that batch augmentations mix count as many classes as the head of a classifier.
+
+    Args:
+        model (nn.Module): The model.
+
+    Raises:
+        ValueError: If they do not.
+    """
+    while is_model_wrapper(model):
+        model = model.module
+    preprocessor, classes = getattr(model, 'data_preprocessor', None), _count_classes(model)
+    given = getattr(preprocessor, 'num_classes', None)
+    if getattr(preprocessor, 'to_onehot', False) and classes and given != classes:
+        raise ValueError(
+            f'data_preprocessor.num_classes must be {classes}, as the head predicts, to mix labels, but got {given}'
+        )
+
+
+def _count_classes(model: nn.Module) -> int | None:
+    """Return how many classes the head of a classifier predicts, None where there is none or several."""
+    counts = {
+        module.num_classes
+        for name, module in model.named_modules()
+        if _HEAD.search(name) and isinstance(getattr(module, 'num_classes', None), int)
+    }
+    return counts.pop() if len(counts) == 1 else None
 
 
 def report_start(model: nn.Module, logger: logging.Logger) -> None:

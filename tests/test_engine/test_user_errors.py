@@ -1,0 +1,120 @@
+# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+"""An error that is the user's is one sentence and exit status 2; one of ours shows its traceback."""
+
+import importlib.util
+
+import pytest
+from torch.utils.data import DataLoader
+
+from mmmaskany.engine import user_errors
+from mmmaskany.engine.checks.config import read_config
+from mmmaskany.masking import PatchPattern
+
+
+@pytest.fixture
+def our(tmp_path, monkeypatch):
+    """Make functions of a module that counts as ours: ``our(source)`` returns its namespace."""
+    monkeypatch.setattr(user_errors, '_OURS', (*user_errors._OURS, str(tmp_path)))
+
+    def make(source):
+        (tmp_path / 'ours.py').write_text(source)
+        spec = importlib.util.spec_from_file_location('ours', tmp_path / 'ours.py')
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return make
+
+
+def test_what_we_refuse_is_one_sentence(capsys):
+    assert user_errors.run(lambda argv: PatchPattern(scale=1.5)) == 2
+    seen = capsys.readouterr().err
+    assert 'error: scale must be in (0, 1), but got 1.5 (--traceback shows where)\n' in seen
+    assert 'Traceback' not in seen
+    with pytest.raises(ValueError, match='scale must be'):
+        user_errors.run(lambda argv: PatchPattern(scale=1.5), ['--traceback'])
+
+
+def test_exit_status_and_command_line():
+    assert user_errors.run(lambda argv: None, []) == 0
+    assert user_errors.run(lambda argv: 3, []) == 3
+    seen = []
+    user_errors.run(seen.extend, ['a', '--traceback', 'b'])
+    assert seen == ['a', 'b']
+
+
+@pytest.mark.parametrize(
+    ('source', 'said'),
+    [
+        ("raise KeyError('no such key')", 'no such key'),
+        ("raise FileNotFoundError('a.txt must exist')", 'a.txt must exist'),
+        ("raise FloatingPointError('NaN')", 'NaN'),
+        (
+            "try:\n        {}['a']\n    except KeyError as error:\n        raise ValueError('wanted a') from error",
+            'wanted a',
+        ),
+        ("{}['a']", None),  # not raised on purpose
+        ("int('a')", None),
+        ("assert False, 'an invariant'", None),
+        ("try:\n        {}['a']\n    except KeyError:\n        raise", None),
+        ('work()', None),  # RecursionError
+        ("open('/nowhere/of/ours')", None),
+        ('raise NotImplementedError', None),
+    ],
+)
+def test_whose_error_it_is(our, source, said):
+    module = our(f'def work():\n    {source}\n')
+    with pytest.raises(Exception) as caught:
+        module.work()
+    assert user_errors.sentence(caught.value) == said
+
+
+def test_errors_of_hosts_are_shown():
+    def main(argv):
+        raise ValueError('not ours')
+
+    with pytest.raises(ValueError, match='not ours'):
+        user_errors.run(main, [])
+
+
+def test_files_of_the_command_line(tmp_path, capsys):
+    path = tmp_path / 'no such.json'
+    assert user_errors.run(lambda argv: open(argv[0]), [str(path)]) == 2
+    assert f'error: No such file or directory: {path}' in capsys.readouterr().err
+    assert user_errors.run(lambda argv: open(path), [f'--out={path}']) == 2
+    assert user_errors.run(lambda argv: open(path), ['--show-dir', str(tmp_path)]) == 2
+    with pytest.raises(FileNotFoundError):
+        user_errors.run(lambda argv: open('/nowhere'), [str(path)])
+
+
+def test_config_that_is_missing_or_has_a_syntax_error(tmp_path, capsys):
+    path = tmp_path / 'config.py'
+    assert user_errors.run(lambda argv: read_config(path), []) == 2
+    assert f'error: config {path} must exist with all that' in capsys.readouterr().err
+    path.write_text("_base_ = './none.py'")
+    assert user_errors.run(lambda argv: read_config(path), []) == 2
+    assert 'none.py' in capsys.readouterr().err
+    path.write_text('a = 1\nb = dict(')
+    assert user_errors.run(lambda argv: read_config(path), []) == 2
+    assert f"config {path} must be Python, but, line 2, 'b = dict(': '(' was never closed" in capsys.readouterr().err
+
+
+class _Refusing:
+    def __init__(self, module):
+        self.work = module.work
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        return self.work()
+
+
+@pytest.mark.parametrize(
+    ('source', 'said'),
+    [("raise ValueError('a.png\\n: must be: an image')", 'a.png\n: must be: an image'), ("int('a')", None)],
+)
+def test_errors_of_workers(our, source, said):
+    with pytest.raises(ValueError) as caught:
+        list(DataLoader(_Refusing(our(f'def work():\n    {source}\n')), num_workers=1))
+    assert user_errors.sentence(caught.value) == said
