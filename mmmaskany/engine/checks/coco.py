@@ -91,8 +91,9 @@ class _CocoCheck:
         if len(rows):
             examples = [text for text, _ in zip(examples, range(3), strict=False)]
             more = f' and {len(rows) - len(examples)} more' if len(rows) > len(examples) else ''
-            advice = f': {advice}' if advice else ''
-            text = f'{what} in {self.path}, but {len(rows)} do not: {", ".join(examples)}{more}{advice}'
+            advice = f'; {advice}' if advice else ''
+            verb = 'does' if len(rows) == 1 else 'do'
+            text = f'{what} in {self.path}, but {len(rows)} {verb} not: {", ".join(examples)}{more}{advice}'
             self.say(level, text)
         return not len(rows)
 
@@ -325,9 +326,10 @@ class _CocoCheck:
             rows = np.flatnonzero(beyond)
             self.say(
                 'error',
-                f'boxes must be [x, y, width, height], but those of {self.path} look like [x1, y1, x2, y2]: {len(rows)} '
-                f'of {total} reach over the edge of their image, and none has a third number below its first, or a '
-                f'fourth below its second: {first([*map(self.text, rows[:3])])}: take [x1, y1, x2 - x1, y2 - y1]',
+                f'boxes must be [x, y, width, height], but those of {self.path} look like [x1, y1, x2, y2]: '
+                f'{len(rows)} of {total} reach over the edge of their image, and none has a third number below its '
+                f'first, or a fourth below its second: {first([*map(self.text, rows[:3])])}. Take '
+                '[x1, y1, x2 - x1, y2 - y1]',
             )
             self.used[:] = True
             return

@@ -1,8 +1,9 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
 """What is wrong with the images and label maps of a segmentation set.
 
-mmseg casts whatever a label map holds to eight bits, and takes colours for ids; what is ignored by mistake costs nothing
-in loss and metric, so that a training on nothing looks perfect. Maps are looked at for some seconds, evenly spread over
+mmseg casts whatever a label map holds to eight bits, and takes colours for ids; what is ignored by mistake costs
+nothing in loss and metric, so that a training on nothing looks perfect. Maps are looked at for some seconds, evenly
+spread over
 the set; the ids and sizes of all others are checked when they are loaded.
 """
 
@@ -94,7 +95,7 @@ def _check_unread(survey: Survey, built, images: list[Path]) -> None:
     elif left and Path(built.data_prefix.get('seg_map_path') or '') != folder:
         text = (
             f'{len(left)} of {len(left) + len(images)} images in {folder} are not read, for img_suffix is '
-            f'{built.img_suffix!r}: {by_suffix(left)}: {first(left)}. Give all one suffix, or put a set for each suffix '
+            f'{built.img_suffix!r}: {by_suffix(left)}: {first(left)}. Give all one suffix, or put a set for each '
             'into a ConcatDataset'
         )
         survey.findings.append(Finding('warning', survey.key, text))
@@ -225,13 +226,13 @@ class _Reading:
         if binary and len(present) < 2:
             say(
                 level,
-                f'label maps must hold the ids of {count} classes, but all {read} {of[3:]} hold 0 and 255 alone, and 255 is '
-                'ignored, so that nothing is left to be told apart: where 255 means the object, write 1',
+                f'label maps must hold the ids of {count} classes, but all {of[3:]} hold 0 and 255 alone, and '
+                '255 is ignored, so that nothing is left to be told apart: where 255 means the object, write 1',
             )
         elif not present:
             say(
                 level,
-                f'label maps must hold classes, but all {read} {of[3:]} hold nothing but {first(ids)}, which is ignored',
+                f'label maps must hold classes, but all {of[3:]} hold {first(ids)} alone, which is ignored',
             )
         elif len(present) == 1:
             hint = ''
@@ -239,7 +240,7 @@ class _Reading:
                 hint = f': reduce_zero_label=True ignores 0 and makes 1 the first class; {kept}'
             say(
                 level,
-                f'label maps must hold two classes or more to be told apart, but all {read} {of[3:]} hold '
+                f'label maps must hold two classes or more to be told apart, but all {of[3:]} hold '
                 f'{names[present[0]]!r} alone (ids {first(ids)}){hint}',
             )
         elif len(present) < count and sure:

@@ -1,5 +1,5 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
-"""Images as they are loaded, compared with what is annotated: their size, how they are turned, whether they can be read.
+"""Images as they are loaded, compared with what is annotated: whether they can be read, their size, their turn.
 
 A photo may say by its EXIF orientation that it is to be turned, and OpenCV and Pillow turn it when it is loaded. Who
 annotated the pixels as they are stored then trains on boxes and maps beside the objects.
@@ -139,7 +139,8 @@ def check_sizes(
         also = f', and {len(halves)} that are turned by half or mirrored' if halves else ''
         text = (
             f'images must be loaded as they were annotated, but {len(as_stored)} {of} are turned when they are loaded, '
-            f'as their EXIF orientation says{also}, while {source} gives the size as stored: {first(as_stored)}. {_WAY_OUT}'
+            f'as their EXIF orientation says{also}, while {source} gives the size as stored: '
+            f'{first(as_stored)}. {_WAY_OUT}'
         )
         say.append(Finding('error', key, text))
     elif halves and not follows:
