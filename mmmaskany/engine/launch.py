@@ -21,6 +21,7 @@ from mmengine.runner import Runner
 from mmmaskany.checkpoints.atomic import reserve
 from mmmaskany.checkpoints.protection import read_checkpoint
 from mmmaskany.checkpoints.resume import find_resume_point, read_training_state
+from mmmaskany.datasets.coco_reader import complete_reader
 from mmmaskany.registry import host_of, name_of
 
 from .checks.classification import head_classes, read_all_images  # noqa: F401 (the tools call them here)
@@ -45,6 +46,8 @@ def build_runner(cfg: Config, notes: Sequence[str] = ()) -> Runner:
     Returns:
         Runner: Ready for ``train()`` or ``test()``.
     """
+    if cfg.get('default_scope') == 'mmdet':
+        complete_reader()
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
     runner.register_hook(LaunchCheckHook())
     for note in notes:

@@ -5,6 +5,7 @@ from typing import Any
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
 
 from mmmaskany.datasets.label_map import check_label_map
+from mmmaskany.datasets.loaded_size import check_sizes_when_loaded
 from mmmaskany.datasets.samplers import SeededIndex
 from mmmaskany.registry import DATASETS
 from mmmaskany.utils.seeding import seed_cpu
@@ -18,16 +19,19 @@ class SeededDataset:
 
     It seeds ``random``, NumPy, PyTorch, and transforms that draw from a generator of their own, as Albumentations'
     do, before it prepares a sample whose index is a :class:`SeededIndex`, whichever worker does it, and leaves plain
-    indices unseeded. A sample that cannot be prepared, or whose label map holds an id
-    of no class, is an error that names its file. In everything else it is the wrapped dataset: attributes are read
-    from and set on that one.
+    indices unseeded. A sample that cannot be prepared, whose label map holds an id of no class, or whose image is of
+    another size than it was annotated with, is an error that names its file. In everything else it is the wrapped
+    dataset: attributes are read from and set on that one.
 
     Args:
         dataset (dict | Dataset): Config of the wrapped dataset, or the dataset itself.
     """
 
     def __init__(self, dataset) -> None:
-        self.dataset = MMENGINE_DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
+        self.dataset = dataset
+        if isinstance(dataset, dict):
+            self.dataset = MMENGINE_DATASETS.build(dataset)
+            check_sizes_when_loaded(self.dataset)
         metainfo = getattr(self.dataset, 'metainfo', None) or {}
         # mmseg's sets say how their label maps count: (number of classes, ignored id, whether 0 is unlabelled)
         self.label_ids = None

@@ -16,7 +16,7 @@ from .files import by_suffix, image_suffixes, spread
 from .finding import Finding, first
 
 #: For how many seconds the files of a split are opened, evenly spread over it.
-SECONDS = 2
+SECONDS = 1
 #: How many files are opened at most to see how deep they are.
 SAMPLE = 50
 #: How many images of a validation set are looked for in the training set.
