@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
 from mmmaskany.apis import count_flops
+from mmmaskany.engine.user_errors import run
 
 DOCUMENT = Path(__file__).resolve().parents[2] / 'docs' / 'backbones.md'
 
@@ -214,4 +215,4 @@ def main(argv: list[str] | None = None) -> list[list[str]]:
 
 
 if __name__ == '__main__':
-    main(sys.argv[1:])
+    sys.exit(run(main))

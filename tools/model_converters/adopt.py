@@ -23,6 +23,8 @@ from mmmaskany.checkpoints.atomic import atomic_write, serialise
 from mmmaskany.checkpoints.format import KEY
 from mmmaskany.checkpoints.gaps import CheckpointMismatchError
 from mmmaskany.checkpoints.reading import Weights, find_fit, place, read_weights
+from mmmaskany.engine.checks.config import read_config
+from mmmaskany.engine.user_errors import run
 from mmmaskany.models.backbones import MaskAnyMixin
 
 PREFIX = 'backbone.'
@@ -79,7 +81,7 @@ def main(argv: list[str] | None = None) -> None:
         raise FileExistsError(f'{args.target} must not exist yet; remove it, or name another file')
     weights = read_weights(args.checkpoint, args.container)
     try:
-        adopted = adopt(weights, Config.fromfile(args.config))
+        adopted = adopt(weights, read_config(args.config))
     except CheckpointMismatchError:  # names the file
         raise
     except ValueError as error:
@@ -90,4 +92,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main(sys.argv[1:])
+    sys.exit(run(main))

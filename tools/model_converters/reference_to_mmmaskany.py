@@ -24,6 +24,7 @@ import mmmaskany
 from mmmaskany.checkpoints.atomic import atomic_write, serialise
 from mmmaskany.checkpoints.format import EXTRA_STATE
 from mmmaskany.checkpoints.protection import read_checkpoint
+from mmmaskany.engine.user_errors import run
 from mmmaskany.registry import MODELS
 
 Weights = dict[str, Tensor]
@@ -322,4 +323,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main(sys.argv[1:])
+    sys.exit(run(main))

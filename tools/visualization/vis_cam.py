@@ -29,9 +29,12 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, MODELS, TRANSFORMS, init_default_scope
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
+import mmmaskany  # noqa: F401
 from mmmaskany.checkpoints.reading import read_weights
 from mmmaskany.engine import launch
+from mmmaskany.engine.checks.config import read_config
 from mmmaskany.engine.hooks.launch_check_hook import check_checkpoint, start_tensors
+from mmmaskany.engine.user_errors import run
 from mmmaskany.visualization import COLORS, pixels, save_figure
 from mmmaskany.visualization.cam import METHODS, Explainer, Explanation, cam_class, stem_maps
 
@@ -64,7 +67,7 @@ class Picture:
 
 def load(config: str, checkpoint: str, container: str | None = None) -> tuple[Config, torch.nn.Module]:
     """Build a model and load its checkpoint."""
-    cfg = Config.fromfile(config)
+    cfg = read_config(config)
     init_default_scope(cfg.default_scope)
     if cfg.get('data_preprocessor'):
         cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
@@ -262,4 +265,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(run(main))

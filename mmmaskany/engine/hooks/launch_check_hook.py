@@ -1,6 +1,7 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
 import logging
 import re
+from collections.abc import Iterator
 
 from mmengine.dataset import InfiniteSampler
 from mmengine.hooks import Hook
@@ -12,7 +13,14 @@ from torch.utils.data import DataLoader
 from mmmaskany.checkpoints.gaps import CheckpointMismatchError
 from mmmaskany.checkpoints.reading import Weights, place, silence, unpack
 from mmmaskany.checkpoints.starting import hold_to_files, pretrained_cfgs, read_start
-from mmmaskany.engine.checks.batches import check_datasets, check_lone_image, check_metrics, check_sizes, check_steps
+from mmmaskany.engine.checks.batches import (
+    check_datasets,
+    check_labels,
+    check_lone_image,
+    check_metrics,
+    check_sizes,
+    check_steps,
+)
 from mmmaskany.engine.checks.class_names import compare, names_in, names_of
 from mmmaskany.engine.checks.finding import Finding, settle
 from mmmaskany.masking import ImageFill
@@ -64,6 +72,7 @@ class LaunchCheckHook(Hook):
         yield from check_steps(key, loop.dataloader)
         yield from check_sizes(key, model, loop.dataloader, name == 'train')
         if name == 'train':
+            yield from check_labels(f'{key}.dataset', loop.dataloader.dataset, _count_classes(model))
             yield from check_lone_image(key, model, loop.dataloader)
         else:
             metrics, dataset = loop.evaluator.metrics, loop.dataloader.dataset
