@@ -5,19 +5,15 @@ import json
 
 import numpy as np
 import pytest
-from generated_images import COLORS, coco, draw, save
+from generated_images import TINY, coco, draw, save, write_classes
 
 
 @pytest.fixture
 def class_folders(tmp_path):
     """Write class folders: ``class_folders('red', 'blue', count=4, below='train')``."""
-    generator = np.random.default_rng(0)
 
     def write(*names, count=8, below='', root=tmp_path / 'data'):
-        for name in names:
-            for index in range(count):
-                image, _ = draw(generator, COLORS.index(name) if name in COLORS else 0)
-                save(root / below / name / f'{index}.png', image)
+        write_classes(root / below, names, count)
         return root
 
     return write
@@ -60,10 +56,5 @@ def label_maps(tmp_path):
 def tiny_network(tmp_path):
     """The config of a classifier whose network has 40,000 parameters."""
     path = tmp_path / 'tiny.py'
-    path.write_text(
-        "default_scope = 'mmpretrain'\n"
-        "backbone = dict(type='ResNet', depth=18, stem_channels=4, base_channels=4, out_indices=(3,))\n"
-        "head = dict(type='LinearClsHead', num_classes=10, in_channels=32, loss=dict(type='CrossEntropyLoss'))\n"
-        "model = dict(type='ImageClassifier', backbone=backbone, neck=dict(type='GlobalAveragePooling'), head=head)\n"
-    )
+    path.write_text(TINY)
     return path

@@ -33,3 +33,21 @@ def coco(count, name='{}.png'):
         box = dict(id=index + 1, image_id=index, category_id=index % 3, bbox=[x, y, w, h], area=w * h, iscrowd=0)
         content['annotations'].append(dict(box, segmentation=outline))
     return content, images
+
+
+TINY = (
+    "default_scope = 'mmpretrain'\n"
+    "backbone = dict(type='ResNet', depth=18, stem_channels=4, base_channels=4, out_indices=(3,))\n"
+    "head = dict(type='LinearClsHead', num_classes=10, in_channels=32, loss=dict(type='CrossEntropyLoss'))\n"
+    "model = dict(type='ImageClassifier', backbone=backbone, neck=dict(type='GlobalAveragePooling'), head=head)\n"
+)
+
+
+def write_classes(root, names, count=8):
+    """Class folders of squares; a class that is called by a colour has squares of it."""
+    generator = np.random.default_rng(0)
+    for name in names:
+        for index in range(count):
+            image, _ = draw(generator, COLORS.index(name) if name in COLORS else 0)
+            save(root / name / f'{index}.png', image)
+    return root
