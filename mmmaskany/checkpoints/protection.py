@@ -13,6 +13,7 @@ type of ours loads anything; so do our tools. Importing this module replaces not
 import contextlib
 import importlib
 import io
+import logging
 import os
 import pickle
 import re
@@ -30,10 +31,12 @@ from mmengine.runner import checkpoint as checkpoint_module
 from mmengine.runner.checkpoint import CheckpointLoader
 from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
+from torch import nn
 
 from .format import check_format, stamp
 from .histories import from_plain, to_plain
 from .kinds import describe, is_safetensors
+from .late_fusion import name_late_fusion
 from .records import RECORDS
 
 _CONVERTER = 'tools/model_converters/upgrade_checkpoint.py'
@@ -235,6 +238,25 @@ def save_checkpoint(checkpoint: dict, *args, **kwargs) -> None:
     _save_checkpoint(to_plain(stamp(checkpoint)), *args, **kwargs)
 
 
+#: Where MMEngine keeps the name of its function that puts tensors into a model.
+_FILLERS = ('mmengine.runner.checkpoint', 'mmengine.runner')
+_load_state_dict = checkpoint_module.load_state_dict
+
+
+def load_state_dict(
+    module: nn.Module, state_dict: dict, strict: bool = False, logger: logging.Logger | str | None = None
+) -> None:
+    """MMEngine's function that puts tensors into a model, which takes late fusion by its former names, too.
+
+    Args:
+        module (nn.Module): The model.
+        state_dict (dict): The tensors. Left as they are.
+        strict (bool): Whether every tensor must have its place. Defaults to False.
+        logger (logging.Logger | str, optional): For what has none. Defaults to None.
+    """
+    _load_state_dict(module, name_late_fusion(module, state_dict), strict, logger)
+
+
 def protect() -> None:
     """Protect this process: whatever MMEngine loads is data, and what it writes can be loaded so. Once is enough.
 
@@ -248,6 +270,8 @@ def protect() -> None:
     - ``mmengine.runner.checkpoint.load_url``, which the loaders of web addresses call, with :func:`load_url`;
     - ``mmengine.runner.checkpoint._safe_torch_load`` where it exists (the fork onedl-mmengine), with
       :func:`safe_torch_load`, which has no way round the protection;
+    - ``mmengine.runner.load_state_dict``, with :func:`load_state_dict`, for checkpoints of late fusion from the first
+      release, see :mod:`mmmaskany.checkpoints.late_fusion`;
     - ``mmengine.runner.save_checkpoint``, under all names that MMEngine has for it, with :func:`save_checkpoint`.
 
     What is left as it is: ``pavi://``, whose client is not public, is read as ``torch.load`` reads by default.
@@ -263,3 +287,5 @@ def protect() -> None:
     for name in _WRITERS:
         if name in sys.modules:
             sys.modules[name].save_checkpoint = save_checkpoint
+    for name in _FILLERS:
+        sys.modules[name].load_state_dict = load_state_dict

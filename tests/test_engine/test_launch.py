@@ -294,10 +294,13 @@ def test_late_fusion_needs_its_neck():
 
     host = dict(type='mmpretrain.ResNet', depth=18)
     late = MaskAny(host, fuse_at='neck')
-    with pytest.raises(ValueError, match=r"MaskAnyResNet with fuse_at='neck'.*needs mmmaskany.MaskAnyNeck"):
+    with pytest.raises(ValueError, match=r'MaskAnyResNet must be followed by mmmaskany.MaskAnyNeck, but the model has'):
         check_late_fusion(nn.Sequential(late))
     check_late_fusion(nn.Sequential(late, MaskAnyNeck(512)))
-    check_late_fusion(nn.Sequential(MaskAny(host)))
+    for fuse_at in ('stem', 'levels'):
+        check_late_fusion(nn.Sequential(MaskAny(host, fuse_at=fuse_at)))
+        with pytest.raises(ValueError, match=r"MaskAnyNeck fuses the levels of a MaskAny backbone with fuse_at='neck'"):
+            check_late_fusion(nn.Sequential(MaskAny(host, fuse_at=fuse_at), MaskAnyNeck(512)))
 
 
 def mixing(augment):

@@ -11,6 +11,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from mmmaskany.checkpoints.gaps import CheckpointMismatchError
+from mmmaskany.checkpoints.late_fusion import name_late_fusion
 from mmmaskany.checkpoints.reading import Weights, place, silence, unpack
 from mmmaskany.checkpoints.starting import hold_to_files, pretrained_cfgs, read_start
 from mmmaskany.engine.checks.batches import (
@@ -47,11 +48,14 @@ class LaunchCheckHook(Hook):
         Args:
             runner (Runner): The runner of the training or test process.
         """
+        from ..checks.pipeline import check_views  # it knows the models, which the engine does without
+
         check_late_fusion(runner.model)
         loops = {name: getattr(runner, f'_{name}_loop') for name in ('train', 'val', 'test')}
         loops = {name: loop for name, loop in loops.items() if isinstance(loop, BaseLoop)}
         settle(check_datasets({f'{name}_dataloader.dataset': loop.dataloader.dataset for name, loop in loops.items()}))
         for name, loop in loops.items():
+            check_views(runner.model, loop.dataloader.dataset, f'{name}_dataloader')
             classes = (getattr(loop.dataloader.dataset, 'metainfo', None) or {}).get('classes')
             if classes is not None:
                 check_class_count(runner.model, len(classes), f'the {name} data')
@@ -105,22 +109,25 @@ class LaunchCheckHook(Hook):
 
 
 def check_late_fusion(model: nn.Module) -> None:
-    """Make sure that a backbone with ``fuse_at='neck'`` is followed by the neck that fuses its levels.
-
-    Without it a head would take the last level, which is the reused image's, and never see the visible one.
+    """Make sure that a backbone with ``fuse_at='neck'`` and the neck that fuses its levels come together.
 
     Args:
         model (nn.Module): The model.
 
     Raises:
-        ValueError: If the neck is missing.
+        ValueError: If one of them is missing.
     """
-    kinds = [type(module).__name__ for module in model.modules()]
+    from mmmaskany.models import MaskAnyNeck
+    from mmmaskany.models.backbones.levels import NEEDS_NECK
+
+    necks = [type(module).__name__ for module in model.modules() if isinstance(module, MaskAnyNeck)]
     late = [type(module).__name__ for module in model.modules() if getattr(module, 'fuse_at', None) == 'neck']
-    if late and 'MaskAnyNeck' not in kinds:
+    if late and not necks:
+        raise ValueError(f'{late[0]} must be followed by mmmaskany.MaskAnyNeck, but the model has none: {NEEDS_NECK}')
+    if necks and not late:
         raise ValueError(
-            f"{late[0]} with fuse_at='neck' returns the levels of both images and needs mmmaskany.MaskAnyNeck to fuse "
-            "them, but got no such neck: add neck=dict(type='mmmaskany.MaskAnyNeck', in_channels=..., neck=...)"
+            f"{necks[0]} fuses the levels of a MaskAny backbone with fuse_at='neck', but the model has none: give the "
+            'backbone that option, or leave out the neck'
         )
 
 
@@ -299,6 +306,7 @@ def check_checkpoint(model: nn.Module, checkpoint: dict, path: str, complete: bo
         model = model.module
     tensors = checkpoint.get('state_dict', checkpoint)
     tensors = {re.sub(r'^module\.', '', str(name)): tensor for name, tensor in tensors.items()}
+    tensors = name_late_fusion(model, tensors)
     wanted = {name for name in model.state_dict() if not name.endswith('num_batches_tracked')}
     try:
         with silence():  # the Runner loads it once more

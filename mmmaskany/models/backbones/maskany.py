@@ -90,8 +90,8 @@ class MaskAnyMixin:
         except (AssertionError, RuntimeError) as error:
             # Windows and strides that fit the image need not fit its half.
             raise RuntimeError(
-                f'late fusion runs {type(self).__name__} on the reused image, too, but at {tuple(reused.shape[2:])} px, '
-                f"half the size, it fails: {error}. Take larger images, or fuse_at='stem'"
+                f'late fusion runs {type(self).__name__} on the reused image, too, but at half the size, '
+                f"{tuple(reused.shape[2:])} px, it fails: {error}. Take larger images, or fuse_at='stem'"
             ) from error
         if self.fuse_at == 'neck':
             return BranchLevels(*(each if isinstance(each, (tuple, list)) else [each] for each in (levels, others)))
