@@ -23,6 +23,8 @@ PATTERNS = {
     'patch-0.7': PatchPattern(scale=0.7, base=1),
     'grid': GridPattern(scale=0.5, cell=4, base=2),
     'grid-0.3': GridPattern(scale=0.3, cell=3, base=1),
+    'grid-fixed': GridPattern(scale=0.5, cell=5, base=1, phase='fixed'),
+    'grid-fixed-third': GridPattern(scale=1 / 3, cell=2, base=1, phase='fixed'),
     'random': RandomPattern(scale=0.5, cell=6, base=2),
     'random-0.3': RandomPattern(scale=0.3, cell=4),
     'block': BlockPattern(scale=0.5, cell=4),
