@@ -164,7 +164,9 @@ def _grid(layout: Layout, base: int, image_width: int) -> Callable[[], Rectangle
 
 def _fixed_grid(layout: Layout, base: int, image_width: int, stride: int) -> Callable[[], Rectangles]:
     height, width = layout.height * base, layout.width * base
-    rows, cols = (range(0, n * stride * side, stride * side) for n, side in ((layout.rows, height), (layout.cols, width)))
+    rows, cols = (
+        range(0, n * stride * side, stride * side) for n, side in ((layout.rows, height), (layout.cols, width))
+    )
     return lambda: Rectangles((rows, cols), height, width)
 
 
