@@ -33,8 +33,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs
 from mmmaskany.apis import METRICS, Launch, Result, Run, report, train_all
 from mmmaskany.apis.patterns import PATTERNS, masked_share, pattern_cfg
 from mmmaskany.apis.rows import grouped, write_csv
-from mmmaskany.models.masking import build_pattern
 from mmmaskany.checkpoints.atomic import atomic_write
+from mmmaskany.models.masking import build_pattern
 from mmmaskany.visualization import new_plot, save_figure
 from mmmaskany.visualization.curves import draw_curve, draw_level
 
