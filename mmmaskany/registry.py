@@ -5,6 +5,8 @@ Every node hangs directly below MMEngine's root registry, not below one of the h
 resolves alike from the ``mmpretrain``, ``mmdet`` and ``mmseg`` scopes.
 """
 
+from collections.abc import Mapping
+
 from mmengine.registry import DATA_SAMPLERS as MMENGINE_DATA_SAMPLERS
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
@@ -13,6 +15,18 @@ from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import OPTIM_WRAPPERS as MMENGINE_OPTIM_WRAPPERS
 from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 from mmengine.registry import Registry
+
+
+def name_of(kind: object) -> str:
+    """Return what a ``type`` of a config names, without its scope: pure Python configs have the class itself there."""
+    return getattr(kind, '__name__', None) or str(kind).split('.')[-1]
+
+
+def host_of(cfg: Mapping) -> str | None:
+    """Return the host of a config: its default scope; pure Python configs have none, but their model has a module."""
+    kind = (cfg.get('model') or {}).get('type')
+    return cfg.get('default_scope') or (getattr(kind, '__module__', '').split('.')[0] or None)
+
 
 #: Backbones, necks, heads, data preprocessors, and the patterns and fills of :mod:`mmmaskany.masking`.
 MODELS = Registry('model', parent=MMENGINE_MODELS, scope='mmmaskany', locations=['mmmaskany.models'])

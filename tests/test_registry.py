@@ -69,7 +69,7 @@ sum(losses.values()).backward()
 
 
 CLEAN = """
-import sys
+import os, sys
 import mmengine, torch
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import CheckpointLoader, checkpoint, runner
@@ -81,17 +81,26 @@ def state():
 
 modules, before = set(sys.modules), state()
 import mmmaskany
-assert set(sys.modules) - modules == {'mmmaskany', 'mmmaskany.registry', 'mmmaskany.version'}, set(sys.modules) - modules
+added = set(sys.modules) - modules
+assert added == {'mmmaskany', 'mmmaskany.registry', 'mmmaskany.version'}, added
 assert state() == before
 import mmmaskany.checkpoints.protection, mmmaskany.hub
 assert state() == before and 'mmpretrain' not in sys.modules
-import mmmaskany.PART
-assert all(new is not old for new, old in zip(state()[0], before[0])), 'not protected'
-assert state()[3] == before[3]
-if 'PART' == 'models':
-    from mmpretrain import list_models
-    assert 'maskany_resnet18-narrow_1xb32-coslr-8e_digits' in list_models()
-print('clean')
+import mmpretrain.datasets, mmpretrain.models
+finders = list(sys.meta_path)
+for part in ('models', 'datasets', 'engine'):
+    if os.fork() == 0:  # each in a process of its own, that has imported the hosts already
+        try:
+            __import__(f'mmmaskany.{part}')
+            after = state()
+            assert all(new is not old for new, old in zip(after[0], before[0])), 'not protected'
+            assert after[2] > before[2] and sys.meta_path == finders
+            names = mmpretrain.list_models('maskany_resnet18-narrow*digits') if part == 'models' else ['-']
+            assert names, 'not in the hub'
+            print(part, flush=True)
+        finally:
+            os._exit(0)
+    os.wait()
 """
 
 
@@ -129,25 +138,27 @@ def test_classification_works_where_the_other_hosts_are_missing():
     assert result.stdout.split()[-3:] == ['loss', 'loss_visible', 'loss_reused']
 
 
-@pytest.mark.parametrize('part', ['models', 'datasets', 'engine'])
-def test_importing_the_package_replaces_nothing_and_its_parts_protect(part):
-    result = run(CLEAN.replace('PART', part))
-    assert result.stdout.endswith('clean\n'), result.stderr
+def test_importing_the_package_replaces_nothing_and_its_parts_protect():
+    result = run(CLEAN)
+    assert result.stdout.split() == ['models', 'datasets', 'engine'], result.stdout + result.stderr
 
 
 def test_import_costs_next_to_nothing():
     spec = importlib.util.spec_from_file_location('tool', ROOT / 'tools' / 'analysis_tools' / 'benchmark_import.py')
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)
-    found = min((tool.measure() for _ in range(3)), key=lambda one: one['seconds'])
-    assert found['seconds'] < 0.05 and found['finders'] == []
-    assert found['modules'] == ['mmmaskany', 'mmmaskany.registry', 'mmmaskany.version']
+    for _ in range(3):  # a busy machine may spoil one
+        found = tool.measure()
+        assert found['modules'] == ['mmmaskany', 'mmmaskany.registry', 'mmmaskany.version'] and found['finders'] == []
+        if found['seconds'] < 0.05:
+            return
+    pytest.fail(f'it takes {found["seconds"]:.3f} s')
 
 
 def test_parts_need_no_module_of_one_system():
     result = run("""
 import sys
-sys.modules['fcntl'] = sys.modules['resource'] = sys.modules['pwd'] = sys.modules['grp'] = None
+sys.modules['fcntl'] = sys.modules['resource'] = None
 import mmmaskany.apis, mmmaskany.datasets, mmmaskany.engine, mmmaskany.models
 from pathlib import Path
 with mmmaskany.apis.runs._claim(Path()) as inherited:

@@ -19,7 +19,9 @@ from torch.distributed.elastic.multiprocessing.errors import record
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a checkout needs no install
 import mmmaskany  # noqa: F401
 from mmmaskany.engine import launch
+from mmmaskany.engine.pictures import keep_all_pictures
 from mmmaskany.engine.user_errors import run
+from mmmaskany.registry import host_of, name_of
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -74,6 +76,7 @@ def load_config(args: argparse.Namespace) -> Config:
         draw_predictions(cfg, args)
     if args.tta:
         use_tta(cfg)
+    launch.predict_unlabelled(cfg)
     launch.collate_tensors(cfg)
     return cfg
 
@@ -92,9 +95,9 @@ def draw_predictions(cfg: Config, args: argparse.Namespace) -> None:
     if hook is None:
         raise ValueError('--show and --show-dir need default_hooks.visualization, but the config has none')
     hook.update(show=args.show, interval=args.interval, wait_time=args.wait_time)
-    if cfg.default_scope == 'mmpretrain':
+    if host_of(cfg) == 'mmpretrain':
         hook.update(enable=True, out_dir=args.show_dir)
-    elif cfg.default_scope == 'mmdet':
+    elif host_of(cfg) == 'mmdet':
         hook.update(draw=True, test_out_dir=args.show_dir)
     else:
         hook.draw = True
@@ -123,7 +126,7 @@ def use_tta(cfg: Config) -> None:
         dataset = dataset.dataset
     dataset.pipeline = cfg.tta_pipeline
     # A checkpoint's weights are the averaged ones already, and an EMAHook would not find its own inside the tta_model.
-    cfg.custom_hooks = [hook for hook in cfg.get('custom_hooks') or [] if not str(hook['type']).endswith('EMAHook')]
+    cfg.custom_hooks = [hook for hook in cfg.get('custom_hooks') or [] if not name_of(hook['type']).endswith('EMAHook')]
 
 
 def dump_predictions(runner: Runner, out: str) -> None:
@@ -138,10 +141,10 @@ def dump_predictions(runner: Runner, out: str) -> None:
     """
     metrics = runner.test_evaluator.metrics
     if out.endswith(('.pkl', '.pickle')):
-        detection = runner.cfg.get('default_scope') == 'mmdet'  # its metric compresses the masks
+        detection = host_of(runner.cfg) == 'mmdet'  # its metric compresses the masks
         dump = METRICS.build(dict(type='mmdet.DumpDetResults', out_file_path=out)) if detection else DumpResults(out)
         metrics.append(dump)
-    elif runner.cfg.get('default_scope') == 'mmseg':
+    elif host_of(runner.cfg) == 'mmseg':
         mmengine.mkdir_or_exist(out)
         for metric in metrics:
             metric.output_dir = out
@@ -158,12 +161,17 @@ def main(argv: list[str] | None = None) -> None:
     notes = launch.read_all_images(cfg, ('test',))
     launch.check_files(cfg, ('test',), converters=Path(__file__).parent / 'dataset_converters')
     runner = launch.build_runner(cfg, notes + launch.start_processes(cfg))
+    if args.show or args.show_dir:
+        keep_all_pictures(runner)
     if args.out and args.out_item == 'pred':
         dump_predictions(runner, args.out)
     with launch.explain_lost_processes():
         metrics = runner.test()
+    if not metrics and not args.out and not args.show and not args.show_dir:
+        runner.logger.warning('There are no metrics: --out or --show-dir keeps the predictions.')
     if args.out and args.out_item == 'metrics' and runner.rank == 0:
         mmengine.dump(metrics, args.out)
+    del runner
     launch.end_processes()
 
 

@@ -10,6 +10,7 @@ import torch
 from mmengine.fileio import LocalBackend, register_backend
 
 from .format import stamp
+from .histories import to_plain
 
 #: Ends the name of a file that is still being written: ``.epoch_3.pth.partial``.
 PARTIAL = '.partial'
@@ -53,13 +54,13 @@ def serialise(checkpoint: dict) -> bytes:
     """Return what ``torch.save`` would write to a file, for :func:`atomic_write`, with the number of its format.
 
     Args:
-        checkpoint (dict): The checkpoint, with its tensors as ``'state_dict'``.
+        checkpoint (dict): The checkpoint; see :func:`mmmaskany.checkpoints.format.stamp`.
 
     Returns:
         bytes: The content of the file.
     """
     buffer = io.BytesIO()
-    torch.save(stamp(checkpoint), buffer)
+    torch.save(to_plain(stamp(checkpoint)), buffer)
     return buffer.getvalue()
 
 

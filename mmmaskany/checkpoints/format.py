@@ -80,16 +80,20 @@ def check_format(checkpoint: Mapping, what: str) -> None:
         raise NewerFormatError(what, number)
 
 
-def stamp(checkpoint: Mapping) -> dict:
-    """Give a checkpoint that is going to be written today's number, unless it bears one.
+def stamp(checkpoint: Mapping, number: int | None = None) -> dict:
+    """Give a checkpoint that is going to be written its number, unless it bears one.
 
     Args:
-        checkpoint (Mapping): The checkpoint. Left as it is.
+        checkpoint (Mapping): The checkpoint. Left as it is. A bare state dict has no place for the number.
+        number (int, optional): The number; a tool that copies tensors gives that of its source. Defaults to None,
+            today's.
 
     Returns:
         dict: The same content, with the number in ``meta``.
     """
-    return {**checkpoint, 'meta': {KEY: FORMAT, **(checkpoint.get('meta') or {})}}
+    if 'state_dict' not in checkpoint and 'meta' not in checkpoint:
+        return dict(checkpoint)
+    return {**checkpoint, 'meta': {KEY: FORMAT if number is None else number, **(checkpoint.get('meta') or {})}}
 
 
 class FormatMixin:

@@ -57,8 +57,9 @@ def find_gaps(module: nn.Module, tensors: Mapping[str, Tensor], optional: Sequen
 
     The checkpoint must have every tensor of the module in its shape. What it has beyond them is left over where no
     tensor of the module lies below the longest existing module on its path, such as an ``fc`` that was emptied or a
-    ``conv_head`` that was cut off, and too much elsewhere: ``layer3.6`` is another depth. Counters of batches, indices
-    of relative positions and masks of attention do not count: modules compute them anew.
+    ``conv_head`` that was cut off, and too much elsewhere: ``layer3.6`` is another depth. A second
+    stem always is. Counters of batches, indices of relative positions and masks of attention do not count: modules
+    compute them anew.
 
     Args:
         module (nn.Module): The module.
@@ -74,12 +75,13 @@ def find_gaps(module: nn.Module, tensors: Mapping[str, Tensor], optional: Sequen
     wanted = [
         key for key in own if not key.startswith(optional) and not key.endswith(('num_batches_tracked', *REBUILT))
     ]
+    stems = tuple({f'{key.partition(".reused.")[0]}.' for key in tensors if '.reused.' in key})
     surplus, left = [], []
     for key in tensors:
         if key in own or key.startswith(optional) or key.endswith(REBUILT):
             continue
         existing = next((name for name in _paths(key) if name in modules), None)
-        (surplus if existing in filled else left).append(key)
+        (surplus if existing in filled or key.startswith(stems) else left).append(key)
     return Gaps(
         len(wanted),
         [key for key in wanted if key not in tensors],

@@ -3,8 +3,17 @@
 
 from __future__ import annotations
 
+import ast
+import contextlib
+import functools
+import importlib.util
+import json
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import NamedTuple
+
+from torch import Tensor, nn
 
 
 class Normalisation(NamedTuple):
@@ -28,15 +37,170 @@ class Normalisation(NamedTuple):
     crop: float | None = None
     source: str = ''
 
+    def differs_from(self, preprocessor: nn.Module) -> str:
+        """Say how a data preprocessor of OpenMMLab makes images otherwise.
+
+        Args:
+            preprocessor (nn.Module): With ``mean`` and ``std`` where it normalises.
+
+        Returns:
+            str: The differences, '' where there are none.
+        """
+        mean, std = (
+            tuple(round(float(value), 3) for value in values.flatten()) if isinstance(values, Tensor) else default
+            for values, default in (
+                (getattr(preprocessor, 'mean', None), (0.0,)),
+                (getattr(preprocessor, 'std', None), (1.0,)),
+            )
+        )
+        to_rgb = any(getattr(preprocessor, name, False) for name in ('to_rgb', '_channel_conversion'))
+        found = []
+        if to_rgb != self.to_rgb:
+            found.append(f'{_order(to_rgb)} channels instead of {_order(self.to_rgb)}')
+        for what, own, wanted, near in (('mean', mean, self.mean, 2.0), ('std', std, self.std, 2.0)):
+            own = own * len(wanted) if len(own) == 1 else own
+            if len(own) == len(wanted) and any(abs(a - b) > near for a, b in zip(own, wanted, strict=True)):
+                found.append(f'{what} {list(own)} instead of {[round(value, 3) for value in wanted]}')
+        return ', '.join(found)
+
+
+def _order(to_rgb: bool) -> str:
+    return 'RGB' if to_rgb else 'BGR'
+
 
 def find_normalisation(path: str, checkpoint: Mapping) -> Normalisation | None:
     """Find out how the images were prepared that a file was trained with.
 
+    Asked are, one after the other, the config that the file holds (OpenMMLab), ``config.json`` beside it (timm on a
+    hub), and by the name under which they publish a file timm, torchvision and mmpretrain, as far as installed.
+
     Args:
-        path (str): The file.
+        path (str): The file, or its address.
         checkpoint (Mapping): What it holds.
 
     Returns:
         Normalisation | None: None where nobody says.
     """
+    name = str(path).rpartition('/')[2]
+    for ask in (_of_config, _of_json, _of_lite, _of_timm, _of_torchvision, _of_mmpretrain):
+        found = ask(checkpoint, path) if ask in (_of_config, _of_json) else ask(name)
+        if found is not None:
+            return found
+    return None
+
+
+def _of_config(checkpoint: Mapping, path: str) -> Normalisation | None:
+    meta = checkpoint.get('meta')
+    text = meta.get('cfg') if isinstance(meta, Mapping) else None
+    if not isinstance(text, str):
+        return None
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError):
+        return None
+    for node in ast.walk(tree):  # `data_preprocessor = dict(...)`, or an argument of the model's
+        name = node.arg if isinstance(node, ast.keyword) else None
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            name = node.targets[0].id
+        if name == 'data_preprocessor' and isinstance(node.value, ast.Call):
+            values = {}
+            for argument in node.value.keywords:
+                with contextlib.suppress(ValueError):
+                    values[argument.arg] = ast.literal_eval(argument.value)
+            if values.get('mean') is not None and values.get('std') is not None:
+                return _of_preprocessor(values, 'its config says so')
+    return None
+
+
+def _of_preprocessor(values: Mapping, source: str) -> Normalisation:
+    to_rgb = bool(values.get('to_rgb') or values.get('bgr_to_rgb'))
+    return Normalisation(tuple(values['mean']), tuple(values['std']), to_rgb, source=source)
+
+
+def _of_pretrained_cfg(cfg: Mapping, source: str) -> Normalisation:
+    return Normalisation(
+        tuple(255 * value for value in cfg['mean']),
+        tuple(255 * value for value in cfg['std']),
+        True,
+        cfg.get('interpolation'),
+        (cfg.get('input_size') or (None,))[-1],
+        cfg.get('crop_pct'),
+        source,
+    )
+
+
+def _of_json(checkpoint: Mapping, path: str) -> Normalisation | None:
+    file = Path(path).with_name('config.json')
+    if not str(path).endswith('.safetensors') or not file.is_file():
+        return None
+    try:
+        cfg = json.loads(file.read_text(encoding='utf-8')).get('pretrained_cfg') or {}
+        return _of_pretrained_cfg(cfg, f'{file} says so')
+    except (ValueError, KeyError, AttributeError, TypeError):
+        return None
+
+
+def _of_lite(name: str) -> Normalisation | None:
+    if not name.startswith('efficientnet-lite'):
+        return None
+    half = (127.5,) * 3
+    sizes = {'0': 224, '1': 240, '2': 260, '3': 280, '4': 300}
+    size = sizes.get(name.removeprefix('efficientnet-lite')[:1])
+    return Normalisation(half, half, True, 'bicubic', size, 0.875, 'as all of EfficientNet-Lite')
+
+
+@functools.cache
+def _of_timm(name: str) -> Normalisation | None:
+    """Ask timm, by the name of a file that it publishes, or of one of its networks (``NAME.TAG.safetensors``)."""
+    if not name or importlib.util.find_spec('timm') is None:
+        return None
+    import timm
+    from timm.models import get_pretrained_cfg
+
+    stem = re.sub(r'\.(pth|pt|bin|safetensors|tar)$', '', name)
+    if timm.is_model(stem.partition('.')[0]) and (cfg := get_pretrained_cfg(stem)) is not None:
+        return _of_pretrained_cfg(cfg.to_dict(), f'timm says so of {stem}')
+    for model in timm.list_pretrained():
+        cfg = get_pretrained_cfg(model)
+        if cfg is not None and str(cfg.url or '').endswith(f'/{name}'):
+            return _of_pretrained_cfg(cfg.to_dict(), f'timm says so of {model}')
+    return None
+
+
+@functools.cache
+def _of_torchvision(name: str) -> Normalisation | None:
+    if not re.search(r'-[0-9a-f]{8}\.pth$', name):
+        return None
+    import torchvision
+
+    for model in torchvision.models.list_models(module=torchvision.models):
+        for weights in torchvision.models.get_model_weights(model):
+            if weights.url.endswith(f'/{name}'):
+                given = weights.transforms()
+                size, resized = given.crop_size[0], given.resize_size[0]
+                return Normalisation(
+                    tuple(255 * value for value in given.mean),
+                    tuple(255 * value for value in given.std),
+                    True,
+                    given.interpolation.value,
+                    size,
+                    round(size / resized, 4),
+                    f'torchvision says so of {weights}',
+                )
+    return None
+
+
+@functools.cache
+def _of_mmpretrain(name: str) -> Normalisation | None:
+    if not re.search(r'[_-][0-9a-f]{8}\.pth$', name) or importlib.util.find_spec('mmpretrain') is None:
+        return None
+    from mmpretrain.apis.model import ModelHub
+
+    ModelHub._register_mmpretrain_models()
+    for model in ModelHub._models_dict.values():
+        if str(model.weights or '').endswith(f'/{name}'):
+            cfg = ModelHub.get(model.name).config
+            values = cfg.model.get('data_preprocessor') or cfg.get('data_preprocessor') or {}
+            if values.get('mean') is not None:
+                return _of_preprocessor(values, f'mmpretrain says so of {model.name}')
     return None

@@ -2,8 +2,8 @@
 """The protected opening of files: no function and no code in a checkpoint is ever run, wherever it comes from.
 
 MMEngine pickles its log histories together with functions, which ``weights_only=True`` (the default of PyTorch 2.6 and
-later) refuses: no training run could be resumed. Here the histories get a state of plain numbers, and exactly the types
-that such a state consists of are allowed.
+later) refuses: no training run could be resumed. Here checkpoints are written with plain histories, which any program
+loads. For those from before exactly the types are allowed that a history without functions consists of.
 
 :func:`protect` does it for a whole process, and says what it replaces. Importing :mod:`mmmaskany.models`,
 :mod:`mmmaskany.datasets` or :mod:`mmmaskany.engine` calls it, so that it is in force before a Runner whose config has a
@@ -13,6 +13,7 @@ type of ours loads anything; so do our tools. Importing this module replaces not
 import contextlib
 import importlib
 import io
+import logging
 import os
 import pickle
 import re
@@ -30,9 +31,12 @@ from mmengine.runner import checkpoint as checkpoint_module
 from mmengine.runner.checkpoint import CheckpointLoader
 from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
+from torch import nn
 
 from .format import check_format, stamp
+from .histories import from_plain, to_plain
 from .kinds import describe, is_safetensors
+from .late_fusion import name_late_fusion
 from .records import RECORDS
 
 _CONVERTER = 'tools/model_converters/upgrade_checkpoint.py'
@@ -88,11 +92,13 @@ def read_checkpoint(path: str | os.PathLike, map_location: str | torch.device | 
 
 def _read(file: BinaryIO, name: str, map_location: str | torch.device | None) -> dict:
     """Read an open file; see :func:`read_checkpoint`."""
+    allowed = torch.serialization.get_safe_globals()
     try:
         if is_safetensors(file):
             device = map_location or 'cpu'
             return {key: value.to(device) for key, value in load_safetensors(file.read()).items()}
-        with torch.serialization.safe_globals([*_SAFE, *RECORDS]):
+        # The context takes away at its end what it was given, from those of `protect` as well.
+        with torch.serialization.safe_globals([kind for kind in (*_SAFE, *RECORDS) if kind not in allowed]):
             checkpoint = torch.load(file, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
         refused = re.search(r'GLOBAL ([\w.]+)', str(error))
@@ -118,6 +124,7 @@ def _read(file: BinaryIO, name: str, map_location: str | torch.device | None) ->
             f'{type(checkpoint).__name__}'
         )
     check_format(checkpoint, f'checkpoint {name}')
+    from_plain(checkpoint)
     return checkpoint
 
 
@@ -221,16 +228,33 @@ _save_checkpoint = checkpoint_module.save_checkpoint
 
 
 def save_checkpoint(checkpoint: dict, *args, **kwargs) -> None:
-    """MMEngine's function that writes a checkpoint, which gives it the number of its format.
+    """MMEngine's function that writes a checkpoint: with the number of its format, and with plain log histories.
 
     Args:
-        checkpoint (dict): The checkpoint. A bare state dict has no place for the number, and stays as it is.
+        checkpoint (dict): The checkpoint; see :func:`mmmaskany.checkpoints.format.stamp`.
         *args: As for MMEngine's.
         **kwargs: As for MMEngine's.
     """
-    if 'state_dict' in checkpoint or 'meta' in checkpoint:
-        checkpoint = stamp(checkpoint)
-    _save_checkpoint(checkpoint, *args, **kwargs)
+    _save_checkpoint(to_plain(stamp(checkpoint)), *args, **kwargs)
+
+
+#: Where MMEngine keeps the name of its function that puts tensors into a model.
+_FILLERS = ('mmengine.runner.checkpoint', 'mmengine.runner')
+_load_state_dict = checkpoint_module.load_state_dict
+
+
+def load_state_dict(
+    module: nn.Module, state_dict: dict, strict: bool = False, logger: logging.Logger | str | None = None
+) -> None:
+    """MMEngine's function that puts tensors into a model, which takes late fusion by its former names, too.
+
+    Args:
+        module (nn.Module): The model.
+        state_dict (dict): The tensors. Left as they are.
+        strict (bool): Whether every tensor must have its place. Defaults to False.
+        logger (logging.Logger | str, optional): For what has none. Defaults to None.
+    """
+    _load_state_dict(module, name_late_fusion(module, state_dict), strict, logger)
 
 
 def protect() -> None:
@@ -246,6 +270,8 @@ def protect() -> None:
     - ``mmengine.runner.checkpoint.load_url``, which the loaders of web addresses call, with :func:`load_url`;
     - ``mmengine.runner.checkpoint._safe_torch_load`` where it exists (the fork onedl-mmengine), with
       :func:`safe_torch_load`, which has no way round the protection;
+    - ``mmengine.runner.load_state_dict``, with :func:`load_state_dict`, for checkpoints of late fusion from the first
+      release, see :mod:`mmmaskany.checkpoints.late_fusion`;
     - ``mmengine.runner.save_checkpoint``, under all names that MMEngine has for it, with :func:`save_checkpoint`.
 
     What is left as it is: ``pavi://``, whose client is not public, is read as ``torch.load`` reads by default.
@@ -261,3 +287,5 @@ def protect() -> None:
     for name in _WRITERS:
         if name in sys.modules:
             sys.modules[name].save_checkpoint = save_checkpoint
+    for name in _FILLERS:
+        sys.modules[name].load_state_dict = load_state_dict

@@ -8,6 +8,7 @@ module, or refuses them. Both are what ``init_cfg``, ``load_from``, the converte
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import logging
 import os
 import re
@@ -21,6 +22,7 @@ import torch
 from mmengine.logging import MMLogger, print_log
 from torch import Tensor, nn
 
+from .fingerprints import fingerprint, known_networks
 from .gaps import REBUILT, CheckpointMismatchError, Gaps, find_gaps, new_norms
 from .names import NAMINGS
 from .normalisation import Normalisation, find_normalisation
@@ -106,7 +108,7 @@ def unpack(checkpoint: Mapping, path: str = '', container: str | None = None) ->
             )
         taken = container
     else:
-        taken = _choose(found, path)
+        taken = _choose(found, path, list(checkpoint)[:5])
     tensors, wrapper = _unwrap(found[taken])
     meta = checkpoint.get('meta')
     if not isinstance(meta, dict):
@@ -118,7 +120,7 @@ def unpack(checkpoint: Mapping, path: str = '', container: str | None = None) ->
 def _find(node: Mapping, name: str = '', depth: int = 0) -> Iterator[tuple[str, dict[str, Tensor]]]:
     """Yield what holds tensors by their names, with its dotted place."""
     tensors = {key: _tensor(value) for key, value in node.items() if isinstance(key, str)}
-    tensors = {key: value for key, value in tensors.items() if value is not None}
+    tensors = {key: each for key, each in tensors.items() if each is not None and key not in ('state_dict', 'model')}
     if tensors:
         yield name, tensors
     for key, child in node.items():
@@ -134,9 +136,9 @@ def _tensor(value: object) -> Tensor | None:
     return None
 
 
-def _choose(found: Mapping[str, Mapping], path: str) -> str:
+def _choose(found: Mapping[str, Mapping], path: str, held: list) -> str:
     if not found:
-        raise ValueError(f'checkpoint {path} must hold tensors by their names, but has none')
+        raise ValueError(f'checkpoint {path} must hold tensors by their names, but holds {held}')
     nested = [name for name in found if name]
     for known in CONTAINERS:
         inside = [name for name in nested if name.split('.')[0] == known]
@@ -220,7 +222,7 @@ def place(
         CheckpointMismatchError: If they leave a gap in the backbone, or belong to another one.
         ValueError: If no name begins with the prefix, or the file holds several networks that fit.
     """
-    weights = weights if isinstance(weights, Weights) else Weights(dict(weights), 'the checkpoint', '', '', {}, None)
+    weights = weights if isinstance(weights, Weights) else Weights(dict(weights), 'a dict', '', '', {}, None)
     start = f'{prefix.rstrip(".")}.' if prefix and prefix.rstrip('.') else ''
     tensors = {name.removeprefix(start): tensor for name, tensor in weights.tensors.items() if name.startswith(start)}
     if not tensors:
@@ -486,8 +488,8 @@ def _mismatch(weights: Weights, module: nn.Module, fit: Fit) -> str:
     elif 'dist_token' in weights.tensors and any(name.startswith('pos_embed') for name in fit.gaps.reshaped):
         kind = 'It is of a distilled network: mmpretrain.DistilledVisionTransformer takes it.'
     return (
-        f'{weights.path} does not fit the backbone {type(module).__name__}: it must fill all {fit.gaps.wanted} tensors '
-        f'and hold no other, but {fit.gaps}. {kind}'
+        f'{weights.path}: the checkpoint does not fit the backbone {type(module).__name__}: it must fill all '
+        f'{fit.gaps.wanted} tensors and hold no other, but {fit.gaps}. {kind}'
     )
 
 
@@ -508,4 +510,26 @@ def guess_network(weights: Weights) -> str | None:
     Returns:
         str | None: ``'timm/NAME'``, or a name of mmpretrain's hub; None where it cannot be told.
     """
-    return None
+    names = known_networks().get(fingerprint(_network(weights.tensors)), [])
+    timm = [name for name in names if name.startswith('timm/')]
+    hub = [name for name in names if not name.startswith('timm/')]
+    file = os.path.basename(weights.path).lower().replace('-', '_')
+    said = [name for name in names if name.removeprefix('timm/').replace('-', '_') in file]
+    if said:
+        return max(said, key=len)
+    if any('_conv_stem.' in name for name in weights.tensors):  # efficientnet_pytorch pads as TensorFlow does
+        timm = [name for name in timm if name.startswith('timm/tf_')] or timm
+    openmmlab = any(_OPENMMLAB.search(name) for name in weights.tensors)
+    if hub and (openmmlab or not timm or importlib.util.find_spec('timm') is None):
+        return min(hub, key=lambda name: (len(name), name))
+    return min(timm, key=lambda name: (len(name), name), default=None)
+
+
+#: Names that only OpenMMLab gives.
+_OPENMMLAB = re.compile(r'^backbone\.|\.ffn\.layers\.|\.w_msa\.|projection\.|depthwise_conv\.')
+
+
+def _network(tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Return the backbone of a model's tensors, without a second stem."""
+    own = {name: tensor for name, tensor in tensors.items() if re.search(r'(^|\.)backbone\.', name)} or tensors
+    return {name: tensor for name, tensor in own.items() if '.reused.' not in name and '.fusion.' not in name}

@@ -2,6 +2,8 @@
 """What ``tools/train.py`` and ``tools/test.py`` do between a config and a Runner, for all three hosts."""
 
 import contextlib
+import gc
+import importlib
 import os
 import re
 import subprocess
@@ -17,8 +19,10 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from mmmaskany.checkpoints.atomic import reserve
-from mmmaskany.checkpoints.protection import read_checkpoint
+from mmmaskany.checkpoints.reading import read_weights
 from mmmaskany.checkpoints.resume import find_resume_point, read_training_state
+from mmmaskany.datasets.coco_reader import complete_reader
+from mmmaskany.registry import host_of, name_of
 
 from .checks.classification import head_classes, read_all_images  # noqa: F401 (the tools call them here)
 from .checks.config import OptionAction, check_config, read_config  # noqa: F401 (the tools call them here)
@@ -29,7 +33,7 @@ from .replay import make_replayable
 
 #: What gloo, NCCL and torch's store say where another process is gone.
 _LOST = re.compile(r'gloo|nccl|connection (was )?(closed|reset|refused)|broken pipe|timed out|timeout', re.IGNORECASE)
-_SYNC_BN = ('SyncBN', 'MMSyncBN')
+_SYNC_BN = ('SyncBN', 'MMSyncBN', 'SyncBatchNorm')
 
 
 def build_runner(cfg: Config, notes: Sequence[str] = ()) -> Runner:
@@ -42,6 +46,8 @@ def build_runner(cfg: Config, notes: Sequence[str] = ()) -> Runner:
     Returns:
         Runner: Ready for ``train()`` or ``test()``.
     """
+    if cfg.get('default_scope') == 'mmdet':
+        complete_reader()
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
     runner.register_hook(LaunchCheckHook())
     for note in notes:
@@ -78,6 +84,9 @@ def start_processes(cfg: Config) -> list[str]:
         return []
 
     _name_process(cfg.launcher)
+    # Its functions take the group that there is when it is imported as a default argument. The model wrapper imports it:
+    # then it would hold the group, and with it gloo's threads, to the very end, see end_processes.
+    importlib.import_module('torch.distributed.nn.functional')
     torch.distributed.init_process_group('gloo')
     wrapper = cfg.get('model_wrapper_cfg') or dict(
         type='MMDistributedDataParallel',
@@ -93,11 +102,14 @@ def start_processes(cfg: Config) -> list[str]:
 
 
 def end_processes() -> None:
-    """End what a distributed run has between its processes, once all is done.
+    """End what a distributed run has between its processes, once all is done and nothing holds the Runner any more.
 
-    Else the threads of gloo are still there when Python ends, and now and then abort a process that had finished.
+    Threads of gloo that are still there when Python ends may ask for its lock when there is none, which aborts a
+    process that had finished ("terminate called without an active exception"). They end with the last that holds the
+    group: the model wrapper, which goes with the Runner, in a circle of references that waits for a collection.
     """
     if torch.distributed.is_available() and torch.distributed.is_initialized():
+        gc.collect()
         torch.distributed.destroy_process_group()
 
 
@@ -144,7 +156,7 @@ def _replace_sync_bn(node) -> int:
         return sum(map(_replace_sync_bn, node))
     if not isinstance(node, dict):
         return 0
-    found = isinstance(node.get('type'), str) and node['type'].split('.')[-1] in _SYNC_BN
+    found = name_of(node.get('type')) in _SYNC_BN
     if found:
         node['type'] = 'BN'
     return found + sum(map(_replace_sync_bn, node.values()))
@@ -163,8 +175,11 @@ def use_amp(cfg: Config) -> list[str]:
         ValueError: If the config has an optimizer wrapper of another kind.
     """
     wrapper = cfg.optim_wrapper
-    if wrapper.get('type', 'OptimWrapper') not in ('OptimWrapper', 'AmpOptimWrapper'):
-        raise ValueError(f'mixed precision needs optim_wrapper.type to be OptimWrapper, but got {wrapper.type}')
+    name = name_of(wrapper.get('type', 'OptimWrapper'))
+    if name == 'CpuAmpOptimWrapper':
+        return []
+    if name not in ('OptimWrapper', 'AmpOptimWrapper'):
+        raise ValueError(f'mixed precision needs optim_wrapper.type to be OptimWrapper, but got {name}')
     if get_device() != 'cpu':
         wrapper.type = 'AmpOptimWrapper'
         wrapper.setdefault('loss_scale', 'dynamic')
@@ -205,7 +220,7 @@ def prepare_training(cfg: Config) -> list[str]:
     if hooks.setdefault('non_finite', dict(type='mmmaskany.NonFiniteLossHook')) is None:  # MMEngine takes no None
         del hooks.non_finite
 
-    if cfg.optim_wrapper.get('type') == 'AmpOptimWrapper':
+    if name_of(cfg.optim_wrapper.get('type')) == 'AmpOptimWrapper':
         notes += use_amp(cfg)
 
     scale = cfg.get('auto_scale_lr') or {}
@@ -228,7 +243,7 @@ def _count_mixed_classes(cfg: Config) -> list[str]:
     preprocessor = model.get('data_preprocessor') or cfg.get('data_preprocessor') or ConfigDict()
     mixing = (model.get('train_cfg') or {}).get('augments') or preprocessor.get('batch_augments')
     classes = head_classes(model)
-    if cfg.get('default_scope') != 'mmpretrain' or not mixing or not classes or preprocessor.get('num_classes'):
+    if host_of(cfg) != 'mmpretrain' or not mixing or not classes or preprocessor.get('num_classes'):
         return []
     preprocessor.num_classes = classes
     if not model.get('data_preprocessor'):
@@ -266,10 +281,25 @@ def collate_tensors(cfg: Config) -> None:
     Args:
         cfg (Config): The config; changed in place.
     """
-    if cfg.get('default_scope') == 'mmpretrain':
+    if host_of(cfg) == 'mmpretrain':
         for name in ('train', 'val', 'test'):
             if cfg.get(f'{name}_dataloader'):
                 cfg[f'{name}_dataloader'].setdefault('collate_fn', dict(type='default_collate'))
+
+
+def predict_unlabelled(cfg: Config) -> None:
+    """Test without metrics where the config has none, or mmpretrain's images have no labels; MMEngine refuses None.
+
+    Args:
+        cfg (Config): The config; its ``test_evaluator`` and ``test_cfg`` are changed.
+    """
+    dataset = (cfg.get('test_dataloader') or {}).get('dataset') or {}
+    while 'dataset' in dataset:
+        dataset = dataset.dataset
+    if cfg.get('test_evaluator') is None or dataset.get('with_label') is False:
+        cfg.test_evaluator = []
+    if cfg.get('test_cfg') is None:
+        cfg.test_cfg = ConfigDict()
 
 
 # ---------------------------------------------------------------------- checks
@@ -304,7 +334,7 @@ def check_load_from(cfg: Config) -> None:
         ValueError: If it is no checkpoint.
     """
     if cfg.get('load_from') and '://' not in cfg.load_from:
-        read_checkpoint(cfg.load_from)
+        read_weights(cfg.load_from, cfg.get('load_from_container'))
 
 
 def check_pretrained(node: ConfigDict, key: str = 'model') -> None:
@@ -322,7 +352,7 @@ def check_pretrained(node: ConfigDict, key: str = 'model') -> None:
         for index, child in enumerate(node):
             check_pretrained(child, f'{key}.{index}')
     elif isinstance(node, dict):
-        if node.get('type') == 'Pretrained':
+        if name_of(node.get('type')) in ('Pretrained', 'PretrainedInit'):
             _check_start(node, key)
         for name, child in node.items():
             check_pretrained(child, f'{key}.{name}')
@@ -334,12 +364,11 @@ def _check_start(init_cfg: ConfigDict, key: str) -> None:
         return
     other = f'--cfg-options {key}.checkpoint=PATH names another checkpoint'
     try:
-        checkpoint = read_checkpoint(path)
+        names = list(read_weights(path, init_cfg.get('container')).tensors)
     except FileNotFoundError as error:
         raise FileNotFoundError(
             f'{key}.checkpoint must be an existing file to start from, but got {path}: train it first; {other}'
         ) from error
-    names = list(checkpoint.get('state_dict', checkpoint))
     if prefix and not any(name.startswith(f'{prefix}.') for name in names):
         raise ValueError(
             f"{key}: the tensors of checkpoint {path} must begin with '{prefix}.', but it has {names[:3]}; {other}"

@@ -21,14 +21,14 @@ _FRAME = re.compile(r'  File "(.+)", line \d+, in .+\n    (.*)\n')
 _LAST = re.compile(r'^(?:[\w.]+\.)?[A-Z]\w+: ', re.MULTILINE)
 
 
-def run(main: Callable[[list[str]], int | None], argv: Sequence[str] | None = None) -> int:
+def run(main: Callable[[list[str]], object], argv: Sequence[str] | None = None) -> int:
     """Run a tool, and say in one sentence what is wrong where that is the user's to mend.
 
     ``--traceback`` is taken out of the command line: with it, and for all other errors, the error goes on to Python,
     which shows where it was raised. See :func:`sentence` for whose an error is.
 
     Args:
-        main (Callable): The tool: takes its arguments and returns an exit status, or None for 0.
+        main (Callable): The tool: takes its arguments and returns an exit status; anything else is 0.
         argv (Sequence[str], optional): The command line. Defaults to None, which means ``sys.argv[1:]``.
 
     Returns:
@@ -38,7 +38,8 @@ def run(main: Callable[[list[str]], int | None], argv: Sequence[str] | None = No
     show_all = '--traceback' in argv
     argv = [argument for argument in argv if argument != '--traceback']
     try:
-        return main(argv) or 0
+        status = main(argv)
+        return status if isinstance(status, int) else 0  # some return what they made, for other scripts
     except Exception as error:
         said = None if show_all else sentence(error, argv)
         if said is None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -185,7 +186,8 @@ def _finetune(
     runs = [Run(name, configs[name], seed) for seed in plan.seeds for name in plan.arms]
     with watch(runs, out, plan.steps * plan.epochs, console):
         results, failures = train_all(runs, out, plan.metrics, launch)
-    with console.status('writing the report'):
+    with console.status('writing the report'), warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # of the hosts and the profiler, none of which a reader can mend
         sentence = write_report(plan, runs, results, failures)
     console.print(f'\n{sentence}', highlight=False)
     for failure in failures:

@@ -81,13 +81,20 @@ def load(run: Run, work_dir: Path) -> tuple[nn.Module, Config, Dataset]:
     cfg = Config.fromfile(run.config)
     init_default_scope(cfg.default_scope)
     collate_tensors(cfg)
-    with quiet():
+    with _still():
         model = MODELS.build(cfg.model)
         checkpoint = run.checkpoint(work_dir)
         check_checkpoint(model, read_checkpoint(checkpoint), str(checkpoint), complete=True)
         dataset = DATASETS.build(cfg.test_dataloader.dataset)
     model.dataset_meta = dataset.metainfo
     return model.to(get_device()).eval(), cfg, dataset
+
+
+@contextlib.contextmanager
+def _still() -> Iterator[None]:
+    """Keep quiet what the hosts log and pycocotools prints."""
+    with quiet(), contextlib.redirect_stdout(io.StringIO()):
+        yield
 
 
 def measure(run: Run, plan: Plan) -> Measured:
@@ -175,7 +182,8 @@ def _occluded(
     dense = plan.data.task != 'classification'
     patterns, shares = (PATTERNS[:1], SHARES[:2]) if dense else (PATTERNS, SHARES)
     tests = [('', 0.0), *((name, share) for name in patterns for share in shares)]
-    evaluators = [Evaluator(cfg.test_evaluator) for _ in tests]
+    with _still():
+        evaluators = [Evaluator(cfg.test_evaluator) for _ in tests]
     for evaluator in evaluators:
         evaluator.dataset_meta = dataset.dataset.metainfo
         for metric in evaluator.metrics:
@@ -201,7 +209,7 @@ def _occluded(
             evaluator.process(data_samples=samples, data_batch=data)
     metric = plan.metrics[0]
     rows = []
-    with quiet(), contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints
+    with _still():
         for (name, share), evaluator in zip(tests, evaluators, strict=True):
             value = evaluator.evaluate(len(dataset)).get(metric, 0.0) * METRICS[metric][1]
             rows.append(dict(pattern=name, masked=share, value=round(max(0.0, float(value)), 4)))

@@ -106,7 +106,5 @@ class Page:
         )
         files = Path(folder, 'report.html'), Path(folder, 'report.md')
         atomic_write(files[0], page.encode())
-        atomic_write(
-            files[1], f'# {self.title}\n\n{"".join(f"{part}{os.linesep}" for part in self._markdown)}'.encode()
-        )
+        atomic_write(files[1], '\n'.join([f'# {self.title}\n', *self._markdown]).encode())
         return files

@@ -174,7 +174,7 @@ def anchors(boxes: np.ndarray, stride: int) -> tuple[float, list[float]]:
     Returns:
         tuple[float, list[float]]: The side of an anchor in strides, so that one box in ten is smaller than the
         smallest anchor; and height by width at the tenth, the middle and the last tenth of the boxes, those that differ
-        by less than a fifth taken together.
+        by less than a fifth taken together; never one alone.
     """
     small = float(np.quantile(np.sqrt(boxes.prod(1)), 0.1))
     scale = float(np.clip(round(2 * small / stride) / 2, 2, 8))
@@ -182,6 +182,8 @@ def anchors(boxes: np.ndarray, stride: int) -> tuple[float, list[float]]:
     for ratio in np.quantile(boxes[:, 1] / boxes[:, 0], [0.1, 0.5, 0.9]):
         if not ratios or ratio > 1.2 * ratios[-1]:
             ratios.append(round(float(ratio), 2))
+    if len(ratios) == 1:  # mmdet's region proposals fail where a level of one place has one anchor
+        ratios = [round(factor * ratios[0], 2) for factor in (0.7, 1.0, 1.4)]
     return scale, ratios
 
 

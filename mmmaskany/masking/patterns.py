@@ -143,13 +143,17 @@ class Pattern:
         """Whether :meth:`cells` tells all that is drawn; not where a subclass has a :meth:`draw` of its own."""
         return type(self).draw is Pattern.draw
 
+    def _canvas_cells(self, rows: int, cols: int) -> tuple[int, int]:
+        """Return the rows and columns of own cells on the canvas, of those in the image."""
+        return _round(self.scale * rows), _round(self.scale * cols)
+
     def layouts(self, rows: int, cols: int) -> list[Layout]:
         """Lay the pattern out on a base grid of ``rows x cols``, once for each cell size."""
         layouts = []
         for height, width in self.cell_sizes():
             grid = rows // height, cols // width
             if self.ratio is None:
-                n, m = (_round(self.scale * length) for length in grid)
+                n, m = self._canvas_cells(*grid)
                 count = n * m
             else:
                 count = _round(self.ratio * grid[0] * grid[1])
@@ -304,15 +308,25 @@ class PatchPattern(Pattern):
 
 
 class GridPattern(Pattern):
-    """Cells at a regular stride with a random phase (MaskAnyNet's grid; without reuse, GridMask).
+    """Cells at a regular stride (MaskAnyNet's grid; without reuse, GridMask).
 
     At scale s the stride is 1/s cells in both directions. Height and width of the cell are drawn independently.
+
+    The reference's own grid (arXiv 2511.12480) is ``GridPattern(scale=0.5, cell=range(4, 17), base=1,
+    phase='fixed')``: its first cell always lies in the corner, and it masks as many cells as fit, so that its share
+    depends on their size; at 32 px it is 22.65 % on average, from 11.8 to 39.1 %.
 
     Args:
         scale (float | None): See :class:`Pattern`. Defaults to None.
         ratio (float | None): See :class:`Pattern`. Defaults to None.
         cell (int | Sequence[int]): Side of a cell in pixels, or those to draw from. Defaults to 8.
         base (int): Side of a base cell in pixels. Defaults to 4.
+        phase (str): Where the first cell lies: 'random', anywhere, so that every pixel is masked as often as another
+            and the count is that of the scale; or 'fixed', at the top left, with all cells at multiples of the stride.
+            Defaults to 'random'.
+
+    Raises:
+        ValueError: If the phase is not known, or fixed without a ``scale`` whose inverse is a whole number.
     """
 
     def __init__(
@@ -321,17 +335,48 @@ class GridPattern(Pattern):
         ratio: float | None = None,
         cell: int | Sequence[int] = 8,
         base: int = 4,
+        phase: str = 'random',
     ) -> None:
         super().__init__(scale, ratio, cell, base)
+        if phase not in ('random', 'fixed'):
+            raise ValueError(f"phase must be 'random' or 'fixed', but got {phase!r}")
+        self.phase = phase
+        if phase == 'fixed':
+            self.stride  # noqa: B018 (raises where it cannot be fixed)
+
+    def __repr__(self) -> str:
+        phase = '' if self.phase == 'random' else f', phase={self.phase!r}'
+        return f'{super().__repr__()[:-1]}{phase})'
+
+    @property
+    def stride(self) -> int:
+        """The stride of a fixed phase, in own cells."""
+        stride = round(1 / self.share)
+        if self.scale is None or abs(stride * self.scale - 1) > 1e-6:
+            share = f'ratio={self.ratio}' if self.scale is None else f'scale={self.scale}'
+            raise ValueError(
+                "phase='fixed' puts a cell at every multiple of a stride of 1 / scale cells, so the scale must be 1/2, "
+                f"1/3, 1/4 ..., but got {share}: take one of these, or phase='random'"
+            )
+        return stride
 
     def cell_sizes(self) -> list[tuple[int, int]]:
         return [(height // self.base, width // self.base) for height in self.cell for width in self.cell]
 
+    def _canvas_cells(self, rows: int, cols: int) -> tuple[int, int]:
+        if self.phase == 'random':
+            return super()._canvas_cells(rows, cols)
+        stride = self.stride
+        return -(-rows // stride), -(-cols // stride)
+
     def place(self, layout: Layout, largest: Layout, generator: Generator | None) -> tuple[Tensor, Tensor]:
         batch, device = len(layout.count), layout.count.device
-        phase = _rand(2, batch, 1, generator=generator, device=device)
         rank = torch.arange(largest.count, device=device)
         height, width, grid_rows, grid_cols, rows, cols, _ = (v.view(-1, 1) for v in layout)
+        if self.phase == 'fixed':
+            stride = self.stride
+            return rank // cols * stride * height, rank % cols * stride * width
+        phase = _rand(2, batch, 1, generator=generator, device=device)
         # floor((i * grid + phase) / n) with a whole phase in [0, grid): n distinct rows, in range, evenly spread.
         row = (rank // cols * grid_rows + _uniform_index(phase[0], grid_rows)) // rows
         col = (rank % cols * grid_cols + _uniform_index(phase[1], grid_cols)) // cols
@@ -365,8 +410,14 @@ class RankedPattern(Pattern):
     """
 
     needs = ('scores',)
-    #: Whether no two scores of a sample are ever alike: then none has to be drawn.
-    distinct = False
+
+    def __init_subclass__(cls, **kwargs) -> None:
+        super().__init_subclass__(**kwargs)
+        if 'rank' in vars(cls) and 'scores' not in vars(cls) and cls.scores is not RankedPattern.scores:
+            base = next(base for base in cls.__mro__ if 'scores' in vars(base))
+            raise TypeError(
+                f'{cls.__name__} must derive from RankedPattern itself to have a `rank`: {base.__name__} does without'
+            )
 
     def __init__(
         self,
@@ -407,43 +458,46 @@ class RankedPattern(Pattern):
         """
         return data['scores']
 
-    def place(
-        self, layout: Layout, largest: Layout, generator: Generator | None, **data: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def scores(self, layout: Layout, largest: Layout, generator: Generator | None, **data: Tensor) -> Tensor:
+        """Return what the own cells are chosen by, the lowest first: the order of :meth:`rank`, the other way round.
+
+        A pattern whose scores follow from the layout of each sample has them here.
+
+        Args:
+            layout (Layout): What holds for each sample, as in :meth:`place`.
+            largest (Layout): The maximum of each entry, as in :meth:`place`.
+            generator (Generator | None): Source of random numbers; None is the global one of the device.
+            **data (Tensor): What the pattern :attr:`needs`.
+
+        Returns:
+            Tensor: ``(B, largest.grid_rows, largest.grid_cols)``, no two of a sample alike.
+        """
         shape = len(layout.count), largest.grid_rows, largest.grid_cols
+        name, device = type(self).__name__, layout.count.device
         if 'images' in data:
             height, width = (number * self.cell[0] for number in shape[1:])
             data['images'] = data['images'][..., :height, :width]
         if 'scores' in data:
-            _check_scores(data['scores'], shape, 'scores', f'one for each cell of {self.cell[0]} px')
-        scores = self.rank(*shape, generator, layout.count.device, **data)
-        _check_scores(scores, shape, f'rank of {type(self).__name__}', 'one for each cell')
-        if not self.distinct:
-            # On another device a look at the values would have to wait for it.
-            if scores.device.type == 'cpu' and not torch.compiler.is_compiling() and scores.isnan().any():
-                raise ValueError(f'the scores of {type(self).__name__} must be numbers, but some are NaN')
-            scores = _without_ties(scores, generator)
-        return self.highest(scores, layout, largest)
+            _check_scores(data['scores'], shape, device, f'scores for the cells of {self.cell[0]} px of {name}')
+        scores = self.rank(*shape, generator, device, **data)
+        _check_scores(scores, shape, device, f'what rank of {name} returns')
+        # On another device a look at the values would have to wait for it.
+        if scores.device.type == 'cpu' and not torch.compiler.is_compiling() and scores.isnan().any():
+            raise ValueError(f'the scores of {name} must be numbers, but some are NaN')
+        return -_without_ties(scores, generator)
 
-    def highest(self, scores: Tensor, layout: Layout, largest: Layout) -> tuple[Tensor, Tensor]:
-        """Place the cells on those of the highest scores, of which no two of a sample are alike.
-
-        Args:
-            scores (Tensor): ``(B, largest.grid_rows, largest.grid_cols)``.
-            layout (Layout): What holds for each sample, as in :meth:`place`.
-            largest (Layout): The maximum of each entry, as in :meth:`place`.
-
-        Returns:
-            tuple[Tensor, Tensor]: As :meth:`place`.
-        """
+    def place(
+        self, layout: Layout, largest: Layout, generator: Generator | None, **data: Tensor
+    ) -> tuple[Tensor, Tensor]:
         device = layout.count.device
+        scores = self.scores(layout, largest, generator, **data)
         height, width, grid_rows, grid_cols, *_, count = (v.view(-1, 1, 1) for v in layout)
         several = len(self.cell) > 1
         if several:
             row = torch.arange(largest.grid_rows, device=device).view(-1, 1)
             col = torch.arange(largest.grid_cols, device=device)
-            scores = scores.masked_fill((row >= grid_rows) | (col >= grid_cols), -math.inf)
-        chosen = scores.flatten(1).topk(largest.count, sorted=several).indices
+            scores = scores.masked_fill((row >= grid_rows) | (col >= grid_cols), math.inf)
+        chosen = scores.flatten(1).topk(largest.count, largest=False, sorted=several).indices
         if several:  # what a smaller count leaves over goes to the end
             rank = torch.arange(largest.count, device=device)
             chosen = torch.where(rank < count[:, 0], chosen, largest.grid_rows * largest.grid_cols)
@@ -463,7 +517,6 @@ class RandomPattern(RankedPattern):
     """
 
     needs = ()
-    distinct = True
 
     def __init__(
         self,
@@ -474,10 +527,9 @@ class RandomPattern(RankedPattern):
     ) -> None:
         super().__init__(scale, ratio, cell, base)
 
-    def rank(
-        self, batch: int, rows: int, cols: int, generator: Generator | None, device: torch.device | str | None
-    ) -> Tensor:
-        return _rand(batch, rows, cols, generator=generator, device=device).neg_()
+    def scores(self, layout: Layout, largest: Layout, generator: Generator | None) -> Tensor:
+        shape = len(layout.count), largest.grid_rows, largest.grid_cols
+        return _rand(*shape, generator=generator, device=layout.count.device)
 
 
 class BlockPattern(RankedPattern):
@@ -516,7 +568,7 @@ class BlockPattern(RankedPattern):
             raise ValueError(f'aspect must be an increasing pair of positive numbers, but got {aspect}')
         self.aspect = tuple(aspect)
 
-    def place(self, layout: Layout, largest: Layout, generator: Generator | None) -> tuple[Tensor, Tensor]:
+    def scores(self, layout: Layout, largest: Layout, generator: Generator | None) -> Tensor:
         batch, device = len(layout.count), layout.count.device
         share, slant, y, x = _rand(4, batch, self.num_blocks, 1, 1, generator=generator, device=device).unbind()
         _, _, grid_rows, grid_cols, _, _, count = (v.view(-1, 1, 1, 1) for v in layout)
@@ -534,8 +586,7 @@ class BlockPattern(RankedPattern):
         order = torch.arange(self.num_blocks, device=device).view(-1, 1, 1)
         inside = torch.where(distance < 1, order + distance, math.inf).amin(1)
         # Should the rectangles not suffice, the first one grows.
-        inside = torch.where(inside.isinf(), self.num_blocks + distance[:, 0], inside)
-        return self.highest(-inside, layout, largest)
+        return torch.where(inside.isinf(), self.num_blocks + distance[:, 0], inside)
 
 
 class NoisePattern(RankedPattern):
@@ -568,7 +619,6 @@ class NoisePattern(RankedPattern):
     """
 
     needs = ()
-    distinct = True
     #: The standard deviations of each color where none are given, in own cells.
     sigmas = {'red': 1.0, 'blue': 1.0, 'green': (0.5, 2.0), 'purple': (0.5, 2.0)}
 
@@ -602,21 +652,21 @@ class NoisePattern(RankedPattern):
     def __repr__(self) -> str:
         return f'{super().__repr__()[:-1]}, color={self.color!r}, sigma={list(self.sigma)})'
 
-    def rank(
-        self, batch: int, rows: int, cols: int, generator: Generator | None, device: torch.device | str | None
-    ) -> Tensor:
+    def scores(self, layout: Layout, largest: Layout, generator: Generator | None) -> Tensor:
+        batch, device = len(layout.count), layout.count.device
         # Filtering by Fourier transform wraps around: a margin keeps opposite sides of the image independent.
         margin = math.ceil(3 * self.sigma[-1])
-        padded = rows + margin, cols + margin
+        rows, cols = largest.grid_rows + margin, largest.grid_cols + margin
         # No Fourier transform takes an empty batch.
-        noise = _rand(max(batch, 1), *padded, generator=generator, device=device) - 0.5
-        frequency = torch.fft.fftfreq(padded[0], device=device).view(-1, 1).square()
-        frequency = frequency + torch.fft.rfftfreq(padded[1], device=device).square()
+        noise = _rand(max(batch, 1), rows, cols, generator=generator, device=device) - 0.5
+        frequency = torch.fft.fftfreq(rows, device=device).view(-1, 1).square()
+        frequency = frequency + torch.fft.rfftfreq(cols, device=device).square()
         low, *wide = (torch.exp(-2 * (math.pi * sigma) ** 2 * frequency) for sigma in self.sigma)
         passed = low - wide[0] if wide else low
         passed = 1 - passed if self.color in ('blue', 'purple') else passed
-        noise = torch.fft.irfft2(torch.fft.rfft2(noise) * passed, s=padded)
-        return noise[:batch, :rows, :cols]
+        noise = torch.fft.irfft2(torch.fft.rfft2(noise) * passed, s=(rows, cols))
+        # The lowest scores are masked.
+        return -noise[:batch, : largest.grid_rows, : largest.grid_cols]
 
 
 class MixturePattern:
@@ -756,8 +806,8 @@ def check_pattern(pattern: object, data: Sequence[str] = DATA) -> Pattern | Mixt
     lacking = [need for need in pattern.needs if need not in data]
     if lacking:
         raise ValueError(
-            f'a pattern here must do with {" and ".join(data) or "no data"}, but {name} needs '
-            f'{" and ".join(lacking)}: mask in the model instead, by `masking` of the backbone'
+            f'a pattern here must do with {" and ".join(data) or "no data"}, but {name} needs {" and ".join(lacking)}'
+            + (': mask in the model instead, by `masking` of the backbone' if data else '')
         )
     return pattern
 
@@ -835,12 +885,16 @@ def _base_of(cell: int | Sequence[int]) -> int:
     return next((base for base in (4, 3, 2) if all(isinstance(size, int) and size % base == 0 for size in sizes)), 1)
 
 
-def _check_scores(scores: object, shape: tuple[int, int, int], what: str, each: str) -> None:
+def _check_scores(scores: object, shape: tuple[int, int, int], device: torch.device, what: str) -> None:
     """Raise an error unless scores are one number per cell."""
     if not isinstance(scores, Tensor):
         raise TypeError(f'{what} must be a tensor, but got {type(scores).__name__}')
     if tuple(scores.shape) != shape:
-        raise ValueError(f'{what} must be of shape {tuple(shape)}, {each} of each image, but got {tuple(scores.shape)}')
+        raise ValueError(
+            f'{what} must be of shape {tuple(shape)}, one for each cell of each image, but got {tuple(scores.shape)}'
+        )
+    if scores.device != device:
+        raise ValueError(f'{what} must be on the device of the images, {device}, but got {scores.device}')
 
 
 def _without_ties(scores: Tensor, generator: Generator | None) -> Tensor:

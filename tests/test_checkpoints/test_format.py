@@ -97,6 +97,8 @@ def test_number_is_written_and_read():
     given = dict(meta=dict(epoch=3), state_dict={})
     assert stamp(given) == dict(meta=dict(epoch=3, mmmaskany_format=FORMAT), state_dict={})
     assert given == dict(meta=dict(epoch=3), state_dict={})
+    assert stamp(given, 7) == dict(meta=dict(epoch=3, mmmaskany_format=7), state_dict={})
+    assert stamp(dict(weight=0)) == dict(weight=0)
     assert stamp(dict(meta=dict(mmmaskany_format=7)))['meta'] == dict(mmmaskany_format=7)
     for number in (0, -1, '1', 1.0, True, None):
         with pytest.raises(ValueError, match=r"meta\['mmmaskany_format'\] .* must be a whole number from 1 on, but is"):

@@ -82,6 +82,8 @@ def ran(tmp_path_factory):
     cases += [case('model', way, 'newer') for way in ('init_cfg', 'resume')]
     cases += [case('model', 'download', name) for name in (f'good-{digest[:8]}', 'good-01234567')]
     cases += [case('dataset', 'write', 'none')]
+    written = str(folder / 'runs' / 'dataset-write-none' / 'epoch_1.pth')
+    cases += [dict(case('model', 'infer', 'none'), file=written)]
     (folder / 'cases.json').write_text(json.dumps(cases))
     env = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1', TORCH_HOME=str(folder / 'cache'))
     env['TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'] = '1'  # what people set to resume with plain MMEngine
@@ -134,3 +136,9 @@ def test_every_file_bears_its_format(ran):
         content = read_checkpoint(path)
         assert content['meta']['mmmaskany_format'] == FORMAT
         assert ('ema_state_dict' in content) == (path.name in ('best_score_epoch_1.pth', 'epoch_1.pth'))
+
+
+def test_an_inferencer_reads_a_training_checkpoint_before_anything_of_ours_is_imported(ran):
+    saved = read_checkpoint(ran / 'runs' / 'dataset-write-none' / 'epoch_1.pth')
+    weight = saved['state_dict']['layer.weight'].tolist()
+    assert answer(ran, 'model', 'infer', 'none') == dict(weight=weight)

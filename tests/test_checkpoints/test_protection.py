@@ -6,11 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mmengine.fileio import LocalBackend, backends, register_backend
+from mmengine.fileio import LocalBackend
+from mmengine.fileio.backends.registry_utils import backends
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import CheckpointLoader
 from mmengine.runner import checkpoint as checkpoint_module
 
+from mmmaskany.checkpoints.atomic import serialise
 from mmmaskany.checkpoints.format import FORMAT, NewerFormatError
 from mmmaskany.checkpoints.protection import protect, read_checkpoint, safe_torch_load
 
@@ -38,6 +40,35 @@ def test_log_histories_survive(tmp_path):
     assert loaded.current() == 7
 
 
+def test_what_is_written_loads_everywhere(tmp_path):
+    """An inferencer of MMEngine reads a checkpoint before anything of ours is imported."""
+    history = HistoryBuffer([1.5, 0.1, 7.0], [2, 1, 4], max_length=5)
+    hub = dict(
+        log_scalars={'train/loss': history, 'empty': HistoryBuffer()},
+        runtime_info=dict(best_score=np.float64(0.1), epoch=np.int64(3), name='a'),
+        resumed_keys={'train/loss': True},
+    )
+    written = dict(meta={}, state_dict={}, message_hub=hub)
+    checkpoint_module.save_checkpoint(written, str(tmp_path / 'runner.pth'))
+    (tmp_path / 'tool.pth').write_bytes(serialise(written))
+    read = 'import sys, torch; print(*[torch.load(path, weights_only=True)["message_hub"] for path in sys.argv[1:]])'
+    paths = [str(tmp_path / name) for name in ('runner.pth', 'tool.pth')]
+    done = subprocess.run([sys.executable, '-c', read, *paths], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.count('max_length') == 4, done.stderr
+    assert hub['log_scalars']['train/loss'] is history  # what the Runner goes on with
+
+    for path in paths:
+        loaded = read_checkpoint(path)['message_hub']
+        for name, before in hub['log_scalars'].items():
+            after = loaded['log_scalars'][name]
+            assert isinstance(after, HistoryBuffer) and after.max_length == before.max_length
+            for one, other in zip(after.data, before.data, strict=True):
+                assert one.dtype == other.dtype
+                np.testing.assert_array_equal(one, other)
+        assert loaded['runtime_info'] == hub['runtime_info'] and loaded['resumed_keys'] == hub['resumed_keys']
+        assert loaded['log_scalars']['train/loss'].statistics('mean') == history.mean()
+
+
 def test_plain_numpy_values_survive(tmp_path):
     values = [np.float32(0.5), np.int64(-3), np.bool_(True), np.arange(6.0).reshape(2, 3), np.array(['a', 'bc'])]
     torch.save(dict(values=values), tmp_path / 'a.pth')
@@ -61,13 +92,21 @@ def test_code_is_refused(tmp_path, capsys):
 def test_once_is_enough(tmp_path):
     def replaced():
         module = checkpoint_module
-        return HistoryBuffer.__reduce__, module.load_url, module.save_checkpoint, dict(CheckpointLoader._schemes)
+        allowed = len(torch.serialization.get_safe_globals())
+        return (
+            HistoryBuffer.__reduce__,
+            module.load_url,
+            module.save_checkpoint,
+            dict(CheckpointLoader._schemes),
+            allowed,
+        )
 
     before = replaced()
     protect()
     assert replaced() == before
     checkpoint_module.save_checkpoint(dict(state_dict={}), str(tmp_path / 'a.pth'))
     assert read_checkpoint(tmp_path / 'a.pth') == dict(state_dict={}, meta=dict(mmmaskany_format=FORMAT))
+    assert replaced() == before
     checkpoint_module.save_checkpoint(dict(weight=torch.ones(1)), str(tmp_path / 'bare.pth'))
     assert list(read_checkpoint(tmp_path / 'bare.pth')) == ['weight']
 
@@ -86,8 +125,7 @@ def files(tmp_path, monkeypatch):
         def get(self, path):
             return (tmp_path / path.removeprefix('s3://')).read_bytes()
 
-    monkeypatch.setattr(backends.registry_utils, 'backends', dict(backends.registry_utils.backends))
-    register_backend('petrel', Petrel, force=True)
+    monkeypatch.setitem(backends, 'petrel', Petrel)
     return tmp_path
 
 
@@ -156,4 +194,5 @@ def test_checkpoint_of_plain_mmengine_is_named_and_upgraded(tmp_path):
     checkpoint = read_checkpoint(path)
     assert torch.equal(checkpoint['state_dict']['w'], torch.ones(2))
     assert checkpoint['history'].mean() == 2
+    assert checkpoint['meta'] == dict(mmmaskany_format=1)
     assert [file.name for file in tmp_path.iterdir()] == ['old.pth']

@@ -295,3 +295,12 @@ def test_geometry_first_serves_both_views():
     restored = out['img'].copy()
     restored[(restored == 0).all(-1)] = out['reused_img'].reshape(-1, 3)
     np.testing.assert_array_equal(restored, expected)
+
+
+def test_the_reused_view_of_a_photograph_is_antialiased_as_by_pil():
+    """Noise of a standard deviation of 74 would keep 49 of it if pixels were passed over."""
+    image = np.random.default_rng(0).integers(0, 256, (448, 448, 3)).astype(np.uint8)
+    out = AugmentReused()(dict(img=make_image(224, 224), reused_img=image, masked=False))['reused_img']
+    expected = np.asarray(Image.fromarray(image).resize((112, 112), Image.Resampling.BILINEAR))
+    np.testing.assert_array_equal(out, expected)
+    assert out.std() < 20

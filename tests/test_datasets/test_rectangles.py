@@ -1,9 +1,12 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+import gc
+import pickle
+
 import numpy as np
 import pytest
 import torch
 
-from mmmaskany.datasets.transforms import Rectangles, draw_rectangles, split_image
+from mmmaskany.datasets.transforms import Rectangles, draw_rectangles, mask_image, rectangles, split_image
 from mmmaskany.masking import (
     BlockPattern,
     ConstantFill,
@@ -20,6 +23,8 @@ PATTERNS = {
     'patch-0.7': PatchPattern(scale=0.7, base=1),
     'grid': GridPattern(scale=0.5, cell=4, base=2),
     'grid-0.3': GridPattern(scale=0.3, cell=3, base=1),
+    'grid-fixed': GridPattern(scale=0.5, cell=5, base=1, phase='fixed'),
+    'grid-fixed-third': GridPattern(scale=1 / 3, cell=2, base=1, phase='fixed'),
     'random': RandomPattern(scale=0.5, cell=6, base=2),
     'random-0.3': RandomPattern(scale=0.3, cell=4),
     'block': BlockPattern(scale=0.5, cell=4),
@@ -188,3 +193,59 @@ def test_results_never_write_through_to_the_image():
 def test_too_small_images_are_refused():
     with pytest.raises(ValueError, match='must mask at least one cell and leave one'):
         draw_rectangles(PATTERNS['random'], 4, 64)
+
+
+@pytest.mark.parametrize('kind', [PatchPattern, GridPattern, RandomPattern])
+def test_what_was_prepared_follows_the_pattern(kind):
+    """A worker's pattern may change, by a schedule or by anybody: what was prepared for it must not stay."""
+    pattern = kind(scale=0.5, base=4) if kind is PatchPattern else kind(scale=0.5, cell=4, base=4)
+    image = np.ones((32, 32, 1), np.uint8)
+
+    def masked():
+        return 1024 - int(split_image(image, draw_rectangles(pattern, 32, 32))[0].sum())
+
+    assert masked() == masked() == 256
+    pattern.share = 0.75
+    assert masked() == 576
+    pattern.scale = 0.25
+    assert masked() == 64
+    if kind is not PatchPattern:
+        pattern.scale, pattern.cell = 0.5, (16,)
+        assert draw_rectangles(pattern, 32, 32)[1:] == (16, 16)
+    torch.manual_seed(0)
+    other = kind(scale=0.5, base=4)
+    expected = draw_rectangles(other, 64, 64)
+    torch.manual_seed(0)
+    assert str(draw_rectangles(other, 64, 64)) == str(expected)  # the second time from what was prepared
+    for side in range(64, 400, 4):  # images of many sizes do not pile up
+        draw_rectangles(other, side, side)
+    assert len(rectangles._prepared[other]) <= 32
+
+
+def test_what_was_prepared_goes_with_the_pattern():
+    pattern = RandomPattern(scale=0.5, cell=4)
+    draw_rectangles(pattern, 32, 32)
+    before = len(rectangles._prepared)
+    del pattern
+    gc.collect()
+    assert len(rectangles._prepared) < before
+    again = pickle.loads(pickle.dumps(PATTERNS['random']))  # as a worker gets it that is not forked
+    assert draw_rectangles(again, 32, 32).height == 6
+
+
+def test_a_mask_with_holes_on_its_canvas():
+    class Holes(RandomPattern):
+        def draw(self, *args, **kwargs):
+            draw = super().draw(*args, **kwargs)
+            source = torch.full((1, 2, 3), -1)
+            source[:, :, :2] = draw.source
+            return Draw(draw.mask, draw.masked, draw.base, source)
+
+    image = make_image(8, 8)
+    torch.manual_seed(0)
+    visible, canvas = mask_image(Holes(scale=0.5, cell=2, base=2), image, 3)
+    torch.manual_seed(0)
+    expected = mask_image(RandomPattern(scale=0.5, cell=2, base=2), image, 3)
+    np.testing.assert_array_equal(visible, expected[0])
+    np.testing.assert_array_equal(canvas[:, :4], expected[1][:, :4])
+    assert canvas.shape == (4, 6, 3) and not canvas[:, 4:].any()

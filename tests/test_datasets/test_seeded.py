@@ -140,3 +140,54 @@ def test_corrupt_image_is_named(image_folder, tmp_path):
         with pytest.raises(ValueError, match=rf'must load and transform, but {folder}/broken.png gave ') as caught:
             dataset[0]
         assert caught.value.__cause__ is not None
+
+
+class OwnGenerator:
+    """Draws as Albumentations' compositions do: from a generator of its own, which can be seeded."""
+
+    def __init__(self):
+        self.set_random_seed(None)
+
+    def set_random_seed(self, seed):
+        self.random_generator = np.random.default_rng(seed)
+
+
+class Step:
+    """A transform of a host that holds one."""
+
+    def __init__(self):
+        self.aug = OwnGenerator()
+
+    def __call__(self, results):
+        return dict(results, drawn=float(self.aug.random_generator.random()))
+
+
+def augmented(step):
+    """A data set of two samples, with a step in a wrapped pipeline."""
+    files = dict(type='mmpretrain.CustomDataset', lazy_init=True, data_root='.', serialize_data=False)
+    dataset = DATASETS.build(dict(files, pipeline=[]))
+    dataset.data_list, dataset._fully_initialized = [dict(img_path='a'), dict(img_path='b')], True
+    dataset.pipeline.transforms.append(step)
+    return SeededDataset(dataset)
+
+
+def test_transforms_with_generators_of_their_own_are_seeded():
+    pytest.importorskip('mmpretrain.datasets')
+    draws = [augmented(Step())[SeededIndex(1, seed=1, epoch=2)]['drawn'] for _ in range(2)]
+    assert draws[0] == draws[1]
+    assert augmented(Step())[SeededIndex(1, seed=1, epoch=3)]['drawn'] != draws[0]
+    copied = pickle.loads(pickle.dumps(augmented(Step())))
+    assert copied[SeededIndex(1, seed=1, epoch=2)]['drawn'] == draws[0]
+
+
+def test_albumentations():
+    pytest.importorskip('albumentations')
+    from mmpretrain.datasets.transforms import Albumentations
+
+    images = []
+    for _ in range(2):
+        step = Albumentations([dict(type='RandomBrightnessContrast', p=1.0), dict(type='HorizontalFlip', p=0.5)])
+        dataset = augmented(step)
+        dataset.pipeline.transforms.insert(0, lambda results: dict(results, img=np.full((8, 8, 3), 99, np.uint8)))
+        images.append([dataset[SeededIndex(1, seed=1, epoch=epoch)]['img'].mean() for epoch in range(4)])
+    assert images[0] == images[1] and len(set(images[0])) > 1

@@ -486,5 +486,5 @@ def test_draws_of_guests_are_checked(ours):
         def rank(self, *args, images=None):
             return super().rank(*args, images=images).flatten(1)
 
-    with pytest.raises(ValueError, match=r'rank of Flat must be of shape \(3, 4, 4\), .* but got \(3, 16\)'):
+    with pytest.raises(ValueError, match=r'rank of Flat returns must be of shape \(3, 4, 4\), .* but got \(3, 16\)'):
         draw_masks(Flat(scale=0.5, cell=4), images())

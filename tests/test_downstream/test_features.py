@@ -28,6 +28,10 @@ def maskresnet(host, **kwargs):
 
 
 def late(host, **kwargs):
+    return maskany(host, fuse_at='levels', **kwargs)
+
+
+def branches(host, **kwargs):
     return maskany(host, fuse_at='neck', **kwargs)
 
 
@@ -36,18 +40,18 @@ def classifier(backbone):
 
 
 def detector(backbone):
-    """mmdet's own RetinaNet; late fusion is put in front of its FPN."""
+    """mmdet's own RetinaNet; the neck of late fusion is put in front of its FPN."""
     model = get_config('mmdet::_base_/models/retinanet_r50_fpn.py').model
     inner = dict(model.neck, in_channels=LEVELS, out_channels=8)
-    late = backbone.get('fuse_at') == 'neck'
-    model.neck = dict(type='mmmaskany.MaskAnyNeck', in_channels=LEVELS, neck=inner) if late else inner
+    both = backbone.get('fuse_at') == 'neck'
+    model.neck = dict(type='mmmaskany.MaskAnyNeck', in_channels=LEVELS, neck=inner) if both else inner
     model.backbone = backbone
     model.bbox_head.update(num_classes=3, in_channels=8, feat_channels=8, stacked_convs=1)
     return model
 
 
 def segmentor(backbone, **test_cfg):
-    """mmseg's own UperNet; late fusion is put in front of its heads."""
+    """mmseg's own UperNet; the neck of late fusion is put in front of its heads."""
     model = get_config('mmseg::_base_/models/upernet_r50.py').model
     model.backbone, model.pretrained = backbone, None
     if backbone.get('fuse_at') == 'neck':
@@ -113,8 +117,7 @@ def test_features_are_those_of_the_classifier(backbone, tmp_path):
         model.eval()
         with torch.no_grad():
             features.append(model.backbone(torch.randn(1, 3, 90, 122, generator=torch.Generator().manual_seed(1))))
-    # Late fusion returns the levels of both images.
-    assert len(features[0]) == (8 if backbone is late else 4) and features[0][0].abs().sum() > 0
+    assert len(features[0]) == 4 and features[0][0].abs().sum() > 0
     for other in features[1:]:
         for level, expected in zip(other, features[0], strict=True):
             assert torch.equal(level, expected)
@@ -251,11 +254,12 @@ def test_frozen_stem_of_the_host_is_named():
 # ---------------------------------------------------------------------- late fusion
 
 
-def test_late_fusion_in_both_hosts():
+@pytest.mark.parametrize('backbone', [late, branches])
+def test_late_fusion_in_both_hosts(backbone):
     sizes = [(64, 96), (64, 96)]
-    det = build('mmdet', detector(late('mmdet', masking=MASKING)))
+    det = build('mmdet', detector(backbone('mmdet', masking=MASKING)))
     data = det.data_preprocessor(dict(inputs=images(sizes), data_samples=det_samples(sizes)), True)
-    seg = build('mmseg', segmentor(late('mmseg', masking=MASKING)))
+    seg = build('mmseg', segmentor(backbone('mmseg', masking=MASKING)))
     seg.data_preprocessor.size = (64, 96)
     runs = [
         (det, data),
@@ -266,8 +270,23 @@ def test_late_fusion_in_both_hosts():
         total, _ = model.parse_losses(model(**data, mode='loss'))
         total.backward()
         # The reused levels reach the loss through the fusion, at all four levels (RetinaNet's FPN takes three).
-        grads = [bool(fusion.scale.grad is not None and fusion.scale.grad.any()) for fusion in model.neck.fusions]
+        grads = [
+            bool(fusion.scale.grad is not None and fusion.scale.grad.any())
+            for fusion in model.backbone.fusions or model.neck.fusions
+        ]
         assert grads == [model is seg, True, True, True]
         model.eval()
         with torch.no_grad():
             assert len(model(**model.data_preprocessor(data), mode='predict') if model is det else [0, 0]) == 2
+
+
+def test_levels_of_two_images_are_refused_without_the_neck():
+    """FPN, RetinaNet's head and UperNet's would else go on with the levels of one image."""
+    image = torch.randn(1, 3, 64, 96)
+    for model in (build('mmdet', detector(late('mmdet'))), build('mmseg', segmentor(late('mmseg')))):
+        model.backbone = build('mmdet', branches('mmdet'))
+        with pytest.raises(TypeError, match="fuse_at='neck' returns the levels of both images.*mmmaskany.MaskAnyNeck"):
+            model(image, mode='tensor')
+        model.neck = None
+        with pytest.raises(TypeError, match="fuse_at='neck' returns the levels of both images.*mmmaskany.MaskAnyNeck"):
+            model(image, mode='tensor')

@@ -2,6 +2,8 @@
 import os
 import resource
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from mmmaskany.checkpoints.format import FORMAT
 from mmmaskany.checkpoints.protection import read_checkpoint
 from mmmaskany.engine import AtomicCheckpointHook, find_resume_point
 
@@ -30,6 +33,16 @@ def checkpoints(folder):
 
 def pointer(folder):
     return Path(folder, 'last_checkpoint').read_text()
+
+
+def test_a_checkpoint_bears_its_format_and_needs_nothing_of_ours_to_load(trained):
+    assert read_checkpoint(trained / 'epoch_2.pth')['meta']['mmmaskany_format'] == FORMAT
+    read = 'import sys, torch; print(sorted(torch.load(sys.argv[1], weights_only=True)))'
+    done = subprocess.run(
+        [sys.executable, '-c', read, str(trained / 'epoch_2.pth')], capture_output=True, text=True, check=True
+    )
+    sections = ['ema_state_dict', 'message_hub', 'meta', 'optimizer', 'param_schedulers', 'state_dict']
+    assert done.stdout.strip() == str(sections)
 
 
 def test_outdated_files_are_deleted_last(tiny_config, tool, tmp_path, monkeypatch):

@@ -1,5 +1,4 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
-import logging
 from collections import OrderedDict
 
 import pytest
@@ -7,21 +6,22 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import DefaultSampler, InfiniteSampler
 from mmengine.logging import MMLogger, print_log
+from mmengine.model import BaseModule
 from mmengine.registry import MODELS
 from mmpretrain.models.heads import LinearClsHead
 from mmpretrain.models.utils.batch_augments import RandomBatchAugment
 from torch import nn
 from torch.utils.data import BatchSampler, DataLoader
 
+from mmmaskany.checkpoints.reading import silence
+from mmmaskany.checkpoints.starting import hold_to_files
 from mmmaskany.engine import launch
 from mmmaskany.engine.hooks.launch_check_hook import (
-    _silence,
     check_checkpoint,
     check_class_count,
     check_late_fusion,
     check_partners,
     check_soft_labels,
-    report_start,
 )
 from mmmaskany.masking import ImageFill, PatchPattern
 from mmmaskany.models.batch_augments import MaskMix
@@ -122,7 +122,9 @@ def test_weights_cannot_be_resumed(train, tmp_path):
 
 def test_foreign_checkpoint_to_start_from(train, tmp_path):
     torch.save(dict(state_dict=nn.Linear(2, 2).state_dict()), tmp_path / 'foreign.pth')
-    with pytest.raises(ValueError, match=r'foreign.pth must hold the tensors of this ImageClassifier, but'):
+    with pytest.raises(
+        ValueError, match=r'foreign.pth: the checkpoint does not fit the backbone MaskAny\w+: .* are missing'
+    ):
         train(load_from=str(tmp_path / 'foreign.pth'))
 
 
@@ -160,39 +162,52 @@ def test_a_checkpoint_of_a_larger_network_is_not_this_one():
     check_checkpoint(model, tensors, 'a.pth', complete=True)
 
 
-def test_how_much_of_a_host_a_checkpoint_fills(tmp_path, caplog):
-    host = MODELS.build(dict(type='mmpretrain.ResNet', depth=18))
-    path, logger = tmp_path / 'plain.pth', logging.getLogger('report')
-    model = nn.ModuleDict(dict(backbone=host))
+@pytest.mark.parametrize(
+    'host',
+    [
+        dict(type='mmpretrain.ResNet', depth=18),
+        dict(
+            type='mmdet.SwinTransformer', embed_dims=12, depths=(1, 1, 2, 1), num_heads=(1, 1, 2, 2)
+        ),  # loads by itself
+    ],
+    ids=['ResNet', 'Swin'],
+)
+def test_a_plain_host_is_held_to_what_it_starts_from(host, tmp_path, capfd):
+    pytest.importorskip('mmdet.models')
+    path = tmp_path / 'plain.pth'
+    source = MODELS.build(host)
+    source.init_weights()
+    MMLogger.get_instance(f'held-{host["type"]}', log_level='INFO')
 
-    def report(tensors, prefix='backbone.'):
-        torch.save(dict(state_dict={f'{prefix}{name}': tensor for name, tensor in tensors.items()}), path)
-        host.init_cfg = dict(type='Pretrained', checkpoint=str(path), prefix='backbone.')
-        caplog.clear()
-        with caplog.at_level(logging.INFO, logger='report'):
-            report_start(model, logger)
-        return [(record.levelname, record.getMessage()) for record in caplog.records]
+    def start(tensors):
+        torch.save(dict(state_dict={f'backbone.{name}': tensor for name, tensor in tensors.items()}), path)
+        init_cfg = dict(type='Pretrained', checkpoint=str(path), prefix='backbone.')
+        model = BaseModule()
+        model.backbone = MODELS.build(dict(**host, init_cfg=init_cfg))
+        hold_to_files(model)
+        model.init_weights()
+        return model.backbone
 
-    whole = host.state_dict()
-    assert report(whole) == [('INFO', f'backbone (ResNet): {path} fills 100 of 100 tensors.')]
-    assert report(dict(whole, **{'fc.bias': torch.zeros(3)}))[0][0] == 'INFO'
-    ((level, text),) = report({name: tensor for name, tensor in whole.items() if name != 'bn1.weight'})
-    assert level == 'WARNING' and 'fills 99 of 100 tensors; 1 are missing (bn1.weight)' in text
-    ((level, text),) = report(MODELS.build(dict(type='mmpretrain.ResNet', depth=34)).state_dict())
-    assert level == 'WARNING' and 'fills 100 of 100 tensors' in text and '96 have no place' in text
-    with pytest.raises(
-        ValueError, match=r'plain\.pth must hold the tensors of backbone \(ResNet\), but 100 are missing'
-    ):
-        report(dict(other=torch.zeros(1)))
+    whole = source.state_dict()
+    model = start(dict(whole, **{'fc.bias': torch.zeros(3)}))
+    assert all(torch.equal(tensor, whole[name]) for name, tensor in model.state_dict().items())
+    assert model.init_cfg['checkpoint'] == str(path) and 'init_weights' not in vars(model)
+    said = ''.join(capfd.readouterr())
+    assert f'{path} fills all' in said and 'left over: fc (1)' in said
+    lacks = next(name for name in whole if 'layer2' in name or 'stages.1' in name)
+    with pytest.raises(ValueError, match=rf'plain\.pth: the checkpoint does not fit .* 1 are missing \({lacks}\)'):
+        start({name: tensor for name, tensor in whole.items() if name != lacks})
+    with pytest.raises(ValueError, match='1 have no place'):
+        start(dict(whole, **{lacks.replace('.0.', '.7.', 1): whole[lacks]}))
+    with pytest.raises(ValueError, match='are missing'):
+        start(dict(other=torch.zeros(1)))
 
 
-def test_training_reports_what_its_host_starts_from(train, trained, tmp_path, capfd):
+def test_a_plain_host_does_not_take_half_of_a_network_with_two_stems(train, trained, tmp_path):
     host = dict(type='mmpretrain.ResNet_CIFAR', depth=18, stem_channels=4, base_channels=4)
     init_cfg = dict(type='Pretrained', checkpoint=str(trained / 'epoch_2.pth'), prefix='backbone.')
-    train(model=dict(backbone=dict(_delete_=True, **host, init_cfg=init_cfg)), train_cfg=dict(max_epochs=1))
-    seen = ''.join(capfd.readouterr())
-    # The checkpoint of a MaskAny network fills its host; what is left over is said.
-    assert 'epoch_2.pth fills 100 of 100 tensors; 0 are missing' in seen and 'relu.reused.conv1.weight' in seen
+    with pytest.raises(ValueError, match=r'have no place \(relu\.reused\.conv1\.weight'):
+        train(model=dict(backbone=dict(_delete_=True, **host, init_cfg=init_cfg)), train_cfg=dict(max_epochs=1))
 
 
 def test_training_refuses_a_start_from_nothing(train, tmp_path):
@@ -279,10 +294,13 @@ def test_late_fusion_needs_its_neck():
 
     host = dict(type='mmpretrain.ResNet', depth=18)
     late = MaskAny(host, fuse_at='neck')
-    with pytest.raises(ValueError, match=r"MaskAnyResNet with fuse_at='neck'.*needs mmmaskany.MaskAnyNeck"):
+    with pytest.raises(ValueError, match=r'MaskAnyResNet must be followed by mmmaskany.MaskAnyNeck, but the model has'):
         check_late_fusion(nn.Sequential(late))
     check_late_fusion(nn.Sequential(late, MaskAnyNeck(512)))
-    check_late_fusion(nn.Sequential(MaskAny(host)))
+    for fuse_at in ('stem', 'levels'):
+        check_late_fusion(nn.Sequential(MaskAny(host, fuse_at=fuse_at)))
+        with pytest.raises(ValueError, match=r"MaskAnyNeck fuses the levels of a MaskAny backbone with fuse_at='neck'"):
+            check_late_fusion(nn.Sequential(MaskAny(host, fuse_at=fuse_at), MaskAnyNeck(512)))
 
 
 def mixing(augment):
@@ -344,7 +362,7 @@ def test_silence_is_complete_and_ends(capfd):
     logger = MMLogger.get_instance('silence', logger_name='silence', log_level='INFO')
     logger.info('before')
     MMLogger.get_instance('other', logger_name='other', log_level='INFO')
-    with _silence():
+    with silence():
         print_log('hidden', logger='current')
         print_log('a warning', logger='current', level=30)
     print_log('after', logger='current')

@@ -197,8 +197,9 @@ def test_masks_of_the_data_pipeline(tmp_path):
     assert list(KeepingBackend.kept) == [('masks', 4)]
 
 
-def test_late_fusion_and_no_pictures(tmp_path):
-    log = train(tmp_path, build(fuse_at='neck'), MaskVisualizationHook(interval=4, num_samples=0))
+@pytest.mark.parametrize('fuse_at', ['levels', 'neck'])
+def test_late_fusion_and_no_pictures(fuse_at, tmp_path):
+    log = train(tmp_path, build(fuse_at=fuse_at, fusion='gated'), MaskVisualizationHook(interval=4, num_samples=0))
     assert log[3]['fusion_gate'] == pytest.approx(0.5, abs=0.1)
     assert 'norm_visible_stem' not in log[3] and 0 < log[3]['masked'] < 1
     assert KeepingBackend.kept == {}

@@ -8,7 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from mmmaskany.masking import BlockPattern, GridPattern, MixturePattern, NoisePattern, PatchPattern, RandomPattern
+from mmmaskany.masking import (
+    BlockPattern,
+    GridPattern,
+    MixturePattern,
+    NoisePattern,
+    PatchPattern,
+    RandomPattern,
+    recompose,
+)
 
 
 def seeded(seed=0):
@@ -659,3 +667,57 @@ def test_repr_says_how_it_was_made():
     assert repr(PatchPattern(ratio=0.3)) == 'PatchPattern(ratio=0.3, cell=[4], base=4)'
     mixture = MixturePattern([PatchPattern(0.5)], [0.1])
     assert repr(mixture) == 'MixturePattern([PatchPattern(scale=0.5, cell=[4], base=4)], probs=[0.1])'
+
+
+def test_grid_of_a_fixed_phase_by_hand():
+    """Cells of 2 x 3 px at every second place from the corner on, as far as they fit in 7 x 8 px."""
+    pattern = GridPattern(scale=0.5, cell=[2, 3], base=1, phase='fixed')
+    layouts = {(layout.height, layout.width): layout for layout in pattern.layouts(7, 8)}
+    tall = layouts[2, 3]
+    assert (tall.grid_rows, tall.grid_cols, tall.rows, tall.cols, tall.count) == (3, 2, 2, 1, 2)
+    pattern = GridPattern(scale=0.5, cell=2, base=1, phase='fixed')
+    expected = torch.zeros(7, 8, dtype=torch.bool)
+    for row in (0, 4):
+        for col in (0, 4):
+            expected[row : row + 2, col : col + 2] = True
+    for _ in range(3):
+        draw = pattern.draw(2, 7, 8)
+        assert torch.equal(draw.mask, expected.expand(2, -1, -1))
+        image = torch.arange(56.0).view(1, 1, 7, 8).expand(2, -1, -1, -1)
+        assert torch.equal(recompose(image, draw)[0, 0], image[0, 0][[0, 1, 4, 5]][:, [0, 1, 4, 5]])
+    third = GridPattern(scale=1 / 3, cell=1, base=1, phase='fixed').draw(1, 4, 4).mask[0]
+    assert third.nonzero().tolist() == [[0, 0], [0, 3], [3, 0], [3, 3]]
+
+
+def test_grid_of_the_reference_masks_its_share():
+    """All cells of 4 to 16 px a side at 32 px, by enumeration: 22.65 % on average, 11.8 to 39.1 %, always the corner."""
+    pattern = GridPattern(scale=0.5, cell=range(4, 17), base=1, phase='fixed')
+    layouts = pattern.layouts(32, 32)
+    shares = [100 * layout.count * layout.height * layout.width / 32**2 for layout in layouts]
+    assert len(shares) == 13**2
+    assert (round(min(shares), 1), round(max(shares), 1)) == (11.8, 39.1)
+    assert sum(shares) / len(shares) == pytest.approx(22.65, abs=0.005)
+    draw = pattern.draw(400, 32, 32, torch.Generator().manual_seed(0))
+    assert draw.mask[:, :4, :4].all()
+    assert 100 * draw.mask.float().mean() == pytest.approx(22.65, abs=1.5)
+    # Some pixels are never masked, whatever the cells: 12 % of them.
+    ever = torch.zeros(32, 32, dtype=torch.bool)
+    for layout in layouts:
+        rows = torch.arange(32) // layout.height
+        cols = torch.arange(32) // layout.width
+        rows = (rows % 2 == 0) & (rows < 2 * layout.rows)
+        cols = (cols % 2 == 0) & (cols < 2 * layout.cols)
+        ever |= rows[:, None] & cols
+    assert float((~ever).float().mean()) == pytest.approx(0.12, abs=0.005)
+
+
+@pytest.mark.parametrize('share', [dict(ratio=0.25), dict(scale=0.4), dict(scale=0.75)])
+def test_a_fixed_phase_needs_a_whole_stride(share):
+    with pytest.raises(ValueError, match=r"phase='fixed'.*so the scale must be 1/2, 1/3, 1/4.*or phase='random'"):
+        GridPattern(**share, phase='fixed')
+    pattern = GridPattern(scale=0.5, phase='fixed')
+    pattern.share = 0.4  # as a schedule would
+    with pytest.raises(ValueError, match='but got scale=0.4'):
+        pattern.draw(1, 64, 64)
+    with pytest.raises(ValueError, match="phase must be 'random' or 'fixed', but got 'none'"):
+        GridPattern(scale=0.5, phase='none')

@@ -1,10 +1,22 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+from collections import OrderedDict
+
 import pytest
 import torch
 from mmengine.registry import MODELS
 from torch import nn
 
-from mmmaskany.models.stems import AddFusion, ConcatFusion, DualStem, GatedFusion, build_fusion, find_stem
+from mmmaskany.models.stems import (
+    AddFusion,
+    ConcatFusion,
+    DualStem,
+    Fusion,
+    GatedFusion,
+    build_fusion,
+    find,
+    find_stem,
+    register_stem,
+)
 
 
 def build(cfg):
@@ -248,3 +260,114 @@ def test_named_stem_must_be_one_module_that_takes_the_image():
         find_stem(host, '1')
     with pytest.raises(TypeError, match=r"must be the name of one module, but got \['0'\]"):
         find_stem(host, ['0'])
+
+
+# ---------------------------------------------------------------------- fusions and families of anybody
+
+
+class Half(Fusion):
+    def __init__(self, channels):
+        super().__init__()
+        self.channels = channels
+
+    def forward(self, visible, reused):
+        return (visible + reused) / 2
+
+
+def test_a_fusion_needs_no_more_than_forward():
+    fusion = build_fusion(dict(type=Half), 4)
+    assert fusion.channels == 4 and not fusion.is_silent()
+    visible = torch.rand(2, 4, 3, 3)
+    assert float(fusion.openness(visible, -visible)) == pytest.approx(1)
+    assert float(fusion.openness(visible, visible)) == 0
+    with pytest.raises(ValueError, match='Half cannot be silenced, so it cannot adopt a plain checkpoint'):
+        fusion.silence()
+    state = torch.get_rng_state()
+    build_fusion(dict(type=Half), 4)  # it is tried without a trace
+    assert torch.equal(state, torch.get_rng_state())
+
+
+class OfOne(Fusion):
+    def __init__(self, channels):
+        super().__init__()
+
+    def forward(self, both):
+        return both
+
+
+class Wider(Half):
+    def forward(self, visible, reused):
+        return torch.cat([visible, reused], 1)
+
+
+class Loud(Half):
+    def silence(self):
+        pass
+
+
+class Liar(Loud):
+    def is_silent(self):
+        return True
+
+
+@pytest.mark.parametrize(
+    ('fusion', 'error', 'message'),
+    [
+        (nn.Conv2d(4, 4, 1), TypeError, 'fusion must be a Fusion, but got Conv2d'),
+        (dict(type='mmmaskany.MeanFill'), TypeError, 'fusion must be a Fusion, but got MeanFill'),
+        (Half, TypeError, r'got the class Half: write dict\(type=...\)'),
+        (OfOne(4), ValueError, 'must take visible and reused features of 4 channels, but OfOne fails: '),
+        (
+            Wider(4),
+            ValueError,
+            r'return 4 channels .*, \(2, 4, 3, 5\) of \(2, 4, 3, 5\), but Wider returns \(2, 8, 3, 5\)',
+        ),
+        (Loud(4), ValueError, r'after silence\(\) a fusion must return the visible features .*, but Loud does not'),
+        (Liar(4), ValueError, r'after silence\(\) a fusion must return the visible features .*, but Liar does not'),
+    ],
+    ids=str,
+)
+def test_a_fusion_of_another_interface_is_refused_when_built(fusion, error, message):
+    with pytest.raises(error, match=message):
+        build_fusion(fusion, 4)
+
+
+def test_a_registered_row_is_found_in_any_host():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.front = nn.Sequential(OrderedDict(filters=nn.Conv2d(3, 8, 3, 2, 1), scale=nn.BatchNorm2d(8)))
+            self.conv1 = nn.Conv2d(8, 8, 3, 2, 1)  # which would be taken for the stem of another family
+
+    with pytest.raises(ValueError, match='must take the image'):
+        find_stem(Net())
+    before = list(find._registered)
+    try:
+        register_stem('front.filters', 'front.scale')
+        register_stem('front.filters', 'front.scale')  # its module was imported again
+        assert len(find._registered) == len(before) + 1
+        stem = find_stem(Net())
+        assert stem.parts == ('front.filters', 'front.scale') and stem.twin.filters.stride == (1, 1)
+    finally:
+        find._registered[:] = before
+
+
+@pytest.mark.parametrize(
+    ('parts', 'host', 'error', 'message'),
+    [
+        ((), None, ValueError, 'must have at least one module'),
+        (('conv', ''), None, ValueError, 'each with a name'),
+        ((['conv'],), None, TypeError, r"must be names of modules, but got \['conv'\]"),
+        (
+            ('a.conv', 'b.norm'),
+            None,
+            ValueError,
+            r"side by side in one module of the host, but got \('a.conv', 'b.norm'\)",
+        ),
+        (('conv',), nn.Identity(), TypeError, r'host must be a class of modules, but got Identity\(\)'),
+        (('conv',), dict, TypeError, 'host must be a class of modules'),
+    ],
+)
+def test_wrong_rows_are_refused(parts, host, error, message):
+    with pytest.raises(error, match=message):
+        register_stem(*parts, host=host)

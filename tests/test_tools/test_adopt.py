@@ -7,6 +7,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner.checkpoint import load_checkpoint
 
+from mmmaskany.checkpoints.format import FORMAT
 from mmmaskany.checkpoints.protection import read_checkpoint
 from mmmaskany.models.backbones import MaskAnyMixin
 
@@ -45,7 +46,7 @@ def test_the_file_loads_without_adoption_and_keeps_the_function(
 
     written, before = read_checkpoint(target), read_checkpoint(source)
     assert sorted(written) == ['meta', 'state_dict']
-    assert written['meta'] == dict(dataset_meta=dict(classes=('a', 'b', 'c')), epoch=3)
+    assert written['meta'] == dict(dataset_meta=dict(classes=('a', 'b', 'c')), epoch=3, mmmaskany_format=FORMAT)
     for name, tensor in before['state_dict'].items():
         assert torch.equal(written['state_dict'][name], tensor), name
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from mmengine.registry import MODELS, init_default_scope
 
+from mmmaskany.checkpoints.format import FORMAT
 from mmmaskany.checkpoints.protection import read_checkpoint
 from mmmaskany.checkpoints.resume import WeightsOnlyError, read_training_state
 
@@ -35,6 +36,7 @@ def test_weights_and_classes_are_all_that_is_kept(trained, published):
     )
     assert checkpoint['meta']['dataset_meta'] == source['meta']['dataset_meta'] == dict(classes=('a', 'b', 'c'))
     assert checkpoint['meta']['epoch'] == 2
+    assert checkpoint['meta']['mmmaskany_format'] == source['meta']['mmmaskany_format'] == FORMAT
     assert {'cfg', 'seed', 'experiment_name', 'time'}.isdisjoint(checkpoint['meta'])
     assert published.stat().st_size < 0.6 * (trained / 'epoch_2.pth').stat().st_size
     with pytest.raises(WeightsOnlyError, match=f'{published} must hold a training state to resume from'):
@@ -76,7 +78,9 @@ def test_bare_state_dicts_are_published_too(publish, tmp_path):
     torch.save(weights, tmp_path / 'bare.pth')
     publish(tmp_path / 'bare.pth', tmp_path / 'out' / 'bare')
     (path,) = (tmp_path / 'out').iterdir()
-    assert torch.equal(read_checkpoint(path)['state_dict']['weight'], weights['weight'])
+    checkpoint = read_checkpoint(path)
+    assert torch.equal(checkpoint['state_dict']['weight'], weights['weight'])
+    assert checkpoint['meta']['mmmaskany_format'] == 1  # that of what bears none, whatever today's is
 
 
 def test_what_is_no_checkpoint_is_refused(trained, publish, published, tmp_path):

@@ -7,6 +7,7 @@ from mmengine.registry import MODELS, init_default_scope
 from reference_networks import MaskEfficientNetV2, MaskResNet, MaskSwin, MaskViT
 
 import mmmaskany.models.backbones as backbones
+from mmmaskany.checkpoints.format import FORMAT
 from mmmaskany.checkpoints.protection import read_checkpoint
 
 # repeats, kernel, stride, expansion, in, out, squeeze and excitation
@@ -115,6 +116,7 @@ def network():
 def test_what_is_written_is_a_checkpoint_of_a_classifier(network, convert, tmp_path):
     _, _, weights = convert(network.state)
     assert sorted(read_checkpoint(tmp_path / 'ours.pth')) == ['meta', 'state_dict']
+    assert read_checkpoint(tmp_path / 'ours.pth')['meta']['mmmaskany_format'] == FORMAT
     assert all(name.startswith(('backbone.', 'head.fc.')) for name in weights)
     assert len(weights) == len([name for name in network.state if not name.endswith('attn_mask')])
     assert torch.equal(weights['head.fc.weight'], network.state['head.weight'])

@@ -99,3 +99,46 @@ def test_data_that_does_not_fit(trained, test_tool, image_folder, tmp_path):
     broken.write_bytes(b'')
     with pytest.raises(ValueError, match=f'{broken} gave'):
         test_tool(trained / 'epoch_2.pth', test_dataloader=changed)
+
+
+# ---------------------------------------------------------------------- results
+
+
+def test_pictures_of_equal_names_are_all_kept(trained, test_tool, image_folder, tmp_path):
+    for index, path in enumerate(sorted((image_folder / 'val').rglob('*.png'))):
+        target = tmp_path / 'data' / path.parent.name / f'{index % 4}.png'
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
+    test_tool(
+        trained / 'epoch_2.pth',
+        *('--show-dir', tmp_path / 'pictures'),
+        test_dataloader=dict(dataset=dict(data_root=str(tmp_path / 'data'), data_prefix='')),
+        default_hooks=dict(visualization=dict(type='VisualizationHook', enable=False)),
+        visualizer=dict(type='UniversalVisualizer'),
+    )
+    found = sorted(
+        path.relative_to(tmp_path / 'pictures').as_posix() for path in (tmp_path / 'pictures').rglob('*.png')
+    )
+    assert found == [f'{name}/{index}.png_0.png' for name in 'abc' for index in range(4)]
+
+
+@pytest.mark.parametrize('evaluator', [None, dict(type='Accuracy', topk=(1,))], ids=['None', 'metrics'])
+def test_images_without_labels(evaluator, trained, test_tool, image_folder, tmp_path, capfd):
+    (tmp_path / 'new').mkdir()
+    paths = sorted((image_folder / 'val').rglob('*.png'))
+    for path in paths:
+        shutil.copy(path, tmp_path / 'new')
+
+    def scores(*args, **data):
+        data = dict(dataset=dict(data_prefix='', **data))
+        out = tmp_path / f'{len(args)}.pkl'
+        test_tool(trained / 'epoch_2.pth', '--out', out, test_dataloader=data, test_evaluator=evaluator)
+        samples = pickle.loads(out.read_bytes())
+        return {sample['img_path'].split('/')[-1]: sample['pred_score'] for sample in samples}
+
+    unlabelled = scores(data_root=str(tmp_path / 'new'), with_label=False)
+    labelled = scores('labelled', data_root=str(image_folder / 'val'))
+    assert set(unlabelled) == set(labelled) == {path.name for path in paths}
+    assert all(torch.equal(unlabelled[name], labelled[name]) for name in labelled)
+    test_tool(trained / 'epoch_2.pth', test_evaluator=None)
+    assert 'There are no metrics: --out or --show-dir keeps the predictions' in ''.join(capfd.readouterr())

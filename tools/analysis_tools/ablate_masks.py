@@ -26,7 +26,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.registry import DATASETS, init_default_scope
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
@@ -34,7 +34,9 @@ from mmmaskany.apis import METRICS, Launch, Result, Run, report, train_all
 from mmmaskany.apis.patterns import PATTERNS, masked_share, pattern_cfg
 from mmmaskany.apis.rows import grouped, write_csv
 from mmmaskany.checkpoints.atomic import atomic_write
-from mmmaskany.parts import build_pattern
+from mmmaskany.engine.checks.config import OptionAction, read_config
+from mmmaskany.engine.user_errors import run
+from mmmaskany.models.masking import build_pattern
 from mmmaskany.visualization import new_plot, save_figure
 from mmmaskany.visualization.curves import draw_curve, draw_level
 
@@ -229,12 +231,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument('--prob', type=float, help="share of the images that are masked (default: the config's)")
     parser.add_argument('--cell', type=int, help="side of a cell in px (default: an eighth of the images' side)")
     parser.add_argument('--metric', default='accuracy/top1', help='of the validation (default: accuracy/top1)')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='changes to the config')
+    parser.add_argument('--cfg-options', nargs='+', action=OptionAction, default={}, help='changes to the config')
     Launch.add_arguments(parser)
     args = parser.parse_args(argv)
     try:
-        cfg = Config.fromfile(args.config)
-        cfg.merge_from_dict(args.cfg_options)
+        cfg = read_config(args.config, args.cfg_options)
         masking = read_masking(cfg)
         prob = masked_images(masking) if args.prob is None else args.prob
         if not 0 < prob <= 1:
@@ -266,4 +267,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(run(main))

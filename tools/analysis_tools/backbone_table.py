@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
 from mmmaskany.apis import count_flops
+from mmmaskany.engine.user_errors import run
 
 DOCUMENT = Path(__file__).resolve().parents[2] / 'docs' / 'backbones.md'
 
@@ -78,7 +79,8 @@ Written by `python tools/analysis_tools/backbone_table.py`, which builds and run
 is derived from it: where the stem cuts patches, its kernel and stride are halved, else the stride of its last strided
 layer. Parameters and MACs (multiply-accumulates at {SIZE[0]} x {SIZE[1]} px) are what the twin and the fusion ('add')
 add to the plain backbone. The last columns compare its features with those of MaskAny that has loaded its checkpoint:
-the largest difference, in float32, at {SIZE[0]} x {SIZE[1]} and at {OTHER_SIZE[0]} x {OTHER_SIZE[1]} px.
+the largest difference, in float32, at {SIZE[0]} x {SIZE[1]} and at {OTHER_SIZE[0]} x {OTHER_SIZE[1]} px. A family of
+your own is registered as [extend.md](extend.md#a-family-of-backbones) says.
 
 For another backbone name the module that is its stem, as in `stem='features.0'`. What has no stem that could be halved
 (stride 1, no convolution, odd patches) is refused when it is built; `fuse_at='levels'` needs no second stem. Only
@@ -213,4 +215,4 @@ def main(argv: list[str] | None = None) -> list[list[str]]:
 
 
 if __name__ == '__main__':
-    main(sys.argv[1:])
+    sys.exit(run(main))

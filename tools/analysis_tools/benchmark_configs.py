@@ -25,7 +25,6 @@ import sys
 from pathlib import Path
 
 import torch
-from mmengine.config import Config, DictAction
 from mmengine.logging import MMLogger
 from mmengine.model import revert_sync_batchnorm
 from mmengine.optim import build_optim_wrapper
@@ -35,6 +34,8 @@ from torch import nn
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
 from mmmaskany.apis import CLOCKS, SIZES, Work, draw_batch, is_self_supervised, take_turns, turns_table
 from mmmaskany.engine import launch
+from mmmaskany.engine.checks.config import OptionAction, read_config
+from mmmaskany.engine.user_errors import run
 
 
 def build(config: Path, args: argparse.Namespace, twin: nn.Module | None) -> tuple[Work, Work]:
@@ -49,8 +50,7 @@ def build(config: Path, args: argparse.Namespace, twin: nn.Module | None) -> tup
     Returns:
         tuple[Work, Work]: Both.
     """
-    cfg = Config.fromfile(config)
-    cfg.merge_from_dict(args.cfg_options)
+    cfg = read_config(config, args.cfg_options)
     host = cfg.default_scope
     init_default_scope(host)
     if 'data_preprocessor' in cfg:  # as the Runner does
@@ -100,12 +100,12 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument('--warmup', type=int, default=2, help='steps of each config that do not (default: 2)')
     parser.add_argument('--clock', default='wall', choices=CLOCKS, help='time on the wall or of the processor')
     parser.add_argument('--amp', action='store_true', help='mixed precision, as in tools/train.py')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='changes to every config')
+    parser.add_argument('--cfg-options', nargs='+', action=OptionAction, default={}, help='changes to every config')
     parser.add_argument('--out', type=Path, help='also write the figures to this JSON file')
     args = parser.parse_args(argv)
     if args.device == 'cuda' and not torch.cuda.is_available():
         parser.error('--device cuda needs a GPU that torch can use')
-    hosts = {Config.fromfile(config).default_scope for config in args.configs}
+    hosts = {read_config(config).default_scope for config in args.configs}
     if len(hosts) > 1:
         parser.error(f'the configs must be of one host, but got {sorted(hosts)}')
     names = [config.stem for config in args.configs]
@@ -134,4 +134,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(run(main))

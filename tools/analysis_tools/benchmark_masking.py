@@ -39,6 +39,7 @@ import torch
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
+from mmmaskany.engine.user_errors import run
 from mmmaskany.masking import (
     BlockPattern,
     ConstantFill,
@@ -311,4 +312,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(run(main))

@@ -21,12 +21,13 @@ import sys
 from pathlib import Path
 
 import torch
-from mmengine.config import Config, DictAction
 from mmengine.registry import MODELS, init_default_scope
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
 from mmmaskany.apis import SIZES
 from mmmaskany.apis.costs import count
+from mmmaskany.engine.checks.config import OptionAction, read_config
+from mmmaskany.engine.user_errors import run
 
 
 def main(argv: list[str] | None = None) -> dict[str, dict[str, int]]:
@@ -40,11 +41,10 @@ def main(argv: list[str] | None = None) -> dict[str, dict[str, int]]:
         metavar=('HEIGHT', 'WIDTH'),
         help='of the image in px (default: 224 224 with mmpretrain, 800 1344 with mmdet, 512 512 with mmseg)',
     )
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, help='changes to the config')
+    parser.add_argument('--cfg-options', nargs='+', action=OptionAction, default={}, help='changes to the config')
     parser.add_argument('--out', type=Path, help='also write the numbers to this JSON file')
     args = parser.parse_args(argv)
-    cfg = Config.fromfile(args.config)
-    cfg.merge_from_dict(args.cfg_options)
+    cfg = read_config(args.config, args.cfg_options)
     host = cfg.default_scope
     init_default_scope(host)
     size = tuple(args.shape or SIZES[host])
@@ -63,4 +63,4 @@ def main(argv: list[str] | None = None) -> dict[str, dict[str, int]]:
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(run(main))

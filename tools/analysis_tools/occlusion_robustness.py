@@ -33,6 +33,7 @@ from mmmaskany.apis.patterns import PATTERNS, masked_share, pattern_cfg
 from mmmaskany.apis.rows import grouped, write_csv
 from mmmaskany.apis.runs import mean_spread
 from mmmaskany.checkpoints.atomic import atomic_write
+from mmmaskany.engine.user_errors import run
 from mmmaskany.evaluation import occlude
 from mmmaskany.masking import ConstantFill
 from mmmaskany.models.masking import build_pattern
@@ -112,7 +113,8 @@ def _evaluators(size: tuple[int, int], cfg: dict, args: argparse.Namespace) -> d
     tests = {('', 0.0): None}
     for name in args.patterns:
         for ratio in args.ratios:
-            pattern = build_pattern(pattern_cfg(name, min(size), args.cell, ratio=ratio))
+            cfg_of_pattern = pattern_cfg(name, min(size), args.cell, ratio=ratio)
+            pattern = build_pattern(cfg_of_pattern, ())  # which looks at nothing: all networks see the same masks
             tests[name, masked_share(pattern, *size)] = pattern
     return {key: (pattern, Evaluator(cfg.test_evaluator)) for key, pattern in tests.items()}
 
@@ -182,7 +184,10 @@ def main(argv: list[str] | None = None) -> int:
     Candidate.add_arguments(parser)
     parser.add_argument('--out', type=Path, required=True, help='folder of the plot, the table and the numbers')
     parser.add_argument(
-        '--patterns', nargs='+', default=['patch', 'grid', 'random', 'block'], help=f'of {", ".join(PATTERNS)}'
+        '--patterns',
+        nargs='+',
+        default=['patch', 'grid', 'random', 'block'],
+        help=f'of {", ".join(PATTERNS)}, or types of others',
     )
     parser.add_argument(
         '--ratios',
@@ -221,4 +226,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(run(main))

@@ -22,6 +22,7 @@ from statistics import mean
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
 from mmmaskany.apis.runs import Launch, Result, Run, report, train_all
+from mmmaskany.engine import user_errors
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs' / 'mixmask'
 FRAMEWORKS = ('mocov2', 'simsiam')
@@ -129,4 +130,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(user_errors.run(main))

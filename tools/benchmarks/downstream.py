@@ -28,6 +28,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs
 from mmmaskany.apis import Launch, Run, report, train_all
 from mmmaskany.checkpoints.gaps import find_gaps
 from mmmaskany.checkpoints.protection import read_checkpoint
+from mmmaskany.engine.checks.config import read_config
+from mmmaskany.engine.user_errors import run
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 
@@ -149,7 +151,7 @@ def make_runs(args: argparse.Namespace) -> list[Run]:
     starts = [read_start(*pair) for pair in zip_longest(args.checkpoints, kinds)]
     if len({start.name for start in starts}) < len(starts):
         raise ValueError(f'checkpoints must have names of their own, as NAME=PATH, but got {[s.name for s in starts]}')
-    cfgs = {config: Config.fromfile(config) for config in args.configs or suite_configs(args.task)}
+    cfgs = {config: read_config(config) for config in args.configs or suite_configs(args.task)}
     pairs = []
     for start in starts:
         mine = [config for config, cfg in cfgs.items() if backbone_of(cfg) == start.backbone]
@@ -208,4 +210,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(run(main))

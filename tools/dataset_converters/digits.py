@@ -320,4 +320,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
+    from mmmaskany.engine.user_errors import run
+
+    sys.exit(run(main))

@@ -6,8 +6,9 @@
 
 A MaskAny backbone takes a plain checkpoint by itself (``init_cfg``, ``load_from``); this writes down what it makes of
 it, for programs that load state dicts themselves. The reused stem starts from the weights of the host's stem and
-contributes nothing, so that the outputs are the plain ones. Tensors outside the backbone are kept as they are. Without
-a ``backbone.`` in its names the file is taken for a bare backbone's.
+contributes nothing, so that the outputs are the plain ones. The file may be of timm, torchvision or another publisher
+(docs/backbones.md), of PyTorch or safetensors; what it has for a head of the same kind is kept. A file without
+``backbone.`` in its names gives a bare backbone's.
 """
 
 import argparse
@@ -20,17 +21,20 @@ from mmengine.registry import MODELS, init_default_scope
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
 from mmmaskany.checkpoints.atomic import atomic_write, serialise
 from mmmaskany.checkpoints.format import KEY
-from mmmaskany.checkpoints.protection import read_checkpoint
+from mmmaskany.checkpoints.gaps import CheckpointMismatchError
+from mmmaskany.checkpoints.reading import Weights, find_fit, place, read_weights
+from mmmaskany.engine.checks.config import read_config
+from mmmaskany.engine.user_errors import run
 from mmmaskany.models.backbones import MaskAnyMixin
 
 PREFIX = 'backbone.'
 
 
-def adopt(checkpoint: dict, cfg: Config) -> dict:
+def adopt(weights: Weights, cfg: Config) -> dict:
     """Complete the backbone of a plain checkpoint.
 
     Args:
-        checkpoint (dict): What the file holds: a state dict, or one under ``'state_dict'``. Left as it is.
+        weights (Weights): What was read of the file. Left as it is.
         cfg (Config): The config of a classifier, detector or segmentor whose backbone has a second stem.
 
     Returns:
@@ -46,20 +50,22 @@ def adopt(checkpoint: dict, cfg: Config) -> dict:
             f'the backbone of {cfg.filename} must have a second stem, but is a {type(backbone).__name__} without one: '
             'it takes the plain checkpoint as it is'
         )
-    tensors = checkpoint.get('state_dict', checkpoint)
-    prefix = PREFIX if any(name.startswith(PREFIX) for name in tensors) else ''
-    own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    tensors = weights.tensors
     reused = f'{backbone.stem_parts[-1]}.reused.'
-    if any(name.startswith(reused) for name in own):
+    if any(name.removeprefix(PREFIX).startswith(reused) for name in tensors):
         raise ValueError(f'the checkpoint must be a plain one, but has a second stem already ({reused}*)')
-    backbone.load_state_dict(own, strict=False)
+    prefix = PREFIX if any(name.startswith(PREFIX) for name in tensors) else ''
+    backbone.load_state_dict(place(weights, backbone, prefix), strict=False)
     state = {f'{prefix}{name}': tensor for name, tensor in backbone.state_dict().items()}
-    parts = {name.removeprefix(prefix).partition('.')[0] for name in state}
+    fit = find_fit(
+        {name.removeprefix(prefix): each for name, each in tensors.items() if name.startswith(prefix)}, backbone
+    )
+    beyond = {f'{prefix}{name.removeprefix(fit.inside)}' for name in fit.gaps.left}
     for name, tensor in tensors.items():
-        if not name.startswith(prefix) or name.removeprefix(prefix).partition('.')[0] not in parts:
+        if not name.startswith(prefix) or name in beyond:
             state[name] = tensor
     # The backbone's tensors are of today's format, whatever the plain network's were of.
-    meta = {key: value for key, value in (checkpoint.get('meta') or {}).items() if key not in ('cfg', KEY)}
+    meta = {key: value for key, value in weights.meta.items() if key not in ('cfg', KEY)}
     return dict(meta=meta, state_dict=state)
 
 
@@ -69,18 +75,21 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument('checkpoint', type=Path, help='checkpoint of the plain network')
     parser.add_argument('target', type=Path, help='file to write, which must not exist yet')
     parser.add_argument('--config', required=True, help='config whose backbone has the second stem')
+    parser.add_argument('--container', help='where in the file its weights lie, such as model_ema (default: found out)')
     args = parser.parse_args(argv)
     if args.target.exists():
         raise FileExistsError(f'{args.target} must not exist yet; remove it, or name another file')
-    checkpoint = read_checkpoint(args.checkpoint)
+    weights = read_weights(args.checkpoint, args.container)
     try:
-        adopted = adopt(checkpoint, Config.fromfile(args.config))
+        adopted = adopt(weights, read_config(args.config))
+    except CheckpointMismatchError:  # names the file
+        raise
     except ValueError as error:
         raise ValueError(f'{args.checkpoint}: {error}') from error
     atomic_write(args.target, serialise(adopted))
-    added = len(adopted['state_dict']) - len(checkpoint.get('state_dict', checkpoint))
-    print(f'{args.target}: {len(adopted["state_dict"])} tensors, {added} of them added to those of {args.checkpoint}')
+    added = len(adopted['state_dict']) - len(weights.tensors)
+    print(f'{args.target}: {len(adopted["state_dict"])} tensors, {added} of them added to those of {weights}')
 
 
 if __name__ == '__main__':
-    main(sys.argv[1:])
+    sys.exit(run(main))

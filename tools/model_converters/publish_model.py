@@ -13,24 +13,24 @@ import hashlib
 import sys
 from pathlib import Path
 
-import torch
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
 import mmmaskany
 from mmmaskany.checkpoints.atomic import atomic_write, serialise
 from mmmaskany.checkpoints.format import KEY, format_of
-from mmmaskany.checkpoints.protection import read_checkpoint
+from mmmaskany.checkpoints.reading import read_weights
+from mmmaskany.engine.user_errors import run
 
 #: What of a checkpoint's ``meta`` is kept.
 META = ('dataset_meta', 'epoch', 'iter', 'mmengine_version', 'mmmaskany_version', KEY)
 
 
-def publish(source: Path, target: Path) -> Path:
+def publish(source: Path, target: Path, container: str | None = None) -> Path:
     """Write the weights of a checkpoint into a file whose name ends in its hash.
 
     Args:
         source (Path): A checkpoint, or a bare state dict.
         target (Path): The file to write; its name gets the hash.
+        container (str | None): Where in the source the weights lie. Defaults to None, which finds it out.
 
     Returns:
         Path: The file that was written.
@@ -40,13 +40,9 @@ def publish(source: Path, target: Path) -> Path:
         FileExistsError: If another file has the name already.
         ValueError: If the source is not a checkpoint.
     """
-    checkpoint = read_checkpoint(source)
-    weights = checkpoint.get('state_dict', checkpoint)
-    is_weights = isinstance(weights, dict) and all(isinstance(weight, torch.Tensor) for weight in weights.values())
-    if not weights or not is_weights:
-        raise ValueError(f'checkpoint {source} must hold tensors by their names, but holds {list(checkpoint)[:5]}')
-    meta = {'mmmaskany_version': mmmaskany.__version__, **(checkpoint.get('meta') or {}), KEY: format_of(checkpoint)}
-    data = serialise(dict(meta={key: meta[key] for key in META if key in meta}, state_dict=dict(weights)))
+    weights = read_weights(source, container)
+    meta = {'mmmaskany_version': mmmaskany.__version__, **weights.meta, KEY: format_of(dict(meta=weights.meta))}
+    data = serialise(dict(meta={key: meta[key] for key in META if key in meta}, state_dict=weights.tensors))
 
     target = target.with_name(f'{target.name.removesuffix(".pth")}-{hashlib.sha256(data).hexdigest()[:8]}.pth')
     if target.exists() and target.read_bytes() != data:
@@ -60,11 +56,12 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('checkpoint', type=Path, help='checkpoint of a training')
     parser.add_argument('target', type=Path, help='file to write; its name gets the hash')
+    parser.add_argument('--container', help='where in the file its weights lie, such as model_ema (default: found out)')
     args = parser.parse_args(argv)
-    target = publish(args.checkpoint, args.target)
+    target = publish(args.checkpoint, args.target, args.container)
     before, after = (path.stat().st_size / 2**20 for path in (args.checkpoint, target))
     print(f'{target} ({after:.1f} MB; {args.checkpoint} has {before:.1f} MB)')
 
 
 if __name__ == '__main__':
-    main(sys.argv[1:])
+    sys.exit(run(main))

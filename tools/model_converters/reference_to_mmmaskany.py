@@ -22,7 +22,9 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
 import mmmaskany
 from mmmaskany.checkpoints.atomic import atomic_write, serialise
+from mmmaskany.checkpoints.format import EXTRA_STATE
 from mmmaskany.checkpoints.protection import read_checkpoint
+from mmmaskany.engine.user_errors import run
 from mmmaskany.registry import MODELS
 
 Weights = dict[str, Tensor]
@@ -290,7 +292,7 @@ def convert(weights: Weights) -> tuple[dict, Weights]:
     names = {name: rename(name) for name in weights}
     given, own = set(names.values()), MODELS.build(classifier).state_dict()
     left = [name for name, here in names.items() if here not in own]
-    missing = [here for here in own if here not in given and not here.endswith('num_batches_tracked')]
+    missing = [here for here in own if here not in given and not here.endswith(('num_batches_tracked', EXTRA_STATE))]
     reshaped = [
         f'{name} {tuple(weights[name].shape)} instead of {tuple(own[here].shape)}'
         for name, here in names.items()
@@ -302,7 +304,8 @@ def convert(weights: Weights) -> tuple[dict, Weights]:
             f'{len(left)} have no place {left}, {len(missing)} are missing {missing}, {len(reshaped)} have another '
             f'shape {reshaped}'
         )
-    return classifier, {here: weights[name] for name, here in names.items()}
+    formats = {here: state for here, state in own.items() if here.endswith(EXTRA_STATE)}
+    return classifier, {here: weights[name] for name, here in names.items()} | formats
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -320,4 +323,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main(sys.argv[1:])
+    sys.exit(run(main))

@@ -14,8 +14,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
 from mmmaskany.checkpoints.atomic import atomic_write, serialise
-from mmmaskany.checkpoints.format import KEY, format_of
+from mmmaskany.checkpoints.format import format_of, stamp
 from mmmaskany.checkpoints.protection import plain_histories_allowed, protect, read_checkpoint
+from mmmaskany.engine.user_errors import run
 
 
 def upgrade(source: Path, target: Path) -> None:
@@ -32,8 +33,7 @@ def upgrade(source: Path, target: Path) -> None:
     protect()  # what is written now has log histories without functions
     with plain_histories_allowed():
         checkpoint = read_checkpoint(source)
-    # Its tensors stay those of the format that they were trained in.
-    checkpoint['meta'] = {**(checkpoint.get('meta') or {}), KEY: format_of(checkpoint)}
+    checkpoint = stamp(checkpoint, format_of(checkpoint))  # its tensors stay what they are
     trial = target.with_name(f'.{target.name}.trial')
     try:
         atomic_write(trial, serialise(checkpoint))
@@ -55,4 +55,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main(sys.argv[1:])
+    sys.exit(run(main))

@@ -22,13 +22,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.config import ConfigDict
 from mmengine.registry import DATASETS, FUNCTIONS, MODELS
 from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
 from mmmaskany import masking as algebra
 from mmmaskany.engine import launch
+from mmmaskany.engine.checks.config import OptionAction, read_config
+from mmmaskany.engine.user_errors import run
 from mmmaskany.masking import ImageFill, Masking, MixturePattern, NoisePattern, PatchPattern, Pattern, half_size
 from mmmaskany.masking.masking import resize
 from mmmaskany.utils.seeding import derive_seed, seed_cpu
@@ -294,12 +296,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument('--seed', type=int, default=0, help='seed of masks and random transforms (default: 0)')
     parser.add_argument('--masking', help='what to show of a config that masks in several places, such as sub_masking')
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE', help='change config values'
+        '--cfg-options', nargs='+', action=OptionAction, default={}, metavar='KEY=VALUE', help='change config values'
     )
     args = parser.parse_args(argv)
     try:
-        cfg = Config.fromfile(args.config)
-        cfg.merge_from_dict(args.cfg_options)
+        cfg = read_config(args.config, args.cfg_options)
         out = args.out or Path('work_dirs', Path(args.config).stem, 'masks')
         cfg.work_dir = str(out)
         if args.num_images < 1:
@@ -337,4 +338,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(run(main))

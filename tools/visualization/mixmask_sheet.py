@@ -22,7 +22,9 @@ from mmengine.registry import DATASETS, FUNCTIONS, MODELS, init_default_scope
 from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
+from mmmaskany.engine.checks.config import read_config
 from mmmaskany.engine.launch import check_files
+from mmmaskany.engine.user_errors import run
 from mmmaskany.utils.seeding import seed_all
 from mmmaskany.visualization import draw_panel, pixels, save_figure
 
@@ -89,7 +91,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.num_images < 2:
         parser.error(f'--num-images must be at least 2, for each has a partner, but got {args.num_images}')
     try:
-        cfg = Config.fromfile(args.config)
+        cfg = read_config(args.config)
         init_default_scope(cfg.get('default_scope', 'mmpretrain'))
         if not cfg.model.get('mixing'):
             raise ValueError(f'{args.config} must be a config of MixMask, with `model.mixing`, but has none')
@@ -109,4 +111,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(run(main))

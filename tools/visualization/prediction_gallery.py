@@ -31,7 +31,10 @@ from mmengine.visualization import Visualizer
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
+import mmmaskany  # noqa: F401
 from mmmaskany.checkpoints.protection import protect
+from mmmaskany.engine.checks.config import read_config
+from mmmaskany.engine.user_errors import run
 
 ROWS = ('image', 'ground truth', 'prediction')
 SIDE = 480  # px: smaller images are enlarged to about this, and a panel has as many
@@ -145,7 +148,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument('--num-images', type=int, default=6, help='images on the sheet (default: 6)')
     parser.add_argument('--score', type=float, default=0.5, help='leave out detections below this score (default: 0.5)')
     args = parser.parse_args(argv)
-    cfg = Config.fromfile(args.config)
+    cfg = read_config(args.config)
     if cfg.default_scope not in ('mmdet', 'mmseg'):
         print(f'error: the config must be one of mmdet or mmseg, but is one of {cfg.default_scope}', file=sys.stderr)
         return 1
@@ -165,4 +168,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(run(main))

@@ -29,9 +29,12 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, MODELS, TRANSFORMS, init_default_scope
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
-from mmmaskany.checkpoints.protection import read_checkpoint
+import mmmaskany  # noqa: F401
+from mmmaskany.checkpoints.reading import read_weights
 from mmmaskany.engine import launch
-from mmmaskany.engine.hooks.launch_check_hook import check_checkpoint
+from mmmaskany.engine.checks.config import read_config
+from mmmaskany.engine.hooks.launch_check_hook import check_checkpoint, start_tensors
+from mmmaskany.engine.user_errors import run
 from mmmaskany.visualization import COLORS, pixels, save_figure
 from mmmaskany.visualization.cam import METHODS, Explainer, Explanation, cam_class, stem_maps
 
@@ -62,15 +65,15 @@ class Picture:
     stems: dict[str, np.ndarray]
 
 
-def load(config: str, checkpoint: str) -> tuple[Config, torch.nn.Module]:
+def load(config: str, checkpoint: str, container: str | None = None) -> tuple[Config, torch.nn.Module]:
     """Build a model and load its checkpoint."""
-    cfg = Config.fromfile(config)
+    cfg = read_config(config)
     init_default_scope(cfg.default_scope)
     if cfg.get('data_preprocessor'):
         cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
-    model, weights = MODELS.build(cfg.model), read_checkpoint(checkpoint)
-    check_checkpoint(model, weights, checkpoint, complete=True)  # loads it
-    meta = {key.lower(): value for key, value in weights.get('meta', {}).get('dataset_meta', {}).items()}
+    model, weights = MODELS.build(cfg.model), read_weights(checkpoint, container)
+    check_checkpoint(model, start_tensors(model, weights, complete=False), checkpoint, complete=True)  # loads it
+    meta = {key.lower(): value for key, value in (weights.meta.get('dataset_meta') or {}).items()}
     model.dataset_meta = meta or dict(cfg.get('metainfo', {}))
     return cfg, model
 
@@ -105,7 +108,7 @@ def samples(cfg: Config, images: Sequence[str] | None, count: int, work_dir: Pat
 
 def look(config: str, checkpoint: str, args: argparse.Namespace) -> list[Picture]:
     """Explain every image by one model."""
-    cfg, model = load(config, checkpoint)
+    cfg, model = load(config, checkpoint, args.container)
     explainer = Explainer(model.to(args.device), args.layer, args.method, args.score)
     data, meta = samples(cfg, args.images, args.num_images, args.out)
     classes = model.dataset_meta.get('classes') or meta.get('classes') or ()
@@ -216,6 +219,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='config of a classifier, a detector or a segmentor')
     parser.add_argument('checkpoint', help='its checkpoint')
+    parser.add_argument('--container', help='where in a checkpoint its weights lie (default: found out)')
     parser.add_argument('--other', nargs=2, metavar=('CONFIG', 'CHECKPOINT'), help='another model, beside it')
     parser.add_argument('--names', nargs='+', help='what to call the models (default: by their configs)')
     parser.add_argument('--images', nargs='+', metavar='FILE', help='these images instead of the test data')
@@ -261,4 +265,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(run(main))

@@ -135,7 +135,8 @@ class AugmentReused(BaseTransform):
             or 'svhn' for that policy of torchvision's AutoAugment, or a list of transforms, which find the reused
             view as ``img``. None does not augment. Defaults to None.
         bgr (bool): Whether the channels of the image are in the order of OpenCV, for AutoAugment. Defaults to True.
-        interpolation (str): How to resize, as in mmcv's ``imresize``. Defaults to 'bilinear'.
+        interpolation (str): How to resize, as in mmcv's ``imresize`` by PIL, which antialiases as the reference does.
+            Images that are not 8-bit are left to OpenCV, which does not. Defaults to 'bilinear'.
 
     Raises:
         ValueError: If the policy is unknown.
@@ -173,7 +174,9 @@ class AugmentReused(BaseTransform):
             image = self._transforms(dict(img=image, img_shape=image.shape[:2]))['img']
         height, width = reused_size(*results['img'].shape[:2])
         if image.shape[:2] != (height, width):
-            image = mmcv.imresize(image, (width, height), interpolation=self.interpolation)
+            # PIL's filter grows with what it shrinks, so that no pixel is passed over; it takes 8-bit images.
+            backend = 'pillow' if image.dtype == np.uint8 else 'cv2'
+            image = mmcv.imresize(image, (width, height), interpolation=self.interpolation, backend=backend)
         results['reused_img'] = image
         return results
 

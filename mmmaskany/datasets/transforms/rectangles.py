@@ -10,6 +10,7 @@ drawn by that method.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -104,11 +105,13 @@ def draw_rectangles(pattern: Pattern, height: int, width: int, images: Tensor | 
     """
     # By the very type: a subclass may place its cells in another way.
     prepare = {PatchPattern: _patch, GridPattern: _grid, RandomPattern: _random}.get(type(pattern))
+    if prepare is _grid and pattern.phase == 'fixed':
+        prepare = partial(_fixed_grid, stride=pattern.stride)
     if prepare is None or pattern.scale is None:
         return _any(pattern, height, width, images)
     prepared = _prepared.setdefault(pattern, {})
     # What the pattern is belongs to the key: a schedule, or anybody, may change it.
-    key = height, width, pattern.scale, pattern.cell, pattern.base
+    key = height, width, pattern.scale, pattern.cell, pattern.base, getattr(pattern, 'phase', None)
     draw = prepared.get(key)
     if draw is None:
         if len(prepared) == 32:
@@ -157,6 +160,14 @@ def _grid(layout: Layout, base: int, image_width: int) -> Callable[[], Rectangle
         return Rectangles((row + y) // n * (height * image_width) + (col + x) // m * width, height, width)
 
     return draw
+
+
+def _fixed_grid(layout: Layout, base: int, image_width: int, stride: int) -> Callable[[], Rectangles]:
+    height, width = layout.height * base, layout.width * base
+    rows, cols = (
+        range(0, n * stride * side, stride * side) for n, side in ((layout.rows, height), (layout.cols, width))
+    )
+    return lambda: Rectangles((rows, cols), height, width)
 
 
 def _random(layout: Layout, base: int, image_width: int) -> Callable[[], Rectangles]:

@@ -1,37 +1,44 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+from collections.abc import Iterator
 from typing import Any
 
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
 
 from mmmaskany.datasets.label_map import check_label_map
+from mmmaskany.datasets.loaded_size import check_sizes_when_loaded
 from mmmaskany.datasets.samplers import SeededIndex
 from mmmaskany.registry import DATASETS
 from mmmaskany.utils.seeding import seed_cpu
 
-_OWN = ('dataset', 'label_ids')
+_OWN = ('dataset', 'label_ids', 'generators')
 
 
 @DATASETS.register_module()
 class SeededDataset:
     """Any dataset, whose random transforms follow from (seed, epoch, sample index) alone.
 
-    It seeds ``random``, NumPy and PyTorch before it prepares a sample whose index is a :class:`SeededIndex`, whichever
-    worker does it, and leaves plain indices unseeded. A sample that cannot be prepared, or whose label map holds an id
-    of no class, is an error that names its file. In everything else it is the wrapped dataset: attributes are read
-    from and set on that one.
+    It seeds ``random``, NumPy, PyTorch, and transforms that draw from a generator of their own, as Albumentations'
+    do, before it prepares a sample whose index is a :class:`SeededIndex`, whichever worker does it, and leaves plain
+    indices unseeded. A sample that cannot be prepared, whose label map holds an id of no class, or whose image is of
+    another size than it was annotated with, is an error that names its file. In everything else it is the wrapped
+    dataset: attributes are read from and set on that one.
 
     Args:
         dataset (dict | Dataset): Config of the wrapped dataset, or the dataset itself.
     """
 
     def __init__(self, dataset) -> None:
-        self.dataset = MMENGINE_DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
+        self.dataset = dataset
+        if isinstance(dataset, dict):
+            self.dataset = MMENGINE_DATASETS.build(dataset)
+            check_sizes_when_loaded(self.dataset)
         metainfo = getattr(self.dataset, 'metainfo', None) or {}
         # mmseg's sets say how their label maps count: (number of classes, ignored id, whether 0 is unlabelled)
         self.label_ids = None
         if metainfo.get('reduce_zero_label') is not None and metainfo.get('classes'):
             ignored = getattr(self.dataset, 'ignore_index', 255)
             self.label_ids = len(metainfo['classes']), ignored, metainfo['reduce_zero_label']
+        self.generators = list(_own_generators(self.dataset))
 
     def __getattr__(self, name: str) -> Any:
         if name in _OWN:  # not there yet while it is being copied or unpickled
@@ -49,7 +56,10 @@ class SeededDataset:
 
     def __getitem__(self, index: int) -> Any:
         if isinstance(index, SeededIndex):
-            seed_cpu(index.derive_seed())
+            seed = index.derive_seed()
+            seed_cpu(seed)
+            for generator in self.generators:
+                generator.set_random_seed(seed % 2**32)
         try:
             data = self.dataset[int(index)]
         except Exception as error:
@@ -63,6 +73,18 @@ class SeededDataset:
         if hasattr(sample, 'gt_sem_seg'):
             check_label_map(sample.gt_sem_seg.data.numpy(), *self.label_ids, sample.get('seg_map_path', 'a label map'))
         return data
+
+
+def _own_generators(part: Any) -> Iterator[Any]:
+    """Yield what draws from a generator of its own below a dataset: what has a ``set_random_seed``."""
+    if hasattr(part, 'set_random_seed'):
+        yield part  # it seeds what is below it
+        return
+    for name in ('dataset', 'datasets', 'pipeline', 'transforms', 'aug'):
+        below = vars(part).get(name) if hasattr(part, '__dict__') else None
+        for child in below if isinstance(below, (list, tuple)) else [below]:
+            if child is not None and not isinstance(child, (dict, str)):
+                yield from _own_generators(child)
 
 
 def _file_in_hand(error: Exception) -> str | None:

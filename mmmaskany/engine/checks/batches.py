@@ -268,6 +268,23 @@ def _image_sizes(dataset: object) -> dict[int, tuple[int, int]]:
     return found
 
 
+def check_labels(key: str, dataset: object, classes: int | None) -> Iterator[Finding]:
+    """Make sure that a classifier is trained on images with labels.
+
+    Args:
+        key (str): The config key of the dataset.
+        dataset (Dataset): The training data.
+        classes (int, optional): How many classes are predicted; None where none are.
+
+    Yields:
+        Finding: An error.
+    """
+    info = _info(dataset, 0) if len(dataset) else {}
+    labels = {'gt_label', 'gt_score', 'instances', 'seg_map_path', 'label_map'}
+    if classes and 'img_path' in info and not labels & info.keys():
+        yield Finding('error', key, 'a head of classes needs labels, but the training data has none: with_label=True')
+
+
 def check_metrics(key: str, metrics: Sequence[object], dataset: object, classes: int | None) -> Iterator[Finding]:
     """Make sure that metrics have what they count: labels, and as many classes as their top-k.
 

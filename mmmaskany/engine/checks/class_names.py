@@ -120,28 +120,6 @@ def difference(ours: Sequence[str], theirs: Sequence[str]) -> str:
     return ' and '.join(parts)
 
 
-def check_categories(key: str, categories: Sequence[str], classes: Sequence[str], path: str) -> Iterator[Finding]:
-    """Compare the order of a COCO file's categories, by which mmdet numbers labels, with that of the class names.
-
-    Args:
-        key (str): The config key of the data set.
-        categories (Sequence[str]): The names in the file, in its order.
-        classes (Sequence[str]): The names that the config gives.
-        path (str): The file.
-
-    Yields:
-        Finding: An error where a label would be called by the name of another one.
-    """
-    numbered = [name for name in categories if name in classes]
-    if numbered != list(classes) and Counter(numbered) == Counter(classes):
-        yield Finding(
-            'error',
-            key,
-            f'metainfo.classes must have the order of the categories in {path}, by which mmdet numbers the labels, but '
-            f'{difference(classes, numbered)}: give classes={tuple(numbered)}, in all splits, or sort the categories',
-        )
-
-
 def _own_folders(names: Names) -> Iterator[Finding]:
     """Compare the folders of a set with the names that its config gives the classes."""
     places = {name.lower(): place for place, name in enumerate(names.classes)}

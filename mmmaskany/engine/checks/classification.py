@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
+from mmengine.registry import init_default_scope
 
 from .files import by_suffix, folder
 from .finding import Finding, Survey, first
@@ -56,9 +57,10 @@ def check_classification(key: str, dataset: ConfigDict, maker: type, cfg: Config
     ann_file = dataset.get('ann_file')
     classes = _classes(dataset, maker) or head_classes(cfg.get('model'))
     if kind == 'json':
-        names, labels, named, found = read_multi_label(key, folder(dataset, ann_file), classes)
+        given = _classes(dataset, maker)
+        names, labels, named, found = read_multi_label(key, folder(dataset, ann_file), given)
         found += check_listed(key, root, names)
-        return _survey(key, found, root, names, labels, classes or named, dataset)
+        return _survey(key, found, root, names, labels, given or named, dataset)
     labelled = dataset.get('with_label', True)
     if ann_file:
         names, labels, found = read_list(key, folder(dataset, ann_file), labelled, classes)
@@ -99,7 +101,15 @@ def _check_folders(
         if not names:
             found.append(Finding('error', key, f'{root} must hold images {" ".join(given)}, but holds none'))
         return _survey(key, found, root, names, [], None, dataset)
-    folders = sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith('.'))
+    folders = sorted(entry.name for entry in os.scandir(root) if entry.is_dir())
+    hidden = [name for name in folders if name.startswith('.')]
+    if hidden:  # as Jupyter leaves them
+        text = f'{root} must hold a folder for each class, but {first(hidden)} would be one, too: remove it'
+        found.append(Finding('error', key, text))
+    buried = [name for name in names if '/.' in name]
+    if buried:
+        text = f'{len(buried)} images lie in hidden folders below {root} and are read all the same: {first(buried)}'
+        found.append(Finding('warning', key, text))
     images = Counter(name.partition('/')[0] for name in names)
     place = {name: index for index, name in enumerate(folders)}
     empty = [name for name in folders if not images[name]]
@@ -185,6 +195,7 @@ def read_all_images(cfg: Config, splits: Iterable[str]) -> list[str]:
     """
     from .data import _dataset_class, _datasets
 
+    init_default_scope(cfg.get('default_scope') or 'mmengine')
     notes = []
     for split in splits:
         loader = cfg.get(f'{split}_dataloader')

@@ -13,6 +13,8 @@ from PIL import Image
 
 from .finding import Finding, first
 
+#: Of how many files of a set it is looked up whether they are empty.
+SIZES = 20_000
 _Item = TypeVar('_Item')
 
 
@@ -29,32 +31,42 @@ def folder(dataset: ConfigDict, name: str | None) -> Path:
     return Path(os.path.join(dataset.get('data_root') or '', name or '')).expanduser()
 
 
-def check_present(key: str, paths: Iterable[Path]) -> list[Finding]:
-    """Make sure that files are there and not empty.
+def check_present(key: str, paths: Iterable[str | Path]) -> list[Finding]:
+    """Make sure that files are there, and that they are not empty: of many, of an evenly spread part.
 
     Args:
         key (str): The config key of the dataset.
-        paths (Iterable[Path]): The files.
+        paths (Iterable[str | Path]): The files.
 
     Returns:
         list[Finding]: Errors, which say what else has the names of files that are missing.
     """
-    missing, empty = [], []
+    paths = [*map(str, paths)]
+    listings: dict[str, set[str]] = {}
+    missing, found = [], []
     for path in paths:
-        try:
-            if not os.stat(path).st_size:
-                empty.append(str(path))
-        except (FileNotFoundError, NotADirectoryError):
-            missing.append(str(path))
-        except ValueError:  # a null character
-            missing.append(repr(str(path)))
-    found = []
+        folder, name = os.path.split(path)
+        if folder not in listings:
+            listings[folder] = _names(folder)
+        if name not in listings[folder]:
+            missing.append(path)
+    missing = [path for path in missing if not os.path.exists(path)]  # such as on a disk that knows no case
     if missing:
         text = f'files must exist, but {len(missing)} are missing: {first(missing)}{_alike(Path(missing[0]))}'
         found.append(Finding('error', key, text, FileNotFoundError))
+    gone = set(missing)
+    empty = [path for path in paths[:: max(1, len(paths) // SIZES)] if path not in gone and not os.stat(path).st_size]
     if empty:
         found.append(Finding('error', key, f'files must not be empty, but {len(empty)} are: {first(empty)}'))
     return found
+
+
+def _names(folder: str) -> set[str]:
+    """List what is in a folder, nothing where there is none."""
+    try:
+        return set(os.listdir(folder or '.'))
+    except (OSError, ValueError):  # a null character
+        return set()
 
 
 def _alike(path: Path) -> str:
@@ -75,24 +87,26 @@ def image_suffixes() -> frozenset[str]:
     return frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN) - {'.pdf'}
 
 
-def unread_images(root: Path, read: Iterable[Path]) -> list[str]:
+def unread_images(root: Path, read: Iterable[str | Path]) -> list[str]:
     """List the images below a folder that are not among those that are read.
 
     Args:
         root (Path): The folder.
-        read (Iterable[Path]): What is read.
+        read (Iterable[str | Path]): What is read.
 
     Returns:
         list[str]: Their paths, relative to the folder.
     """
-    suffixes, names = image_suffixes(), {os.path.normpath(path) for path in read}
+    suffixes, known = image_suffixes(), {*map(str, read)}
     left = []
     for place, _, files in os.walk(root):
         for name in files:
-            path = os.path.normpath(os.path.join(place, name))
-            if path not in names and not name.startswith('.') and os.path.splitext(name)[1].lower() in suffixes:
-                left.append(os.path.relpath(path, root))
-    return sorted(left)
+            path = os.path.join(place, name)
+            if path not in known and not name.startswith('.') and os.path.splitext(name)[1].lower() in suffixes:
+                left.append(path)
+    if left:  # names may be written in several ways
+        known = {*map(os.path.normpath, known)}
+    return sorted(os.path.relpath(path, root) for path in left if os.path.normpath(path) not in known)
 
 
 def by_suffix(names: Iterable[str]) -> str:

@@ -35,7 +35,7 @@ class Survey(NamedTuple):
     Args:
         key (str): The config key of the data set.
         findings (list[Finding]): What is wrong or odd, and what was derived.
-        counts (dict[str, int]): How often each class occurs: images, objects, or label maps that have it. Defaults to {}.
+        counts (dict[str, int]): How many images, objects or label maps each class has. Defaults to {}.
         facts (dict[str, str]): What else the page of ``tools/misc/check_data.py`` says, such as sizes. Defaults to {}.
     """
 

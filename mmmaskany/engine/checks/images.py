@@ -16,7 +16,7 @@ from .files import by_suffix, image_suffixes, spread
 from .finding import Finding, first
 
 #: For how many seconds the files of a split are opened, evenly spread over it.
-SECONDS = 2
+SECONDS = 1
 #: How many files are opened at most to see how deep they are.
 SAMPLE = 50
 #: How many images of a validation set are looked for in the training set.
@@ -28,7 +28,7 @@ _DEEP = {'.png', '.apng', '.tif', '.tiff', '.pgm', '.ppm', '.pnm', '.pfm', '.jp2
 
 
 def list_files(root: Path) -> list[str]:
-    """List the files below a folder as the hosts do, which leave out what begins with a dot.
+    """List the files below a folder as the hosts do, which leave out files, but not folders, that begin with a dot.
 
     Args:
         root (Path): The folder.
@@ -37,8 +37,7 @@ def list_files(root: Path) -> list[str]:
         list[str]: Their paths relative to the folder, sorted.
     """
     found = []
-    for place, folders, files in os.walk(root, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith('.')]
+    for place, _, files in os.walk(root, followlinks=True):
         below = os.path.relpath(place, root)
         found += [name if below == '.' else f'{below}/{name}' for name in files if not name.startswith('.')]
     return sorted(found)
@@ -80,7 +79,8 @@ def sort_unread(root: Path, names: Iterable[str]) -> Mapping[str, list[str]]:
         names (Iterable[str]): The files.
 
     Returns:
-        Mapping[str, list[str]]: The names by 'cv2', 'pillow' and 'nothing'; what is no image is left out.
+        Mapping[str, list[str]]: The names by 'cv2', 'pillow', 'nothing' and, where they have none, 'suffix'; what is
+            no image is left out.
     """
     suffixes = defaultdict(list)
     for name in names:
@@ -88,7 +88,15 @@ def sort_unread(root: Path, names: Iterable[str]) -> Mapping[str, list[str]]:
     found = defaultdict(list)
     for suffix, files in suffixes.items():
         able = next((able for name in files[:3] if (able := readers(root / name))), ())
-        kind = able[0] if able else 'nothing' if suffix in _OTHERS | image_suffixes() else None
+        kind = (
+            able[0]
+            if able and suffix
+            else 'suffix'
+            if able
+            else 'nothing'
+            if suffix in _OTHERS | image_suffixes()
+            else None
+        )
         if kind:
             found[kind] += files
     return found
@@ -112,7 +120,7 @@ def check_unread(key: str, root: Path, names: Iterable[str], read: int, given: S
         suffixes = {os.path.splitext(name)[1].lower() for name in files}
         if kind == 'nothing':
             advice = 'neither OpenCV nor Pillow reads them: convert them'
-        elif '' in suffixes:
+        elif kind == 'suffix':
             advice = 'they have no suffix: give them one'
         else:
             advice = f'extensions={tuple(sorted({*given, *suffixes}))} reads them'
@@ -151,11 +159,12 @@ def check_depth(key: str, paths: Sequence[str | Path], color_type: str = 'color'
     if deep:
         path, stored = deep[0]
         loaded = cv2.imread(str(path), cv2.IMREAD_COLOR if color_type.startswith('color') else cv2.IMREAD_GRAYSCALE)
+        becomes = 'cannot be loaded so' if loaded is None else f'becomes {loaded.max()} of 255'
         yield Finding(
             'warning',
             key,
             f'images are loaded with 8 bits, but {len(deep)} of {seen} that were looked at are {stored.dtype}: the '
-            f'largest value of {path}, {stored.max():g}, becomes {loaded.max()} of 255. Convert them to 8 bits with '
+            f'largest value of {path}, {stored.max():g}, {becomes}. Convert them to 8 bits with '
             "the range that matters, or take color_type='unchanged' in LoadImageFromFile, with a mean and std of "
             'that range and as many in_channels as they have',
         )

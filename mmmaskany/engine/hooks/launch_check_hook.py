@@ -1,20 +1,27 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
-import contextlib
 import logging
 import re
 from collections.abc import Iterator
 
 from mmengine.dataset import InfiniteSampler
 from mmengine.hooks import Hook
-from mmengine.logging import MMLogger
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import BaseLoop, Runner
 from torch import nn
 from torch.utils.data import DataLoader
 
-from mmmaskany.checkpoints.gaps import find_gaps
-from mmmaskany.checkpoints.protection import read_checkpoint
-from mmmaskany.engine.checks.batches import check_datasets, check_lone_image, check_metrics, check_sizes, check_steps
+from mmmaskany.checkpoints.gaps import CheckpointMismatchError
+from mmmaskany.checkpoints.late_fusion import name_late_fusion
+from mmmaskany.checkpoints.reading import Weights, place, silence, unpack
+from mmmaskany.checkpoints.starting import hold_to_files, pretrained_cfgs, read_start
+from mmmaskany.engine.checks.batches import (
+    check_datasets,
+    check_labels,
+    check_lone_image,
+    check_metrics,
+    check_sizes,
+    check_steps,
+)
 from mmmaskany.engine.checks.class_names import compare, names_in, names_of
 from mmmaskany.engine.checks.finding import Finding, settle
 from mmmaskany.masking import ImageFill
@@ -41,16 +48,23 @@ class LaunchCheckHook(Hook):
         Args:
             runner (Runner): The runner of the training or test process.
         """
+        from ..checks.pipeline import check_views  # it knows the models, which the engine does without
+
         check_late_fusion(runner.model)
         loops = {name: getattr(runner, f'_{name}_loop') for name in ('train', 'val', 'test')}
         loops = {name: loop for name, loop in loops.items() if isinstance(loop, BaseLoop)}
         settle(check_datasets({f'{name}_dataloader.dataset': loop.dataloader.dataset for name, loop in loops.items()}))
         for name, loop in loops.items():
+            check_views(runner.model, loop.dataloader.dataset, f'{name}_dataloader')
             classes = (getattr(loop.dataloader.dataset, 'metainfo', None) or {}).get('classes')
             if classes is not None:
                 check_class_count(runner.model, len(classes), f'the {name} data')
         if 'train' in loops:
-            report_start(runner.model, runner.logger)
+            hold_to_files(runner.model)
+            for module in runner.model.modules():
+                for cfg in pretrained_cfgs(module)[0]:
+                    if '://' not in cfg['checkpoint']:
+                        report_normalisation(runner.model, read_start(cfg), runner.logger)
             check_partners(runner.model, loops['train'].dataloader)
             check_soft_labels(runner.model)
             check_mixed_classes(runner.model)
@@ -62,6 +76,7 @@ class LaunchCheckHook(Hook):
         yield from check_steps(key, loop.dataloader)
         yield from check_sizes(key, model, loop.dataloader, name == 'train')
         if name == 'train':
+            yield from check_labels(f'{key}.dataset', loop.dataloader.dataset, _count_classes(model))
             yield from check_lone_image(key, model, loop.dataloader)
         else:
             metrics, dataset = loop.evaluator.metrics, loop.dataloader.dataset
@@ -70,12 +85,21 @@ class LaunchCheckHook(Hook):
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Compare the tensors of model and checkpoint, and the names of the classes.
 
+        What a training starts from may be of any publisher.
+
         Args:
             runner (Runner): The runner of the training or test process.
             checkpoint (dict): What was loaded.
         """
-        training = isinstance(runner._train_loop, BaseLoop)
-        complete = runner._resume or not training
+        resumes, training = runner._resume, isinstance(runner._train_loop, BaseLoop)
+        if not resumes:
+            weights = unpack(checkpoint, str(runner._load_from), runner.cfg.get('load_from_container'))
+            meta = checkpoint.get('meta', {})
+            checkpoint.clear()  # what the Runner loads next
+            checkpoint.update(meta=meta, state_dict=start_tensors(runner.model, weights, training))
+            if training:
+                report_normalisation(runner.model, weights, runner.logger)
+        complete = resumes or not training
         check_checkpoint(runner.model, checkpoint, runner._load_from, complete)
         loop = runner._train_loop if training else runner._test_loop
         if complete and isinstance(loop, BaseLoop):
@@ -85,22 +109,25 @@ class LaunchCheckHook(Hook):
 
 
 def check_late_fusion(model: nn.Module) -> None:
-    """Make sure that a backbone with ``fuse_at='neck'`` is followed by the neck that fuses its levels.
-
-    Without it a head would take the last level, which is the reused image's, and never see the visible one.
+    """Make sure that a backbone with ``fuse_at='neck'`` and the neck that fuses its levels come together.
 
     Args:
         model (nn.Module): The model.
 
     Raises:
-        ValueError: If the neck is missing.
+        ValueError: If one of them is missing.
     """
-    kinds = [type(module).__name__ for module in model.modules()]
+    from mmmaskany.models import MaskAnyNeck
+    from mmmaskany.models.backbones.levels import NEEDS_NECK
+
+    necks = [type(module).__name__ for module in model.modules() if isinstance(module, MaskAnyNeck)]
     late = [type(module).__name__ for module in model.modules() if getattr(module, 'fuse_at', None) == 'neck']
-    if late and 'MaskAnyNeck' not in kinds:
+    if late and not necks:
+        raise ValueError(f'{late[0]} must be followed by mmmaskany.MaskAnyNeck, but the model has none: {NEEDS_NECK}')
+    if necks and not late:
         raise ValueError(
-            f"{late[0]} with fuse_at='neck' returns the levels of both images and needs mmmaskany.MaskAnyNeck to fuse "
-            "them, but got no such neck: add neck=dict(type='mmmaskany.MaskAnyNeck', in_channels=..., neck=...)"
+            f"{necks[0]} fuses the levels of a MaskAny backbone with fuse_at='neck', but the model has none: give the "
+            'backbone that option, or leave out the neck'
         )
 
 
@@ -195,38 +222,24 @@ def _count_classes(model: nn.Module) -> int | None:
     return counts.pop() if len(counts) == 1 else None
 
 
-def report_start(model: nn.Module, logger: logging.Logger) -> None:
-    """Say how much of the hosts' own modules their checkpoints fill, for the hosts do not.
-
-    A backbone with a second stem says it itself, and refuses gaps.
+def report_normalisation(model: nn.Module, weights: Weights, logger: logging.Logger) -> None:
+    """Warn where a model prepares its images otherwise than its weights want, as far as their source says it.
 
     Args:
-        model (nn.Module): The model, before its weights are initialised.
-        logger (logging.Logger): What the report is written to; a gap is a warning.
-
-    Raises:
-        ValueError: If a checkpoint on this machine fills nothing of the module that starts from it.
+        model (nn.Module): The model, with its data preprocessor.
+        weights (Weights): What it starts from.
+        logger (logging.Logger): What the warning is written to.
     """
-    for name, module in model.named_modules():
-        cfgs = getattr(module, 'init_cfg', None) or []
-        for cfg in [cfgs] if isinstance(cfgs, dict) else cfgs:
-            if cfg['type'] != 'Pretrained' or '://' in cfg['checkpoint'] or hasattr(module, 'dual_stem'):
-                continue
-            checkpoint, prefix = read_checkpoint(cfg['checkpoint']), (cfg.get('prefix') or '').rstrip('.')
-            prefix = f'{prefix}.' if prefix else ''
-            tensors = checkpoint.get('state_dict', checkpoint)
-            gaps = find_gaps(
-                module, {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
-            )
-            filled = gaps.wanted - len(gaps.missing) - len(gaps.reshaped)
-            what = f'{name} ({type(module).__name__})'
-            if not filled:
-                raise ValueError(f'checkpoint {cfg["checkpoint"]} must hold the tensors of {what}, but {gaps}')
-            logger.log(
-                logging.WARNING if gaps else logging.INFO,
-                f'{what}: {cfg["checkpoint"]} fills {filled} of {gaps.wanted} tensors'
-                + (f'; {gaps}.' if gaps else '.'),
-            )
+    while is_model_wrapper(model):
+        model = model.module
+    preprocessor = getattr(model, 'data_preprocessor', None)
+    if weights.normalisation is None or preprocessor is None:
+        return
+    if difference := weights.normalisation.differs_from(preprocessor):
+        logger.warning(
+            f'{weights.path} wants images otherwise than data_preprocessor makes them, so that its features are not '
+            f'what they were: {difference} ({weights.normalisation.source})'
+        )
 
 
 def check_class_count(model: nn.Module, count: int, source: str) -> None:
@@ -248,6 +261,33 @@ def check_class_count(model: nn.Module, count: int, source: str) -> None:
             )
 
 
+def start_tensors(model: nn.Module, weights: Weights, complete: bool = True) -> dict:
+    """Return weights under the names of a model, where it has a backbone that they fill.
+
+    Args:
+        model (nn.Module): The model.
+        weights (Weights): The weights of a file.
+        complete (bool): Whether they must fill the backbone; else what does not is returned as it is, for
+            :func:`check_checkpoint` to say what is wrong. Defaults to True.
+
+    Returns:
+        dict: The tensors by the model's names; as they are for a model without a backbone.
+
+    Raises:
+        CheckpointMismatchError: If they leave a gap in the backbone.
+    """
+    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+        model = model.module
+    if not isinstance(getattr(model, 'backbone', None), nn.Module):
+        return weights.tensors
+    try:
+        return place(weights, model)
+    except CheckpointMismatchError:
+        if complete:
+            raise
+        return weights.tensors
+
+
 def check_checkpoint(model: nn.Module, checkpoint: dict, path: str, complete: bool) -> None:
     """Make sure that a checkpoint belongs to a model, by loading it.
 
@@ -266,9 +306,10 @@ def check_checkpoint(model: nn.Module, checkpoint: dict, path: str, complete: bo
         model = model.module
     tensors = checkpoint.get('state_dict', checkpoint)
     tensors = {re.sub(r'^module\.', '', str(name)): tensor for name, tensor in tensors.items()}
+    tensors = name_late_fusion(model, tensors)
     wanted = {name for name in model.state_dict() if not name.endswith('num_batches_tracked')}
     try:
-        with _silence():  # the Runner loads it once more
+        with silence():  # the Runner loads it once more
             loaded = model.load_state_dict(tensors, strict=False)
         missing = sorted(wanted.intersection(loaded.missing_keys))
         parts = dict(model.named_children())
@@ -284,18 +325,3 @@ def check_checkpoint(model: nn.Module, checkpoint: dict, path: str, complete: bo
         fits, problem = False, str(error)
     if not fits:
         raise ValueError(f'checkpoint {path} must hold the tensors of this {type(model).__name__}, but {problem}')
-
-
-@contextlib.contextmanager
-def _silence() -> Iterator[None]:
-    """Keep information out of the log: by a filter, for MMEngine's loggers cache what level is enabled."""
-    logger = MMLogger.get_current_instance()
-
-    def warnings_only(record: logging.LogRecord) -> bool:
-        return record.levelno > logging.INFO
-
-    logger.addFilter(warnings_only)
-    try:
-        yield
-    finally:
-        logger.removeFilter(warnings_only)

@@ -3,18 +3,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import logging
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from mmcv.cnn.bricks import DropPath
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from mmmaskany.checkpoints.format import EXTRA_STATE
-from mmmaskany.checkpoints.gaps import CheckpointMismatchError, find_gaps
+from mmmaskany.checkpoints.gaps import CheckpointMismatchError, find_gaps, new_norms
+from mmmaskany.checkpoints.reading import place, unpack
+from mmmaskany.checkpoints.starting import init_from_files
 from mmmaskany.masking import Draw, Views, half_size
 from mmmaskany.registry import MODELS
 
@@ -87,8 +90,8 @@ class MaskAnyMixin:
         except (AssertionError, RuntimeError) as error:
             # Windows and strides that fit the image need not fit its half.
             raise RuntimeError(
-                f'late fusion runs {type(self).__name__} on the reused image, too, but at {tuple(reused.shape[2:])} px, '
-                f"half the size, it fails: {error}. Take larger images, or fuse_at='stem'"
+                f'late fusion runs {type(self).__name__} on the reused image, too, but at half the size, '
+                f"{tuple(reused.shape[2:])} px, it fails: {error}. Take larger images, or fuse_at='stem'"
             ) from error
         if self.fuse_at == 'neck':
             return BranchLevels(*(each if isinstance(each, (tuple, list)) else [each] for each in (levels, others)))
@@ -194,24 +197,35 @@ class MaskAnyMixin:
     # ------------------------------------------------------------------ checkpoints
 
     def init_weights(self) -> None:
-        """Initialise as the host does; an error about a checkpoint of ``init_cfg`` names the file.
+        """Initialise as the host does; a checkpoint of ``init_cfg`` may be of any publisher, and must fill the host.
 
         Without a checkpoint the reused stem's kernels of patches are the host's at half size, as it has made them.
         """
         host = super()
         if not hasattr(host, 'init_weights'):
             return
-        again = getattr(self, 'is_init', False)
-        try:
-            host.init_weights()
-        except CheckpointMismatchError as error:
-            cfgs = self.init_cfg if isinstance(self.init_cfg, list) else [self.init_cfg]
-            files = [cfg['checkpoint'] for cfg in cfgs if 'checkpoint' in cfg]
-            raise CheckpointMismatchError(f'{", ".join(map(str, files))}: {error}') from error
-        if not again and not self.filled:
+        if getattr(self, 'is_init', False):
+            host.init_weights()  # warns, and does nothing
+            return
+        init_from_files(self, host.init_weights)
+        if not self.filled:
             for name in self.halved:
                 kernel = halve_kernel(self.get_parameter(self._host_name(name)).detach())
                 self.dual_stem.reused.get_parameter(name).data.copy_(kernel)
+
+    @contextlib.contextmanager
+    def as_plain(self) -> Iterator[None]:
+        """Be the plain host for a moment, for what looks at names and shapes of a checkpoint of it."""
+        dual = self.dual_stem
+        if dual is None:
+            yield
+            return
+        owner, _, name = self.stem_parts[-1].rpartition('.')
+        setattr(self.get_submodule(owner), name, dual.visible)
+        try:
+            yield
+        finally:
+            setattr(self.get_submodule(owner), name, dual)
 
     def _host_name(self, name: str) -> str:
         """Return the name of the host's tensor that one of the reused stem is a twin of."""
@@ -223,6 +237,8 @@ class MaskAnyMixin:
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args) -> None:
         self._rename(state_dict, prefix)
+        if prefix and not any(name.startswith(prefix) for name in state_dict):
+            self._place(state_dict, prefix)
         # The host's own hooks come first: they resize position embeddings, and drop what they rebuild.
         check = self._register_load_state_dict_pre_hook(lambda tensors, name, *_: self._complete(tensors, name))
         try:
@@ -236,6 +252,13 @@ class MaskAnyMixin:
         if hosts and hosts[0].__module__.startswith('mmpretrain.') and not hasattr(self, 'norm'):
             for key in [key for key in state_dict if key.startswith(f'{prefix}norm.')]:
                 state_dict[f'{prefix}norm{len(self.stages) - 1}.{key.rpartition(".")[2]}'] = state_dict.pop(key)
+
+    def _place(self, state_dict: dict, prefix: str) -> None:
+        """Name what MMEngine's loader hands on as it is: a file of a publisher, for a model with this backbone."""
+        if any(isinstance(value, dict | Tensor) for value in state_dict.values()):
+            with contextlib.suppress(ValueError):  # the check that follows says what is missing
+                placed = place(unpack(dict(state_dict)), self)
+                state_dict.update({prefix + name: tensor for name, tensor in placed.items()})
 
     def _complete(self, state_dict: dict, prefix: str) -> None:
         """Check that the checkpoint fills the backbone, and make a plain one do so.
@@ -259,7 +282,11 @@ class MaskAnyMixin:
             for key in (key for key in own if key.endswith(EXTRA_STATE)):
                 state_dict.setdefault(prefix + key, own[key])  # never trained with an older function of ours
         given = {key.removeprefix(prefix): value for key, value in state_dict.items() if key.startswith(prefix)}
-        optional = ('masking.', *self._new_norms(given), *(added if plain else ()))
+        norms = new_norms(self, given)
+        if norms:
+            names = ', '.join(norm[:-1] for norm in norms)
+            self._report(f'the checkpoint has no {names}: these output norms start anew.')
+        optional = ('masking.', *norms, *(added if plain else ()))
         gaps = find_gaps(self, given, optional)
         if gaps:
             raise CheckpointMismatchError(
@@ -281,23 +308,6 @@ class MaskAnyMixin:
             self.warn_if_frozen()
         else:
             self._report(f'the checkpoint fills all {gaps.wanted} tensors of the backbone.')
-
-    def _new_norms(self, given: Iterable[str]) -> list[str]:
-        """Return the output norms that a checkpoint lacks because what it was trained for had no such output.
-
-        A classifier has the norm of its last level alone, ``norm3``: the others of a detector are new. A ViT that was
-        pre-trained to reconstruct has no ``ln2``, the norm of the mean. The plain hosts start them anew, too.
-        """
-        children = {name for name, _ in self.named_children()}
-        levels = getattr(self, 'out_indices', ())
-        norms = [f'norm{level}' for level in levels] if isinstance(levels, Sequence) and len(levels) > 1 else []
-        norms = [f'{norm}.' for norm in (*norms, 'ln2') if norm in children]
-        new = [norm for norm in norms if not any(key.startswith(norm) for key in given)]
-        if new:
-            self._report(
-                f'the checkpoint has no {", ".join(norm[:-1] for norm in new)}: these output norms start anew.'
-            )
-        return new
 
     def _has_other_levels(self, given: Iterable[str], prefix: str) -> bool:
         """Tell whether a checkpoint with late fusion has more or fewer levels, as a classifier beside a detector."""

@@ -1,0 +1,231 @@
+# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+"""Class folders: what is in them is read, or named; images that lose depth or are shared by two splits are named."""
+
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+from mmengine.config import Config
+from mmengine.registry import DATASETS, init_default_scope
+from PIL import Image
+
+from mmmaskany.engine.checks.classification import read_all_images
+from mmmaskany.engine.checks.data import check_data
+from mmmaskany.engine.checks.images import check_depth, check_shared, list_files, readers, sort_unread
+
+ONE = dict(num_workers=0, persistent_workers=False)
+
+
+def picture(path, value=0, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.full((16, 16, 3), value, np.uint8)).save(path, **options)
+
+
+def config(root, split='train', **changes):
+    load = [dict(type='LoadImageFromFile'), dict(type='PackInputs')]
+    dataset = {**dict(type='CustomDataset', data_root=str(root), pipeline=load), **changes}
+    return Config({'default_scope': 'mmpretrain', f'{split}_dataloader': dict(dataset=dataset)})
+
+
+def found(cfg, split='train'):
+    (survey,) = check_data(cfg, (split,))
+    return [(finding.level, finding.text) for finding in survey.findings], survey.counts
+
+
+# ---------------------------------------------------------------------- suffixes
+
+
+@pytest.fixture
+def mixed(tmp_path):
+    """Two class folders, in which half of the images have suffixes that mmpretrain passes over."""
+    for name in ('eel', 'ant'):
+        for index, suffix in enumerate(('jpg', 'PNG', 'webp', 'tiff', 'gif')):
+            picture(tmp_path / name / f'{index}.{suffix}', 40 * index)
+        (tmp_path / name / 'notes.txt').write_text('no image')
+        (tmp_path / name / '.hidden.webp').write_text('no image')
+    return tmp_path
+
+
+def test_all_images_of_a_folder_are_read(mixed):
+    cfg = config(mixed)
+    (note,) = read_all_images(cfg, ('train',))
+    assert '6 images of' in note and all(part in note for part in ('2 .gif', '2 .tiff', '2 .webp'))
+    assert found(cfg) == ([], dict(ant=5, eel=5))
+    init_default_scope('mmpretrain')
+    dataset = DATASETS.build(cfg.train_dataloader.dataset)
+    values = sorted(int(dataset[index]['inputs'].float().mean().round()) for index in range(len(dataset)))
+    assert values == pytest.approx([0, 0, 40, 40, 80, 80, 120, 120, 160, 160], abs=1)
+    assert read_all_images(cfg, ('train',)) == []  # said once
+
+
+def test_what_a_config_does_not_want_is_counted(mixed):
+    cfg = config(mixed, extensions=('.jpg', '.png'))
+    assert read_all_images(cfg, ('train',)) == []
+    ((level, text),), counts = found(cfg)
+    assert level == 'note' and text.startswith('6 of 10 images are passed over: 2 .') and counts == dict(ant=2, eel=2)
+
+
+def test_what_pillow_alone_reads_has_a_way(tmp_path):
+    for name in 'ab':
+        picture(tmp_path / name / '1.png')
+        picture(tmp_path / name / '2.tga', 200)
+    cfg = config(tmp_path)
+    assert readers(tmp_path / 'a' / '2.tga') == ('pillow',)
+    assert read_all_images(cfg, ('train',)) == []
+    ((level, text),), _ = found(cfg)
+    assert level == 'warning' and text.startswith(
+        '2 of 4 images are passed over: 2 .tga (a/2.tga, b/2.tga); extensions=('
+    )
+    # The advice works.
+    dataset = cfg.train_dataloader.dataset
+    dataset.extensions = eval(text.partition('extensions=')[2].partition(' reads')[0])
+    dataset.pipeline[0].imdecode_backend = 'pillow'
+    init_default_scope('mmpretrain')
+    built = DATASETS.build(dataset)
+    assert len(built) == 4 and built[1]['inputs'].float().mean() == 200
+
+
+def test_every_image_type_that_pillow_writes(tmp_path):
+    """Whatever it is called, OpenCV or Pillow reads it, and it is sorted so; nothing is lost without a word."""
+    Image.init()
+    image, names = Image.new('RGB', (64, 64), (90, 90, 90)), []
+    for suffix, kind in sorted(Image.registered_extensions().items()):
+        if kind not in Image.SAVE or kind in ('PDF', 'PALM', 'EPS'):
+            continue
+        try:
+            image.save(tmp_path / f'1{suffix}', kind)
+        except Exception:  # no RGB, or not built in
+            (tmp_path / f'1{suffix}').unlink(missing_ok=True)
+            continue
+        names.append(f'1{suffix}')
+    assert len(names) > 15
+    kinds = sort_unread(tmp_path, names)
+    assert sorted(sum(kinds.values(), [])) == sorted(names) and 'nothing' not in kinds
+    for name in kinds['cv2']:
+        assert cv2.imread(str(tmp_path / name)).shape == (64, 64, 3), name
+
+
+def test_images_that_nothing_reads(tmp_path):
+    for name in 'ab':
+        picture(tmp_path / name / '1.png')
+        (tmp_path / name / '2.heic').write_bytes(b'ftypheic')
+        (tmp_path / name / '3.webp').write_bytes(b'broken')
+        picture(tmp_path / name / '4.png')
+        (tmp_path / name / '4.png').rename(tmp_path / name / '4')
+    texts = sorted(text for _, text in found(config(tmp_path))[0])
+    assert texts[0].startswith('2 of 4 images are passed over: 2  (a/4, b/4); they have no suffix')
+    assert texts[1].startswith('4 of 6 images are passed over: 2 .heic, 2 .webp')
+    assert texts[1].endswith('neither OpenCV nor Pillow reads them: convert them')
+
+
+# ---------------------------------------------------------------------- folders
+
+
+@pytest.mark.parametrize(
+    ('files', 'level', 'wanted'),
+    [
+        (
+            ['1.png'],
+            'error',
+            'must hold a folder for each class, but holds none; with_label=False reads images without',
+        ),
+        (['a/1.png'], 'error', 'two classes at least, .* has one folder, a'),
+        (['train/a/1.png', 'train/b/1.png', 'val/a/1.png'], 'error', "train, val look like splits: data_prefix='val'"),
+        (['a/1.png', 'b/1.txt'], 'warning', '1 of 2 hold none: b'),
+        (
+            ['.ipynb_checkpoints/1.png', 'a/1.png', 'b/1.png'],
+            'error',
+            r'but \.ipynb_checkpoints would be one, too: remove',
+        ),
+        (['a/.ipynb_checkpoints/1.png', 'a/1.png', 'b/1.png'], 'warning', '1 images lie in hidden folders'),
+        (['a/1.txt', 'b/1.txt'], 'error', 'in its 2 class folders, but holds none'),
+        (['a/1.png', 'b/1.png', '1.png'], 'warning', '1 images lie beside the class folders .* 1.png'),
+    ],
+)
+def test_folders(tmp_path, files, level, wanted):
+    import re
+
+    for name in files:
+        if name.endswith('png'):
+            picture(tmp_path / name)
+        else:
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).touch()
+    cfg = config(tmp_path)
+    read_all_images(cfg, ('train',))
+    assert any(got == level and re.search(wanted, text) for got, text in found(cfg)[0]), found(cfg)
+
+
+def test_number_of_folders_and_of_classes(tmp_path):
+    for name in 'abc':
+        picture(tmp_path / name / '1.png')
+    assert found(config(tmp_path, metainfo=dict(classes=('x', 'y', 'z')))) == ([], dict(x=1, y=1, z=1))
+    ((level, text),), _ = found(config(tmp_path, metainfo=dict(classes=('x', 'y'))))
+    assert level == 'error' and 'a folder for each of 2 classes, but holds 3: a, b, c' in text
+    (tmp_path / 'names.txt').write_text('x\ny\n')
+    ((level, _),), _ = found(config(tmp_path, classes=str(tmp_path / 'names.txt')))
+    assert level == 'error'
+
+
+def test_files_are_listed_as_the_host_lists_them(tmp_path):
+    for name in ('a/1.png', 'a/deep/2.png', '.git/3.png', 'b/.4.png', 'b/.git/5.png'):
+        picture(tmp_path / name)
+    (tmp_path / 'c').symlink_to(tmp_path / 'a')
+    assert list_files(tmp_path) == ['.git/3.png', 'a/1.png', 'a/deep/2.png', 'b/.git/5.png', 'c/1.png', 'c/deep/2.png']
+    init_default_scope('mmpretrain')
+    built = DATASETS.build(config(tmp_path).train_dataloader.dataset)
+    assert [built.get_data_info(index)['img_path'].removeprefix(f'{tmp_path}/') for index in range(len(built))] == (
+        list_files(tmp_path)
+    )
+
+
+# ---------------------------------------------------------------------- depth
+
+
+@pytest.mark.parametrize(('suffix', 'dtype'), [('png', np.uint16), ('tiff', np.uint16), ('tif', np.float32)])
+def test_images_that_lose_depth(tmp_path, suffix, dtype):
+    for name in 'ab':
+        (tmp_path / name).mkdir()
+        cv2.imwrite(str(tmp_path / name / f'1.{suffix}'), np.full((8, 8), 4000, dtype))
+    ((level, text),), _ = found(config(tmp_path, extensions=(f'.{suffix}',)))
+    assert level == 'warning' and f'2 of 2 that were looked at are {np.dtype(dtype)}' in text
+    assert 'becomes 15 of 255' in text or dtype is np.float32
+    load = [dict(type='LoadImageFromFile', color_type='unchanged'), dict(type='PackInputs')]
+    cfg = config(tmp_path, extensions=(f'.{suffix}',), pipeline=load)
+    assert found(cfg)[0] == []
+    init_default_scope('mmpretrain')
+    assert DATASETS.build(cfg.train_dataloader.dataset)[0]['inputs'].float().max() == 4000  # the advice works
+
+
+def test_depth_of_8_bits(mixed):
+    assert list(check_depth('train', [mixed / name for name in list_files(mixed)])) == []
+
+
+# ---------------------------------------------------------------------- shared images
+
+
+def test_shared_images(tmp_path):
+    train = [tmp_path / 'train' / f'{index}.png' for index in range(6)]
+    for index, path in enumerate(train):
+        picture(path, index)
+    other = [tmp_path / 'val' / f'{index}.png' for index in range(3)]
+    for index, path in enumerate(other):
+        picture(path, 100 + index)  # the same names, other images
+    train, other = list(map(str, train)), list(map(str, other))
+    assert list(check_shared('val', train, other)) == []
+    shutil.copy(train[4], other[1])
+    (finding,) = check_shared('val', train, other)
+    assert finding.level == 'warning'
+    assert f'1 of 3 that were looked at have the content of training images: {other[1]} is {train[4]}' in finding.text
+    (finding,) = check_shared('val', train, train[:2])
+    assert '2 of 2 that were looked at are files of the training set' in finding.text
+    (tmp_path / 'link').symlink_to(tmp_path / 'train')
+    (finding,) = check_shared('val', train, [str(tmp_path / 'link' / '0.png'), *other])
+    assert '1 of 4 that were looked at are files of the training set' in finding.text
+
+
+def test_training_says_that_it_is_validated_on_what_it_learned(tiny_config, tool, tmp_path, capfd):
+    config = tiny_config(train_dataloader=ONE, val_dataloader=dict(dataset=dict(data_prefix='train'), **ONE))
+    tool('train')([config, '--work-dir', str(tmp_path / 'run'), '--cfg-options', 'train_cfg.max_epochs=1'])
+    assert '44 of 44 that were looked at are files of the training set' in ''.join(capfd.readouterr())

@@ -1,0 +1,234 @@
+# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+import argparse
+import csv
+import json
+import math
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+import torch
+from generated_images import TINY, write_classes
+from mmengine.config import Config
+
+from mmmaskany.apis import Result
+from mmmaskany.experiments import finetune as command
+from mmmaskany.experiments import plan as planning
+from mmmaskany.experiments.arms import ARMS, check_arms
+from mmmaskany.experiments.look import look
+from mmmaskany.experiments.looking import unmatched
+from mmmaskany.experiments.networks import find_network
+from mmmaskany.experiments.report import class_mean, paired, say
+from mmmaskany.experiments.write import write
+
+
+def run(*options):
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    return command.main(parser.parse_args(list(map(str, options))))
+
+
+def make_plan(root, network, out, arms=('plain', 'maskany'), size=32, **options):
+    data = look(root)
+    found = find_network(str(network), None, data.task != 'classification', size)
+    return planning.choose(data, found, out, check_arms(arms, data.task), [0], size, **options)
+
+
+# ---------------------------------------------------------------------- numbers
+
+
+def test_paired_difference_by_hand():
+    mean, half = paired({0: 81.0, 1: 83.0, 2: 85.0}, {0: 80.0, 1: 81.0, 2: 82.0, 3: 0.0})
+    assert mean == pytest.approx(2.0)
+    assert half == pytest.approx(4.302653 / math.sqrt(3), abs=1e-5)  # the t table, two degrees of freedom
+    assert paired({0: 1.0}, {1: 1.0}) is None
+    assert paired({0: 2.0}, {0: 1.0})[0] == 1.0 and math.isnan(paired({0: 2.0}, {0: 1.0})[1])
+
+
+def test_the_sentence():
+    assert say('MaskAny', 'plain', (0.4, 0.5), 3, 'top-1') == (
+        'MaskAny is 0.4 ± 0.5 points above plain in top-1: three seeds cannot tell it from chance.'
+    )
+    assert 'below plain' in say('MaskAny', 'plain', (-2.0, 0.5), 5, 'top-1')
+    assert 'with five seeds this is unlikely to be chance' in say('MaskAny', 'plain', (-2.0, 0.5), 5, 'top-1')
+    assert 'one seed cannot tell' in say('MaskAny', 'plain', (9.0, math.nan), 1, 'top-1')
+    assert 'as good as' in say('MaskAny', 'plain', (0.01, 0.5), 3, 'top-1')
+
+
+def test_class_mean_counts_each_class_alike():
+    assert class_mean(np.array([0, 0, 0, 2]), np.array([0, 0, 0, 1])) == 50.0
+
+
+def test_boxes_without_a_counterpart():
+    boxes = [[0, 0, 10, 10, 1], [20, 20, 30, 30, 1]]
+    assert unmatched(boxes, [[1, 0, 10, 10, 1], [20, 20, 30, 30, 2]]) == 1
+    assert unmatched(boxes, []) == 2
+
+
+def test_anchors_follow_the_boxes():
+    tall = np.array([[20.0, 40.0]] * 50 + [[40.0, 20.0]] * 50)
+    scale, ratios = planning.anchors(tall, 4)
+    assert scale == 7.0  # the root of 800 px by 4
+    assert ratios[0] == 0.5 and ratios[-1] == 2.0
+    assert planning.anchors(np.full((9, 2), 6.0), 4) == (2.0, [0.7, 1.0, 1.4])
+
+
+# ---------------------------------------------------------------------- what is written
+
+
+@pytest.mark.parametrize('arm', list(ARMS))
+def test_every_variant_trains_a_step(class_folders, tiny_network, tmp_path, arm):
+    plan = make_plan(class_folders('red', 'blue'), tiny_network, tmp_path / 'out', ('plain', arm))
+    from mmengine.optim import OptimWrapper
+    from mmengine.registry import DATASETS, MODELS
+
+    config = write(plan)[arm]
+    cfg = Config.fromfile(config)
+    model = MODELS.build(cfg.model).train()
+    dataset = DATASETS.build(cfg.train_dataloader.dataset)
+    samples = [dataset[index] for index in range(4)]
+    batch = dict(
+        inputs=torch.stack([sample['inputs'] for sample in samples]),
+        data_samples=[sample['data_samples'] for sample in samples],
+    )
+    losses = model.train_step(batch, OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.01)))
+    assert math.isfinite(float(losses['loss']))
+    assert hasattr(model.backbone, 'dual_stem') == (arm in ('maskany', 'unmasked', 'noreuse'))
+
+
+def test_configs_say_what_was_chosen_and_stay_when_edited(class_folders, tiny_network, tmp_path):
+    plan = make_plan(class_folders('red', 'blue'), tiny_network, tmp_path / 'out', epochs=3)
+    path = write(plan)['maskany']
+    cfg = Config.fromfile(path)
+    assert cfg.train_cfg.max_epochs == 3
+    assert cfg.model.head.num_classes == 2
+    assert cfg.model.backbone.type == 'mmmaskany.MaskAny'
+    assert cfg.model.backbone.backbone.type == 'mmpretrain.ResNet'
+    assert Config.fromfile(path.with_name('plain.py')).model.backbone == cfg.model.backbone.backbone
+    path.write_text(path.read_text() + '\nlog_level = "DEBUG"\n')
+    assert Config.fromfile(write(plan)['maskany']).log_level == 'DEBUG'
+
+
+def test_detectors_take_anchors_and_widths(boxes, label_maps, tiny_network, tmp_path):
+    plan = make_plan(boxes(), tiny_network, tmp_path / 'out', size=64)
+    model = Config.fromfile(write(plan)['maskany']).model
+    assert (model.type, model.neck.in_channels, model.neck.out_channels) == ('MaskRCNN', [4, 8, 16, 32], 32)
+    assert model.rpn_head.anchor_generator.scales == [5.0]
+    assert model.roi_head.bbox_head.num_classes == model.roi_head.mask_head.num_classes == 3
+    plan = make_plan(label_maps(root=tmp_path / 'maps'), tiny_network, tmp_path / 'out2')
+    model = Config.fromfile(write(plan)['plain']).model
+    assert (model.decode_head.type, model.decode_head.num_classes, model.neck.out_channels) == ('FPNHead', 4, 32)
+
+
+# ---------------------------------------------------------------------- bad input
+
+
+def test_wrong_options_leave_nothing(class_folders, tiny_network, tmp_path):
+    root, out = class_folders('red', 'blue'), tmp_path / 'out'
+    base = (root, '--model', tiny_network, '--out', out, '--size', 32)
+    for wrong, message in (
+        (('--arms', 'plain', 'mask-any'), '--arms must be of plain, maskany'),
+        (('--seeds', 0), '--seeds must be at least 1'),
+        (('--size', 8), '--size must be at least 32'),
+        (('--model', 'resnet81'), 'spelled alike are'),
+        (('--weights', tmp_path / 'none.pth'), 'none.pth'),
+    ):
+        with pytest.raises((ValueError, FileNotFoundError), match=re.escape(message)):
+            run(*base, *wrong)
+        assert not out.exists()
+    assert run(*base, '--dry-run') == 0
+    assert not out.exists()
+    with pytest.raises(ValueError, match='--arms of detection must be of plain, maskany, unmasked, noreuse'):
+        check_arms(['cutmix'], 'detection')
+
+
+def test_weights_of_another_network(class_folders, tiny_network, tmp_path):
+    torch.save({'conv9.weight': torch.zeros(3)}, tmp_path / 'other.pth')
+    with pytest.raises(ValueError, match=r'other\.pth must hold the weights of .*tiny'):
+        run(class_folders('red', 'blue'), '--model', tiny_network, '--weights', tmp_path / 'other.pth', '--out', 'x')
+
+
+def test_a_full_disk_is_said_before_anything_is_written(class_folders, tiny_network, tmp_path, monkeypatch):
+    plan = make_plan(class_folders('red', 'blue'), tiny_network, tmp_path / 'out')
+    plan.network.parameters = 10**15
+    with pytest.raises(OSError, match='must be a folder where .* MB can be written'):
+        write(plan)
+    assert not list((tmp_path / 'out').iterdir())
+
+
+# ---------------------------------------------------------------------- the whole command
+
+
+@pytest.fixture(scope='module')
+def finished(tmp_path_factory):
+    """Two variants, one seed, on 24 images; and a third variant whose config a person broke."""
+    folder = tmp_path_factory.mktemp('finetune')
+    root, network, out = write_classes(folder / 'data', ('red', 'green', 'blue')), folder / 'tiny.py', folder / 'out'
+    network.write_text(TINY)
+    (out / 'configs').mkdir(parents=True)
+    (out / 'configs' / 'unmasked.py').write_text("_base_ = './plain.py'\nmodel = dict(backbone=dict(depth=19))\n")
+    options = dict(model=str(network), arms=['plain', 'maskany', 'unmasked'], seeds=1, epochs=1, size=32, jobs=2)
+    results = command.finetune(root, out=out, **options)
+    return root, out, options, results
+
+
+def test_a_run_that_dies_does_not_take_the_others_along(finished):
+    _, out, _, results = finished
+    assert [result.arm for result in results] == ['plain', 'maskany']
+    text = (out / 'report.md').read_text()
+    assert 'Failed: unmasked seed 0 failed with exit code' in text
+    assert '19' in text[text.index('Failed:') :].split('\n')[0]
+
+
+def test_the_report_says_it_all(finished):
+    _, out, _, results = finished
+    page = (out / 'report.html').read_text()
+    assert 'one seed cannot tell it from chance' in page
+    for heading in ('What they reached', 'Under occlusion', 'How they learned', 'What is confused', 'What they cost'):
+        assert f'<h2>{heading}</h2>' in page
+    assert 'http://' not in page and 'https://' not in page
+    assert re.findall(r'src="(?!data:)', page) == []
+    rows = list(csv.DictReader((out / 'results.csv').open()))
+    assert [row['arm'] for row in rows] == ['plain', 'maskany']
+    assert float(rows[0]['top-1 (%)']) == pytest.approx(results[0].metrics['accuracy/top1'], abs=1e-3)
+    assert all(row['class mean (%)'] and row['random 50% masked'] for row in rows)
+
+
+def test_given_again_nothing_is_trained_again_and_another_experiment_is_refused(finished):
+    root, out, options, results = finished
+    shutil.rmtree(out / 'unmasked')
+    (out / 'report.html').unlink()
+    before = (out / 'plain' / 'seed0' / 'train.log').read_text()
+    again = command.finetune(root, out=out, **dict(options, arms=['plain', 'maskany']))
+    assert again == results and all(isinstance(result, Result) for result in again)
+    assert (out / 'plain' / 'seed0' / 'train.log').read_text() == before
+    assert (out / 'report.html').is_file()
+    with pytest.raises(ValueError, match='epochs 1 there, 2 now'):
+        command.finetune(root, out=out, **dict(options, epochs=2))
+    assert json.loads((out / 'experiment.json').read_text())['epochs'] == 1
+
+
+@pytest.mark.skipif(shutil.which('chromium') is None, reason='needs chromium')
+def test_a_browser_shows_the_report(finished, tmp_path):
+    _, out, _, _ = finished
+    switches = ['--headless', '--no-sandbox', '--disable-gpu', f'--user-data-dir={tmp_path / "profile"}']
+    dom = subprocess.run(
+        ['chromium', *switches, '--dump-dom', (out / 'report.html').as_uri()],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    ).stdout
+    assert dom.count('<h2>') >= 7 and 'MaskAny' in dom
+    picture = tmp_path / 'report.png'
+    switches += ['--window-size=1100,3000', f'--screenshot={picture}']
+    subprocess.run(
+        ['chromium', *switches, (out / 'report.html').as_uri()], capture_output=True, check=True, timeout=120
+    )
+    import cv2
+
+    seen = cv2.imread(str(picture))
+    assert seen.shape[1] == 1100
+    assert (seen[:2000] != seen[0, 0]).any(-1).mean() > 0.05  # not an empty page
