@@ -323,6 +323,13 @@ def test_export_plain(tiny_config, tmp_path, tool, capsys):
     with torch.no_grad():
         torch.testing.assert_close(plain.model(images), both.model(images), rtol=0, atol=1e-5)
 
+    # Beside the training it is no obstacle to it.
+    assert run('export', folder, '--plain') == 0
+    assert find_run(folder / 'plain.pth').config == folder / 'plain.py'
+    assert find_run(folder / 'epoch_1.pth').config == folder / 'config.py'
+    for path in (folder / 'plain.pth', folder / 'plain.py'):
+        path.unlink()
+
     # The tool does the same.
     merge = tool('model_converters/merge')
     argv = [str(folder / 'epoch_1.pth'), str(tmp_path / 'tool.pth'), '--config', str(folder / 'config.py')]
