@@ -142,7 +142,7 @@ def measure(name: str, source: Source, folder: Path) -> list[str]:
                 expected = network.forward_intermediates(image, intermediates_only=True, output_fmt='NCHW')[-1]
             largest = (got - expected).abs().max().item()
         silent = 'yes' if model.dual_stem.fusion.is_silent() else 'no'
-        rows.append(f'| {name} | {task} | `{cfg["type"]}` | yes | {largest:.0e} | {silent} |')
+        rows.append(f'| {name} | {task} | `{cfg["type"]}` | yes | {f"{largest:.0e}" if largest else 0} | {silent} |')
     return rows
 
 
