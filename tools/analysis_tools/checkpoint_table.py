@@ -148,7 +148,7 @@ def measure(name: str, source: Source, folder: Path) -> list[str]:
             largest = (got - expected).abs().max().item()
         difference = f'{largest:.0e}' if largest else '0'
         silent = 'yes' if model.dual_stem.fusion.is_silent() else 'no'
-        rows.append(f'| {name} | {task} | `{cfg["type"]}` | yes | {f"{largest:.0e}" if largest else 0} | {silent} |')
+        rows.append(f'| {name} | {task} | `{cfg["type"]}` | yes | {difference} | {silent} |')
     return rows
 
 
