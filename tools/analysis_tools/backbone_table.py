@@ -68,6 +68,8 @@ BACKBONES = {
     'ViT-S/16 of timm': dict(type='mmpretrain.TIMMBackbone', model_name='vit_small_patch16_224', dynamic_img_size=True),
 }
 
+#: Heading of what else is in the document.
+KEPT = '\n## Checkpoints as people have them\n'
 SIZE = (224, 224)
 OTHER_SIZE = (256, 320)
 
@@ -210,7 +212,9 @@ def main(argv: list[str] | None = None) -> list[list[str]]:
         path.parent.mkdir(parents=True, exist_ok=True)
         hosts = [sys.modules[name] for name in ('torch', 'mmpretrain', 'mmdet', 'mmseg', 'timm') if name in sys.modules]
         versions = ', '.join(f'{host.__name__} {host.__version__}' for host in hosts)
-        path.write_text(f'{INTRODUCTION}\nMeasured with {versions}.\n\n{table}')
+        old = path.read_text(encoding='utf-8') if path.is_file() else ''
+        rest = KEPT + old.partition(KEPT)[2] if KEPT in old else ''  # written by hand, and by checkpoint_table.py
+        path.write_text(f'{INTRODUCTION}\nMeasured with {versions}.\n\n{table}{rest}', encoding='utf-8')
     return rows
 
 
