@@ -90,7 +90,7 @@ def test_files_of_the_command_line(tmp_path, capsys):
 def test_config_that_is_missing_or_has_a_syntax_error(tmp_path, capsys):
     path = tmp_path / 'config.py'
     assert user_errors.run(lambda argv: read_config(path), []) == 2
-    assert f'error: config {path} must exist with all that' in capsys.readouterr().err
+    assert f'error: config {path} must be a file, but is missing' in capsys.readouterr().err
     path.write_text("_base_ = './none.py'")
     assert user_errors.run(lambda argv: read_config(path), []) == 2
     assert 'none.py' in capsys.readouterr().err
