@@ -57,5 +57,5 @@ def test_page_and_exit_status(tmp_path):
     assert status == 1  # the metric needs masks that the pipeline does not
     assert "- wrong: annotations must have a 'segmentation' where masks are learnt or evaluated" in page
     assert run(tmp_path, '--splits', 'train')[0] == 0
-    status, _, error = run(tmp_path, '--cfg-options', 'trian_cfg=3')
-    assert status == 2 and 'Traceback' not in error and 'did you mean' in error
+    status, _, error = run(tmp_path, '--cfg-options', 'val_datalaoder.batch_size=3')
+    assert status == 2 and 'Traceback (most' not in error and 'did you mean val_dataloader' in error

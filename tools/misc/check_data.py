@@ -14,6 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
 import mmmaskany  # noqa: F401
 from mmmaskany.engine import user_errors
+from mmmaskany.engine.checks.classification import read_all_images
 from mmmaskany.engine.checks.config import OptionAction, read_config
 from mmmaskany.engine.checks.data import check_data
 from mmmaskany.engine.checks.finding import Survey
@@ -68,9 +69,10 @@ def main(argv: list[str] | None = None) -> int:
     splits = [split for split in args.splits if cfg.get(f'{split}_dataloader')]
     if 'test' in splits and 'val' in splits and cfg.test_dataloader == cfg.val_dataloader:
         splits.remove('test')
+    notes = read_all_images(cfg, splits)
     converters = Path(__file__).parents[1] / 'dataset_converters'
     surveys = check_data(cfg, splits, converters)
-    print(page(surveys))
+    print('\n'.join([*notes, page(surveys)]))
     return int(any(finding.level == 'error' for survey in surveys for finding in survey.findings))
 
 
