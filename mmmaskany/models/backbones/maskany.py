@@ -6,7 +6,7 @@ from __future__ import annotations
 import copy
 import logging
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from mmcv.cnn.bricks import DropPath
 from mmengine.logging import print_log
@@ -344,11 +344,23 @@ def _maskany_class(host: type) -> type:
             # The class is made here and not found by its name, so copies and pickles name the host's instead.
             '__reduce__': lambda self: (_new, (host,), self.__dict__),
         }
+        if hasattr(host, 'get_layer_depth'):
+            namespace['get_layer_depth'] = _layer_depth(host)
         _CLASSES[host] = type(f'MaskAny{host.__name__}', (MaskAnyMixin, host), namespace)
     return _CLASSES[host]
 
 
 _CLASSES: dict[type, type] = {}
+
+
+def _layer_depth(host: type) -> Callable:
+    """Return the host's method for rates that decay with depth, which knows that levels are fused at the end."""
+
+    def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
+        depth, layers = host.get_layer_depth(self, param_name, prefix)
+        return (layers - 1 if param_name.startswith(f'{prefix}level_fusions.') else depth), layers
+
+    return get_layer_depth
 
 
 def _new(host: type) -> nn.Module:
