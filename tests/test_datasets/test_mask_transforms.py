@@ -9,6 +9,7 @@ from mmengine.dataset import default_collate, pseudo_collate
 from mmengine.registry import DefaultScope
 from mmpretrain.datasets.transforms import PackInputs
 from mmpretrain.registry import TRANSFORMS
+from PIL import Image
 
 from mmmaskany.datasets.transforms import AugmentReused, MaskRegions, PackMaskAnyInputs
 from mmmaskany.masking import PatchPattern, Views
