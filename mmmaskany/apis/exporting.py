@@ -14,6 +14,7 @@ import argparse
 import copy
 import io
 import json
+import math
 import os
 import warnings
 from collections.abc import Mapping
@@ -109,7 +110,11 @@ def merge_trained(trained: Trained) -> Trained:
     model = MODELS.build(copy.deepcopy(cfg.model))
     model.load_state_dict(merged.state_dict())
     model.eval()
-    image = torch.rand(1, 3, *image_size(trained), generator=torch.Generator().manual_seed(0)) * 4 - 2
+    # Equal where the patches divide the image, see merge_stems.
+    steps = getattr(trained.model.backbone.dual_stem.visible, 'stride', (1, 1))
+    steps = steps if isinstance(steps, tuple) else (steps, steps)
+    size = [math.ceil(side / step) * step for side, step in zip(image_size(trained), steps, strict=True)]
+    image = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0)) * 4 - 2
     with torch.no_grad():
         pairs = zip(_features(trained.model, image), _features(model, image), strict=True)
         difference = max(((a - b).abs().max() / a.abs().max().clamp(min=1)).item() for a, b in pairs)

@@ -302,6 +302,7 @@ def vit(folder, tiny_config, backbone, **head):
     cfg = Config.fromfile(tiny_config(model=dict(backbone=backbone, head=head)))
     cfg.model.neck = dict(type='GlobalAveragePooling') if head['type'] == 'LinearClsHead' else None
     cfg.model.data_preprocessor = preprocessor
+    cfg.train_dataloader.dataset.pipeline[1].crop_size = 62  # which patches of 4 or 8 px do not divide
     write_run(folder, cfg)
     checkpoint = read_checkpoint(folder / 'epoch_1.pth')
     for name, tensor in checkpoint['state_dict'].items():
