@@ -3,12 +3,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import re
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from mmengine.config import Config, ConfigDict
+from mmengine.logging import MMLogger
 from torch import nn
 
 from mmmaskany.checkpoints.protection import read_checkpoint
@@ -161,6 +166,22 @@ def load_trained(run: FoundRun, device: str | None = None) -> Trained:
     model = model.to(device or get_device())
     model.eval()
     return Trained(model, cfg, None if classes is None else tuple(map(str, classes)), meta.get('palette'))
+
+
+@contextlib.contextmanager
+def quietly() -> Iterator[None]:
+    """Keep what the hosts say on the way, by print or at level INFO, out of standard output: results go there."""
+    logger = MMLogger.get_current_instance()
+
+    def warnings_only(record: logging.LogRecord) -> bool:
+        return record.levelno > logging.INFO
+
+    logger.addFilter(warnings_only)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        logger.removeFilter(warnings_only)
 
 
 def _start_from_nothing(node: object) -> None:
