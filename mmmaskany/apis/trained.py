@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import re
 import sys
@@ -13,10 +12,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mmengine.config import Config, ConfigDict
-from mmengine.logging import MMLogger
 from torch import nn
 
 from mmmaskany.checkpoints.protection import read_checkpoint
+from mmmaskany.checkpoints.reading import silence
 from mmmaskany.checkpoints.resume import find_resume_point
 
 
@@ -171,17 +170,8 @@ def load_trained(run: FoundRun, device: str | None = None) -> Trained:
 @contextlib.contextmanager
 def quietly() -> Iterator[None]:
     """Keep what the hosts say on the way, by print or at level INFO, out of standard output: results go there."""
-    logger = MMLogger.get_current_instance()
-
-    def warnings_only(record: logging.LogRecord) -> bool:
-        return record.levelno > logging.INFO
-
-    logger.addFilter(warnings_only)
-    try:
-        with contextlib.redirect_stdout(sys.stderr):
-            yield
-    finally:
-        logger.removeFilter(warnings_only)
+    with silence(), contextlib.redirect_stdout(sys.stderr):
+        yield
 
 
 def _start_from_nothing(node: object) -> None:
