@@ -29,7 +29,7 @@ from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
-from .trained import FoundRun, Trained, find_run, load_trained
+from .trained import FoundRun, Trained, find_run, load_trained, quietly
 
 #: What is taken for an image in a folder.
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.gif', '.tif', '.tiff', '.ppm', '.pgm', '.jp2', '.jfif', '.avif')
@@ -336,7 +336,8 @@ def main(args: argparse.Namespace) -> int:
     def bar(files: Sequence) -> Iterator:
         return track(files, 'predicting', console=log, transient=True, disable=not log.is_terminal)
 
-    rows = predict(run, args.images, args.score, args.draw, args.maps, args.device, bar)
+    with quietly():
+        rows = predict(run, args.images, args.score, args.draw, args.maps, args.device, bar)
     for name, write in ((args.json, _write_json), (args.csv, _write_csv)):
         if name == '-':
             write(rows, sys.stdout)

@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +15,7 @@ from mmengine.config import Config, ConfigDict
 from torch import nn
 
 from mmmaskany.checkpoints.protection import read_checkpoint
+from mmmaskany.checkpoints.reading import silence
 from mmmaskany.checkpoints.resume import find_resume_point
 
 
@@ -161,6 +165,13 @@ def load_trained(run: FoundRun, device: str | None = None) -> Trained:
     model = model.to(device or get_device())
     model.eval()
     return Trained(model, cfg, None if classes is None else tuple(map(str, classes)), meta.get('palette'))
+
+
+@contextlib.contextmanager
+def quietly() -> Iterator[None]:
+    """Keep what the hosts say on the way, by print or at level INFO, out of standard output: results go there."""
+    with silence(), contextlib.redirect_stdout(sys.stderr):
+        yield
 
 
 def _start_from_nothing(node: object) -> None:
