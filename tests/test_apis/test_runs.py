@@ -193,7 +193,7 @@ def test_runs_fail_finish_and_go_on(config, tmp_path, capfd):
     results, failures = train_all([broken, run], tmp_path, ['accuracy/top1'], Launch(jobs=2))
     (result,), (failure,) = results, failures
     assert (result.arm, result.seed, result.config) == ('good', 2, 'tiny')
-    assert 'broken seed 0 failed with exit code 1' in failure and '/nowhere must exist' in failure
+    assert 'broken seed 0 failed with exit code 2' in failure and '/nowhere must exist' in failure
     assert 'broken seed 0: FAILED' in capfd.readouterr().out
     accuracy = result.metrics['accuracy/top1']
     log = (tmp_path / 'good' / 'seed2' / 'train.log').read_text()

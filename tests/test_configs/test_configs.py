@@ -121,6 +121,9 @@ def test_plain_twin_has_the_recipe_of_the_host(host):
     if host == 'convnext-tiny':  # a quarter of the images a step
         assert own['custom_hooks'] == [dict(theirs['custom_hooks'][0], momentum=1e-4 / 4)]
         changed -= {'optim_wrapper.optimizer.lr', 'custom_hooks', 'optim_wrapper.clip_grad'}
+    elif host == 'deit3-small-p16':  # mmpretrain's computes another function
+        assert own['model']['backbone']['type'] == 'mmmaskany.DeiT3'
+        changed -= {'model.backbone.type'}
     elif host == 'vit-base-p16':  # the same by another name
         changed -= {'model.backbone.arch'}
     assert changed == set()
@@ -291,7 +294,7 @@ def test_trains_and_predicts(path, sample):
     model.train()
     data = model.data_preprocessor(batch('train'), training=True)
     if '-pipeline' in path.stem:
-        assert [tuple(view.shape) for view in data['inputs']] == [(2, 3, side, side), (2, 3, side // 2, side // 2)]
+        assert [tuple(view.shape) for view in data['inputs'][:2]] == [(2, 3, side, side), (2, 3, side // 2, side // 2)]
     else:
         assert tuple(data['inputs'].shape) == (2, 3, side, side)
     losses = model(**data, mode='loss')

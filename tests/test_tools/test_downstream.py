@@ -139,7 +139,7 @@ def test_a_plain_checkpoint_is_adopted_on_request(downstream, checkpoints, detec
     options = ('--cfg-options', 'train_dataloader.dataset.data_root=/nowhere')  # the checks are what is tested
     assert downstream('detection', checkpoints['plain'], '--backbone', 'maskany', *configs, *options) == 1
     error = capsys.readouterr().err
-    assert 'error: retinanet_squares plain seed 0 failed with exit code 1' in error and '/nowhere must exist' in error
+    assert 'error: retinanet_squares plain seed 0 failed with exit code 2' in error and '/nowhere must exist' in error
 
 
 def test_checkpoints_are_checked_before_anything_starts(downstream, checkpoints, detection_configs, tmp_path, capsys):

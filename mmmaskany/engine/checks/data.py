@@ -32,7 +32,7 @@ def check_data(cfg: Config, splits: Sequence[str], converters: Path | None = Non
     Returns:
         list[Survey]: What was seen of each data set, in their order.
     """
-    init_default_scope(cfg.get('default_scope', 'mmengine'))
+    init_default_scope(cfg.get('default_scope') or 'mmengine')
     surveys = []
     for split in splits:
         loader = cfg.get(f'{split}_dataloader')
