@@ -158,7 +158,7 @@ def main(argv: list[str] | None = None) -> None:
     cfg = load_config(args)
     launch.check_config(cfg)
     launch.check_load_from(cfg)
-    notes = launch.read_all_images(cfg, ('test',))
+    notes = launch.read_all_images(cfg, ('test',)) + launch.count_mixed_classes(cfg)
     launch.check_files(cfg, ('test',), converters=Path(__file__).parent / 'dataset_converters')
     runner = launch.build_runner(cfg, notes + launch.start_processes(cfg))
     if args.show or args.show_dir:

@@ -229,7 +229,7 @@ def prepare_training(cfg: Config) -> list[str]:
         notes.append(f'auto_scale_lr: {accumulated} accumulated iterations count as one batch.')
         scale.base_batch_size /= accumulated
 
-    notes += _count_mixed_classes(cfg)
+    notes += count_mixed_classes(cfg)
     collate_tensors(cfg)
     randomness = cfg.setdefault('randomness', ConfigDict(seed=None))
     if randomness.pop('diff_rank_seed', False):
@@ -237,8 +237,15 @@ def prepare_training(cfg: Config) -> list[str]:
     return notes + _choose_resume_point(cfg)
 
 
-def _count_mixed_classes(cfg: Config) -> list[str]:
-    """Tell mmpretrain's data preprocessor how many classes there are, where labels are mixed and it was forgotten."""
+def count_mixed_classes(cfg: Config) -> list[str]:
+    """Tell mmpretrain's data preprocessor how many classes there are, where labels are mixed and it was forgotten.
+
+    Args:
+        cfg (Config): The config; changed in place.
+
+    Returns:
+        list[str]: What the log should say about it.
+    """
     model = cfg.get('model') or {}
     preprocessor = model.get('data_preprocessor') or cfg.get('data_preprocessor') or ConfigDict()
     mixing = (model.get('train_cfg') or {}).get('augments') or preprocessor.get('batch_augments')

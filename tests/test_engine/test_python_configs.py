@@ -16,6 +16,7 @@ from mmpretrain.datasets import CustomDataset, LoadImageFromFile, PackInputs, Ra
 from mmpretrain.evaluation import Accuracy
 from mmpretrain.models import CrossEntropyLoss, GlobalAveragePooling, ImageClassifier, LinearClsHead, Mixup
 from mmpretrain.models.backbones import ResNet_CIFAR
+from mmpretrain.models.utils import ClsDataPreprocessor
 from torch.optim import SGD
 
 from mmmaskany.masking import GridPattern, MeanFill
@@ -33,7 +34,7 @@ model = dict(
     head=dict(type=LinearClsHead, num_classes=3, in_channels=32, loss=dict(type=CrossEntropyLoss)),
     train_cfg=dict(augments=[dict(type=Mixup, alpha=0.8)]),
 )
-data_preprocessor = dict(mean=[127.5] * 3, std=[127.5] * 3)
+data_preprocessor = dict(type=ClsDataPreprocessor, mean=[127.5] * 3, std=[127.5] * 3)
 
 
 def loader(split, steps, shuffle):
@@ -53,6 +54,7 @@ val_cfg = test_cfg = dict()
 optim_wrapper = dict(type=OptimWrapper, optimizer=dict(type=SGD, lr=0.05))
 default_hooks = dict(checkpoint=dict(type=CheckpointHook, interval=1))
 custom_hooks = [dict(type=EMAHook, momentum=0.1)]
+del loader  # MMEngine writes down what is left
 """
 
 
