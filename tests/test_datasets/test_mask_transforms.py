@@ -9,8 +9,10 @@ from mmengine.dataset import default_collate, pseudo_collate
 from mmengine.registry import DefaultScope
 from mmpretrain.datasets.transforms import PackInputs
 from mmpretrain.registry import TRANSFORMS
+from PIL import Image
+from torchvision.transforms import AutoAugment, AutoAugmentPolicy
 
-from mmmaskany.datasets.transforms import AugmentReused, MaskRegions, PackMaskAnyInputs
+from mmmaskany.datasets.transforms import AugmentReused, MaskRegions, PackMaskAnyInputs, TorchvisionAutoAugment
 from mmmaskany.masking import PatchPattern, Views
 
 PATCH = dict(type='mmmaskany.PatchPattern', scale=0.5, base=1)
@@ -50,6 +52,16 @@ def test_unmasked_sample_shows_the_whole_image_twice():
     assert results['img'] is image
     np.testing.assert_array_equal(results['reused_img'], image)
     assert not np.shares_memory(results['reused_img'], image)  # a later transform may write into either
+
+
+def test_without_a_pattern_nothing_is_masked():
+    image = make_image()
+    transform = MaskRegions(None)
+    results = transform(dict(img=image))
+    assert results['masked'] is False and results['img'] is image
+    np.testing.assert_array_equal(results['reused_img'], image)
+    assert results['reused_img'] is not image
+    assert repr(transform) == 'MaskRegions(pattern=None, fill=0, reuse=True)'
 
 
 def test_the_given_image_is_not_modified():
@@ -203,6 +215,23 @@ def test_auto_augment_knows_the_order_of_channels():
             torch.manual_seed(seed)
             outs.append(AugmentReused('imagenet', bgr=bgr)(dict(img=image, reused_img=view, masked=False)))
         np.testing.assert_array_equal(outs[0]['reused_img'], outs[1]['reused_img'][..., ::-1])
+
+
+@pytest.mark.parametrize('bgr', [False, True])
+def test_auto_augment_of_an_image_is_torchvisions(bgr):
+    image = make_image()
+    transform = TRANSFORMS.build(dict(type='mmmaskany.TorchvisionAutoAugment', policy='cifar10', bgr=bgr))
+    theirs = AutoAugment(AutoAugmentPolicy.CIFAR10)
+    for seed in range(8):
+        torch.manual_seed(seed)
+        ours = transform(dict(img=image.copy()))['img']
+        torch.manual_seed(seed)
+        expected = np.asarray(theirs(Image.fromarray(np.ascontiguousarray(image[..., ::-1]) if bgr else image)))
+        np.testing.assert_array_equal(ours, expected[..., ::-1] if bgr else expected)
+        assert ours.flags.c_contiguous
+    with pytest.raises(ValueError, match="policy must be one of .*'cifar10'.*but got 'cifar'"):
+        TorchvisionAutoAugment('cifar')
+    assert repr(TorchvisionAutoAugment('svhn')) == "TorchvisionAutoAugment(policy='svhn', bgr=True)"
 
 
 def test_wrong_policies_and_inputs_are_refused():

@@ -144,3 +144,13 @@ def test_output_stride_8_has_the_features_of_output_stride_32_in_between_others(
 def test_unknown_depth():
     with pytest.raises(KeyError, match='invalid depth 20'):
         MaskResNet(20)
+
+
+def test_last_norms_start_from_one_as_the_papers():
+    network = MaskResNet(50, base_channels=8, stem_channels=8)
+    network.init_weights()
+    norms = [layer.norm3.weight for layer in network.modules() if hasattr(layer, 'norm3')]
+    assert len(norms) == 16 and all((weight == 1).all() for weight in norms)
+    plain = MaskResNet(50, base_channels=8, stem_channels=8, zero_init_residual=True)
+    plain.init_weights()
+    assert not any(layer.norm3.weight.any() for layer in plain.modules() if hasattr(layer, 'norm3'))

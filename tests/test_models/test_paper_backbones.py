@@ -344,7 +344,7 @@ def test_a_plain_checkpoint_is_refused_by_the_papers_fusion(family):
 def test_a_checkpoint_at_another_size_has_its_position_embedding_resized_as_in_the_host():
     model = make('VisionTransformer')
     nn.init.normal_(model.pos_embed)
-    other, host = (build('VisionTransformer', img_size=(96, 128)) for build in (make, plain))
+    other, host = (make('VisionTransformer', img_size=(96, 128)) for build in (make, plain))
     other.load_state_dict(model.state_dict())
     host.load_state_dict({'pos_embed': model.pos_embed}, strict=False)
     assert other.pos_embed.shape == (1, 1 + 6 * 8, 16)
@@ -419,3 +419,37 @@ def test_halves_side_by_side_need_stems_that_are_built_for_them():
     arch = dict(embed_dims=15, num_layers=1, num_heads=1, feedforward_channels=16)
     with pytest.raises(ValueError, match='must be even to be two halves side by side, but got 15'):
         make('VisionTransformer', arch=arch, fusion='concat', out_indices=-1)
+
+
+def test_start_values_of_the_papers_vit():
+    """Linear layers 0.01, patches sqrt(2 / (out * side^2)): 0.0032 for a patch of 16 px to 768 channels."""
+    arch = dict(embed_dims=192, num_layers=2, num_heads=2, feedforward_channels=384)
+    vit = MaskVisionTransformer(arch=arch)
+    vit.init_weights()
+    linears = [module for module in vit.layers.modules() if isinstance(module, nn.Linear)]
+    assert len(linears) == 8
+    for module in linears:
+        assert module.weight.std().item() == pytest.approx(0.01, rel=0.03)
+        assert not module.bias.any()
+    for stem, side in ((vit.dual_stem.visible, 16), (vit.dual_stem.reused, 8)):
+        assert stem.weight.std().item() == pytest.approx((2 / (192 * side**2)) ** 0.5, rel=0.03)
+        assert not stem.bias.any()
+    assert vit.pos_embed.std().item() == pytest.approx(0.02, rel=0.03)
+
+
+def test_start_values_of_the_papers_vit_give_way_to_a_checkpoint(tmp_path):
+    donor = make('VisionTransformer')
+    torch.save(donor.state_dict(), tmp_path / 'weights.pth')
+    vit = make('VisionTransformer', init_cfg=dict(type='Pretrained', checkpoint=str(tmp_path / 'weights.pth')))
+    vit.init_weights()
+    for name, value in donor.state_dict().items():
+        torch.testing.assert_close(vit.state_dict()[name], value)
+    weights = {name: value.clone() for name, value in vit.state_dict().items()}
+    vit.init_weights()  # done once, it does nothing
+    assert all(torch.equal(value, weights[name]) for name, value in vit.state_dict().items())
+
+
+def test_drop_path_of_the_papers_efficientnet():
+    network = make('EfficientNetV2')
+    rates = [module.drop_prob for module in network.modules() if type(module).__name__ == 'DropPath']
+    assert network.drop_path_rate == 0.2 and rates and max(rates) <= 0.2
