@@ -76,6 +76,7 @@ setup(
     license_files=['LICENSE'],
     keywords='computer vision, masked image modelling, MMEngine, MMPretrain, MMDetection, MMSegmentation',
     packages=find_packages(include=['mmmaskany', 'mmmaskany.*']),
+    package_data={'mmmaskany.checkpoints': ['*.json']},
     python_requires='>=3.10',
     # MMEngine and its hosts are left out on purpose: maintained forks share their import names under other
     # distribution names, and pip would put the originals on top of them. See requirements/hosts.txt.

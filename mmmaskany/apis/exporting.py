@@ -14,6 +14,7 @@ import argparse
 import copy
 import io
 import json
+import math
 import os
 import warnings
 from collections.abc import Mapping
@@ -30,7 +31,7 @@ from mmmaskany.checkpoints.atomic import atomic_write, serialise
 from mmmaskany.checkpoints.protection import read_checkpoint
 
 from .samples import SIZES
-from .trained import FoundRun, Trained, find_run, load_trained
+from .trained import FoundRun, Trained, find_run, load_trained, quietly
 
 #: Largest difference that a merged network and a file of ONNX may have, of what is at most about 1.
 TOLERANCE = 1e-4
@@ -38,6 +39,10 @@ TOLERANCE = 1e-4
 _META = ('dataset_meta', 'epoch', 'iter')
 #: Hooks that look for a second stem or for masking.
 _HOOKS = ('MaskScheduleHook', 'MaskVisualizationHook')
+
+
+class ExportWarning(UserWarning):
+    """Something about an exported file that its user should know."""
 
 
 def export(
@@ -109,7 +114,11 @@ def merge_trained(trained: Trained) -> Trained:
     model = MODELS.build(copy.deepcopy(cfg.model))
     model.load_state_dict(merged.state_dict())
     model.eval()
-    image = torch.rand(1, 3, *image_size(trained), generator=torch.Generator().manual_seed(0)) * 4 - 2
+    # Equal where the patches divide the image, see merge_stems.
+    steps = getattr(trained.model.backbone.dual_stem.visible, 'stride', (1, 1))
+    steps = steps if isinstance(steps, tuple) else (steps, steps)
+    size = [math.ceil(side / step) * step for side, step in zip(image_size(trained), steps, strict=True)]
+    image = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0)) * 4 - 2
     with torch.no_grad():
         pairs = zip(_features(trained.model, image), _features(model, image), strict=True)
         difference = max(((a - b).abs().max() / a.abs().max().clamp(min=1)).item() for a, b in pairs)
@@ -170,15 +179,18 @@ def write_plain(trained: Trained, out: Path, meta: Mapping, names: str = 'host')
     """
     state = trained.model.state_dict()
     if names == 'timm':
-        state = timm_names(trained.model)
+        state = timm_names(trained)
     atomic_write(out, serialise(dict(meta=dict(meta), state_dict=state)))
 
 
-def timm_names(model: nn.Module) -> dict[str, Tensor]:
+def timm_names(trained: Trained) -> dict[str, Tensor]:
     """Return the weights of a network around mmpretrain's TIMMBackbone under the names that timm gives them.
 
+    The classifier goes along where timm's own network then predicts the same. It need not: timm's ConvNeXt, for one,
+    normalises after pooling, and mmpretrain's TIMMBackbone before. Then a warning says that it is left out.
+
     Args:
-        model (nn.Module): The network, or the backbone alone. The classifier goes along where it is one linear layer.
+        trained (Trained): The plain network.
 
     Returns:
         dict[str, Tensor]: What ``timm.create_model(name, num_classes=...)`` loads.
@@ -186,16 +198,47 @@ def timm_names(model: nn.Module) -> dict[str, Tensor]:
     Raises:
         ValueError: If its backbone is none of timm.
     """
-    inner = getattr(getattr(model, 'backbone', model), 'timm_model', None)
+    model, backbone = trained.model, trained.model.backbone
+    inner = getattr(backbone, 'timm_model', None)
     if inner is None:
-        kind = type(getattr(model, 'backbone', model)).__name__
-        raise ValueError(f"names='timm' needs mmpretrain.TIMMBackbone, but the backbone is {kind}")
+        raise ValueError(f"names='timm' needs mmpretrain.TIMMBackbone, but the backbone is {type(backbone).__name__}")
     state = dict(inner.state_dict())
-    classifier = (getattr(inner, 'pretrained_cfg', None) or {}).get('classifier')
+    name = (getattr(inner, 'pretrained_cfg', None) or {}).get('classifier')
     layer = getattr(getattr(model, 'head', None), 'fc', None)
-    if isinstance(layer, nn.Linear) and isinstance(classifier, str):
-        state |= {f'{classifier}.{name}': tensor for name, tensor in layer.state_dict().items()}
+    if not isinstance(layer, nn.Linear) or not isinstance(name, str):
+        return state
+    whole = state | {f'{name}.{key}': tensor for key, tensor in layer.state_dict().items()}
+    if _timm_predicts(trained, whole, layer.out_features):
+        return whole
+    text = (
+        f'the classifier is left out, for the network of timm does something else between it and the features: {name}'
+    )
+    warnings.warn(text, ExportWarning, stacklevel=2)
     return state
+
+
+def _timm_predicts(trained: Trained, state: dict[str, Tensor], classes: int) -> bool:
+    """Tell whether timm's network with these weights predicts what the trained one does."""
+    import timm
+
+    own = ('type', 'pretrained', 'checkpoint_path', 'features_only', 'in_channels', 'init_cfg', '_scope_')
+    options = {key: value for key, value in trained.cfg.model.backbone.items() if key not in own}
+    try:
+        network = timm.create_model(options.pop('model_name'), num_classes=classes, **options).eval()
+        network.load_state_dict(state)
+    except (RuntimeError, TypeError):  # of other names or shapes
+        return False
+    height, width = image_size(trained)
+    for factor in (2, 1):  # the larger has more than one pixel to pool, but not every network takes it
+        image = torch.randn(1, 3, factor * height, factor * width, generator=torch.Generator().manual_seed(0))
+        try:
+            with torch.no_grad():
+                logits = trained.model(image, mode='tensor')
+                logits = logits[0] if isinstance(logits, list | tuple) else logits
+                return torch.allclose(network(image), logits, rtol=TOLERANCE, atol=TOLERANCE)
+        except (AssertionError, RuntimeError):
+            continue
+    return False
 
 
 def _write_config(cfg: Config, out: Path) -> Path:
@@ -350,6 +393,7 @@ def _check_onnx(content: bytes, images: Tensor, expected: Tensor) -> None:
     except ImportError:
         warnings.warn(
             'onnxruntime is not installed, so the file was not checked against PyTorch: pip install onnxruntime',
+            ExportWarning,
             stacklevel=3,
         )
         return
@@ -383,13 +427,14 @@ def main(args: argparse.Namespace) -> int:
     log = Console(stderr=True, highlight=False)
     warnings.simplefilter('ignore')
     with warnings.catch_warnings(record=True) as caught:
-        warnings.filterwarnings('always', message='onnxruntime is not installed')
+        warnings.simplefilter('always', ExportWarning)
         run = find_run(args.dir)
         for note in run.notes:
             log.print(note, markup=False, soft_wrap=True)
-        files = export(run, args.format, args.plain, args.out, args.shape, args.names)
+        with quietly():
+            files = export(run, args.format, args.plain, args.out, args.shape, args.names)
     for warning in caught:
-        if 'onnxruntime' in str(warning.message):
+        if issubclass(warning.category, ExportWarning):
             log.print(str(warning.message), markup=False, soft_wrap=True)
     for file in files:
         print(file)

@@ -157,8 +157,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Print the card and return the exit code."""
+    from .trained import quietly
+
     warnings.simplefilter('ignore')
-    card = show(args.name, args.shape)
+    with quietly():
+        card = show(args.name, args.shape)
     console = Console(highlight=False)
     console.print(card.name, style='bold', markup=False, soft_wrap=True)
     console.print(card.config, markup=False, soft_wrap=True)

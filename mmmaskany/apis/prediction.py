@@ -29,11 +29,11 @@ from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
-from .trained import FoundRun, Trained, find_run, load_trained
+from .trained import FoundRun, Trained, find_run, load_trained, quietly
 
 #: What is taken for an image in a folder.
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.gif', '.tif', '.tiff', '.ppm', '.pgm', '.jp2', '.jfif', '.avif')
-#: Images at a time; detectors and segmentors take one.
+#: Images that a classifier takes at a time.
 BATCH = 16
 #: Rows of the table on the screen; files have them all.
 ROWS = 40
@@ -101,12 +101,16 @@ def predict(
         rows.append(row)
         try:
             results = load(file)
+            image = results['img'][..., ::-1] if painter is not None else None
+            data = pipeline(results)
         except Exception as error:  # whatever a decoder may raise
             row['error'] = f'cannot be read: {_one_line(error)}'
             continue
-        image = results['img'][..., ::-1] if painter is not None else None
-        batch.append((row, pipeline(results), image))
-        if len(batch) == (BATCH if scope == 'mmpretrain' else 1):
+        # Detectors and segmentors take images one by one, classifiers those of one size together.
+        if batch and (scope != 'mmpretrain' or data['inputs'].shape != batch[0][1]['inputs'].shape):
+            flush()
+        batch.append((row, data, image))
+        if len(batch) == BATCH:
             flush()
     if batch:
         flush()
@@ -332,7 +336,8 @@ def main(args: argparse.Namespace) -> int:
     def bar(files: Sequence) -> Iterator:
         return track(files, 'predicting', console=log, transient=True, disable=not log.is_terminal)
 
-    rows = predict(run, args.images, args.score, args.draw, args.maps, args.device, bar)
+    with quietly():
+        rows = predict(run, args.images, args.score, args.draw, args.maps, args.device, bar)
     for name, write in ((args.json, _write_json), (args.csv, _write_csv)):
         if name == '-':
             write(rows, sys.stdout)

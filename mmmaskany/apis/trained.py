@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +15,7 @@ from mmengine.config import Config, ConfigDict
 from torch import nn
 
 from mmmaskany.checkpoints.protection import read_checkpoint
+from mmmaskany.checkpoints.reading import silence
 from mmmaskany.checkpoints.resume import find_resume_point
 
 
@@ -64,7 +68,7 @@ def find_run(folder: str | os.PathLike) -> FoundRun:
     """
     folder = Path(folder).expanduser()
     if folder.is_file() and folder.suffix == '.pth':
-        return FoundRun(folder.parent, _config(folder.parent), folder)
+        return FoundRun(folder.parent, _config(folder), folder)
     if not folder.is_dir():
         raise FileNotFoundError(f'DIR must be the folder of a training, but {folder} does not exist or is a file')
     found = [folder] if _has_checkpoint(folder) else _runs_below(folder)
@@ -91,7 +95,7 @@ def find_run(folder: str | os.PathLike) -> FoundRun:
         checkpoint = Path(point.path)
     else:  # weights alone, as of publish_model.py
         checkpoint = max(chosen.glob('*.pth'), key=lambda path: path.stat().st_mtime_ns)
-    return FoundRun(chosen, _config(chosen), checkpoint, tuple(notes))
+    return FoundRun(chosen, _config(checkpoint), checkpoint, tuple(notes))
 
 
 def _has_checkpoint(folder: Path) -> bool:
@@ -110,9 +114,13 @@ def _runs_below(folder: Path) -> list[Path]:
     return sorted((path for path in folder.rglob('*') if path.is_dir() and _has_checkpoint(path)), key=rank)
 
 
-def _config(folder: Path) -> Path:
-    """Find the config that a training left in its work dir, the newest where it was started with several."""
-    configs = [path for path in folder.glob('*.py') if path.is_file()] or [*folder.glob('*/vis_data/config.py')]
+def _config(checkpoint: Path) -> Path:
+    """Find the config of a checkpoint in its folder: of its own name, or the newest that is of no other one's."""
+    own, folder = checkpoint.with_suffix('.py'), checkpoint.parent
+    if own.is_file():
+        return own
+    configs = [path for path in folder.glob('*.py') if path.is_file() and not path.with_suffix('.pth').is_file()]
+    configs = configs or [*folder.glob('*/vis_data/config.py')]
     if not configs:
         raise FileNotFoundError(f'{folder} must hold the config of its training (*.py), but has none')
     return max(configs, key=lambda path: path.stat().st_mtime_ns)
@@ -157,6 +165,13 @@ def load_trained(run: FoundRun, device: str | None = None) -> Trained:
     model = model.to(device or get_device())
     model.eval()
     return Trained(model, cfg, None if classes is None else tuple(map(str, classes)), meta.get('palette'))
+
+
+@contextlib.contextmanager
+def quietly() -> Iterator[None]:
+    """Keep what the hosts say on the way, by print or at level INFO, out of standard output: results go there."""
+    with silence(), contextlib.redirect_stdout(sys.stderr):
+        yield
 
 
 def _start_from_nothing(node: object) -> None:

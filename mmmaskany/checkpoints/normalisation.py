@@ -72,7 +72,7 @@ def find_normalisation(path: str, checkpoint: Mapping) -> Normalisation | None:
     """Find out how the images were prepared that a file was trained with.
 
     Asked are, one after the other, the config that the file holds (OpenMMLab), ``config.json`` beside it (timm on a
-    hub), and by the name under which they publish a file timm, torchvision and mmpretrain, as far as installed.
+    hub), and by the name under which they publish a file torchvision, timm and mmpretrain, as far as installed.
 
     Args:
         path (str): The file, or its address.
@@ -82,7 +82,7 @@ def find_normalisation(path: str, checkpoint: Mapping) -> Normalisation | None:
         Normalisation | None: None where nobody says.
     """
     name = str(path).rpartition('/')[2]
-    for ask in (_of_config, _of_json, _of_lite, _of_timm, _of_torchvision, _of_mmpretrain):
+    for ask in (_of_config, _of_json, _of_lite, _of_torchvision, _of_timm, _of_mmpretrain):
         found = ask(checkpoint, path) if ask in (_of_config, _of_json) else ask(name)
         if found is not None:
             return found

@@ -513,12 +513,12 @@ def guess_network(weights: Weights) -> str | None:
     names = known_networks().get(fingerprint(_network(weights.tensors)), [])
     timm = [name for name in names if name.startswith('timm/')]
     hub = [name for name in names if not name.startswith('timm/')]
-    file = os.path.basename(weights.path).lower().replace('-', '_')
-    said = [name for name in names if name.removeprefix('timm/').replace('-', '_') in file]
-    if said:
-        return max(said, key=len)
     if any('_conv_stem.' in name for name in weights.tensors):  # efficientnet_pytorch pads as TensorFlow does
         timm = [name for name in timm if name.startswith('timm/tf_')] or timm
+    file = os.path.basename(weights.path).lower().replace('-', '_')
+    said = [name for name in (*timm, *hub) if name.removeprefix('timm/').replace('-', '_') in file]
+    if said:
+        return max(said, key=len)
     openmmlab = any(_OPENMMLAB.search(name) for name in weights.tensors)
     if hub and (openmmlab or not timm or importlib.util.find_spec('timm') is None):
         return min(hub, key=lambda name: (len(name), name))

@@ -19,7 +19,8 @@ import numpy as np
 
 #: Files that were parsed to be checked, for the first one that reads them: by path, time and size.
 _parsed: dict[tuple, dict] = {}
-_CROWD = {False: 0, True: 1, None: 0, '0': 0, '1': 1}
+#: What crowd flags mean.
+CROWD = {False: 0, True: 1, None: 0, '0': 0, '1': 1}
 NUMBERS = {int, float}
 
 
@@ -64,17 +65,18 @@ def column(items: list[dict], field: str) -> list:
         return [item.get(field) for item in items]
 
 
-def derive_fields(annotations: list[dict]) -> dict[str, list[int]]:
+def derive_fields(annotations: list[dict], change: bool = True) -> dict[str, list[int]]:
     """Fill in the areas and crowd flags that COCO annotations lack, and mend those that cannot be.
 
     An area that is missing, or not a positive number, becomes that of the box, as mmdet writes it itself
     (``CocoMetric.gt_to_coco_json``). A crowd flag that is missing or null is 0; True, '1' and the like are numbers.
 
     Args:
-        annotations (list[dict]): The annotations; they are changed. Fields that say nothing stay as they are.
+        annotations (list[dict]): The annotations. Fields that say nothing stay as they are.
+        change (bool): Whether they are changed, or only told. Defaults to True.
 
     Returns:
-        dict[str, list[int]]: Which annotations got another 'area' or 'iscrowd', by their places in the list.
+        dict[str, list[int]]: Which annotations get another 'area' or 'iscrowd', by their places in the list.
     """
     areas = column(annotations, 'area')
     if set(map(type, areas)) <= NUMBERS:
@@ -86,13 +88,15 @@ def derive_fields(annotations: list[dict]) -> dict[str, list[int]]:
     for index in odd:
         box = annotations[index].get('bbox')
         if isinstance(box, list) and len(box) == 4 and set(map(type, box)) <= NUMBERS and min(box[2:]) > 0:
-            annotations[index]['area'] = box[2] * box[3]
+            if change:
+                annotations[index]['area'] = box[2] * box[3]
             derived['area'].append(index)
     flags = column(annotations, 'iscrowd')
     if not set(map(type, flags)) <= {int}:
         for index, flag in enumerate(flags):
-            if type(flag) is not int and isinstance(flag, (type(None), bool, str, float)) and flag in _CROWD:
-                annotations[index]['iscrowd'] = _CROWD[flag]
+            if type(flag) is not int and isinstance(flag, (type(None), bool, str, float)) and flag in CROWD:
+                if change:
+                    annotations[index]['iscrowd'] = CROWD[flag]
                 derived['iscrowd'].append(index)
     return derived
 

@@ -84,8 +84,8 @@ def start_processes(cfg: Config) -> list[str]:
         return []
 
     _name_process(cfg.launcher)
-    # Its functions take the group that there is when it is imported as a default argument. The model wrapper imports it:
-    # then it would hold the group, and with it gloo's threads, to the very end, see end_processes.
+    # Its functions take the group that there is when it is imported as a default argument. The model wrapper imports
+    # it: then it would hold the group, and with it gloo's threads, to the very end, see end_processes.
     importlib.import_module('torch.distributed.nn.functional')
     torch.distributed.init_process_group('gloo')
     wrapper = cfg.get('model_wrapper_cfg') or dict(

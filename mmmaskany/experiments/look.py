@@ -728,7 +728,7 @@ def _split(data: Data, samples: list[Sample], vectors: np.ndarray) -> None:
     names = [os.path.relpath(sample.image, data.path if data.path.is_dir() else data.path.parent) for sample in samples]
     if len(samples) < 2:
         raise ValueError(f'DATA must hold at least two images, but {data.path} holds {len(samples)}')
-    in_val = thumbnails.split(names, [sample.label for sample in samples], vectors)
+    in_val = thumbnails.split(names, _strata(data, samples), vectors)
     if not any(in_val):
         raise ValueError(
             f'DATA must hold images that differ, to validate on some of them, but all of {data.path} look the same'
@@ -739,6 +739,19 @@ def _split(data: Data, samples: list[Sample], vectors: np.ndarray) -> None:
         data.splits[name] = Split(own, train.root, train.source, train.content)
         _keep(data.splits[name])
     data.was_split = True
+
+
+def _strata(data: Data, samples: Sequence[Sample]) -> list[int]:
+    """Return the class of each image, of which each split gets its share: of several objects that of the rarest."""
+    content = data.splits['train'].content
+    if content is None:
+        return [sample.label for sample in samples]
+    counts = Counter(box['category_id'] for box in content['annotations'])
+    order = [category for category, _ in counts.most_common()]
+    rarest: dict[int, int] = {}
+    for box in content['annotations']:
+        rarest[box['image_id']] = max(rarest.get(box['image_id'], 0), 1 + order.index(box['category_id']))
+    return [rarest.get(sample.id, 0) for sample in samples]
 
 
 def _classes_of(data: Data) -> None:

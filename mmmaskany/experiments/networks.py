@@ -229,8 +229,8 @@ def _build(network: Network, dense: bool, size: int) -> nn.Module:
     Returns:
         nn.Module: The backbone.
     """
-    side = max(64, size)
     if dense:
+        side = -(-size // 64) * 64  # so that every level has its stride
         module, levels = _pyramid(network, side)
         network.channels = [level.shape[1] for level in levels]
         network.strides = [round(side / level.shape[-1]) for level in levels]

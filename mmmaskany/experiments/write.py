@@ -129,7 +129,8 @@ def build(plan: Plan) -> dict:
 def _schedule(plan: Plan) -> dict:
     """AdamW, a warm-up and a cosine; the last epoch is kept."""
     steps, epochs = plan.steps, plan.epochs
-    warm = min(500, max(1, steps * epochs // 10))
+    total = steps * epochs
+    warm = min(500, total // 10)
     head = 'head' if plan.data.task == 'classification' else 'decode_head'
     heads = [head] if plan.data.task != 'detection' else ['neck', 'rpn_head', 'roi_head']
     heads += ['neck'] if plan.data.task == 'segmentation' else []
@@ -150,12 +151,12 @@ def _schedule(plan: Plan) -> dict:
         non_finite=dict(type='mmmaskany.NonFiniteLossHook'),
         sampler_seed=dict(type='DistSamplerSeedHook'),
     )
+    # mmengine takes no schedule of no steps.
+    warm_up = [dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=warm)] if warm else []
+    cosine = dict(type='CosineAnnealingLR', T_max=total - warm, by_epoch=False, begin=warm, end=total)
     return dict(
         optim_wrapper=wrapper,
-        param_scheduler=[
-            dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=warm),
-            dict(type='CosineAnnealingLR', T_max=steps * epochs - warm, by_epoch=False, begin=warm, end=steps * epochs),
-        ],
+        param_scheduler=[*warm_up, cosine],
         train_cfg=dict(type='EpochBasedTrainLoop', max_epochs=epochs, val_interval=max(1, epochs // 10)),
         val_cfg=dict(type='ValLoop'),
         test_cfg=dict(type='TestLoop'),

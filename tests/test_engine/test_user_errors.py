@@ -2,6 +2,7 @@
 """An error that is the user's is one sentence and exit status 2; one of ours shows its traceback."""
 
 import importlib.util
+from pathlib import Path
 
 import pytest
 from torch.utils.data import DataLoader
@@ -79,18 +80,18 @@ def test_errors_of_hosts_are_shown():
 
 def test_files_of_the_command_line(tmp_path, capsys):
     path = tmp_path / 'no such.json'
-    assert user_errors.run(lambda argv: open(argv[0]), [str(path)]) == 2
+    assert user_errors.run(lambda argv: Path(argv[0]).read_text(), [str(path)]) == 2
     assert f'error: No such file or directory: {path}' in capsys.readouterr().err
-    assert user_errors.run(lambda argv: open(path), [f'--out={path}']) == 2
-    assert user_errors.run(lambda argv: open(path), ['--show-dir', str(tmp_path)]) == 2
+    assert user_errors.run(lambda argv: path.read_text(), [f'--out={path}']) == 2
+    assert user_errors.run(lambda argv: path.read_text(), ['--show-dir', str(tmp_path)]) == 2
     with pytest.raises(FileNotFoundError):
-        user_errors.run(lambda argv: open('/nowhere'), [str(path)])
+        user_errors.run(lambda argv: Path('/nowhere').read_text(), [str(path)])
 
 
 def test_config_that_is_missing_or_has_a_syntax_error(tmp_path, capsys):
     path = tmp_path / 'config.py'
     assert user_errors.run(lambda argv: read_config(path), []) == 2
-    assert f'error: config {path} must exist with all that' in capsys.readouterr().err
+    assert f'error: config {path} must be a file, but is missing' in capsys.readouterr().err
     path.write_text("_base_ = './none.py'")
     assert user_errors.run(lambda argv: read_config(path), []) == 2
     assert 'none.py' in capsys.readouterr().err

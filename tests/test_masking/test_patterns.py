@@ -690,7 +690,7 @@ def test_grid_of_a_fixed_phase_by_hand():
 
 
 def test_grid_of_the_reference_masks_its_share():
-    """All cells of 4 to 16 px a side at 32 px, by enumeration: 22.65 % on average, 11.8 to 39.1 %, always the corner."""
+    """Cells of 4 to 16 px a side at 32 px, all of them: 22.65 % on average, 11.8 to 39.1 %, always the corner."""
     pattern = GridPattern(scale=0.5, cell=range(4, 17), base=1, phase='fixed')
     layouts = pattern.layouts(32, 32)
     shares = [100 * layout.count * layout.height * layout.width / 32**2 for layout in layouts]

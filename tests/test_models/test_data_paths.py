@@ -122,7 +122,13 @@ def config(root, work_dir, in_model, fuse_at, collate='default_collate'):
 
 
 @pytest.mark.parametrize(
-    ('fuse_at', 'collate'), [('stem', 'default_collate'), ('neck', 'default_collate'), ('stem', 'pseudo_collate')]
+    ('fuse_at', 'collate'),
+    [
+        ('stem', 'default_collate'),
+        ('levels', 'default_collate'),
+        ('neck', 'default_collate'),
+        ('stem', 'pseudo_collate'),
+    ],
 )
 def test_both_paths_train_the_same_network(images, tmp_path, fuse_at, collate):
     trained = []

@@ -211,6 +211,21 @@ def test_fewer_levels_of_a_classifier_start_a_detectors_anew(caplog):
         detector.load_state_dict(MaskAny(dict(**R18, out_indices=(2, 3)), 'gated', fuse_at='levels').state_dict())
 
 
+@pytest.mark.parametrize(
+    'host',
+    [dict(type='mmpretrain.ResNet', depth=50), dict(FAMILIES['ConvNeXt'][0]), dict(FAMILIES['SwinTransformer'][0])],
+)
+def test_layer_decay_gives_the_fusions_the_rate_of_the_last_layer(host):
+    model = MaskAny(host, fuse_at='levels')
+    depth, layers = model.get_layer_depth('backbone.level_fusions.0.scale', 'backbone.')
+    depths = [model.get_layer_depth(f'backbone.{name}', 'backbone.') for name in MODELS.build(host).state_dict()]
+    assert depth == layers - 1 >= max(depth for depth, _ in depths) and depths[0] == (0, layers)
+
+
+def test_hosts_without_layer_depths_get_none():
+    assert not hasattr(MaskAny(dict(FAMILIES['MobileNetV2'][0]), fuse_at='levels'), 'get_layer_depth')
+
+
 @pytest.mark.parametrize('fuse_at', ['levels', 'neck'])
 def test_copies_pickles_and_frozen_stages(fuse_at):
     model = MaskAny(dict(**R18, frozen_stages=4), fuse_at=fuse_at)

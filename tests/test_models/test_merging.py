@@ -77,7 +77,7 @@ def timm_networks():
     yield timm.models.Beit(embed_dim=16, depth=1, num_heads=2, patch_size=16, **small)
     yield timm.models.VisionTransformerDistilled(embed_dim=16, depth=1, num_heads=2, patch_size=16, **small)
     yield timm.models.SwinTransformer(embed_dim=12, depths=(1, 1), num_heads=(1, 2), window_size=4, **small)
-    yield timm.models.ConvNeXt(depths=(1, 1), dims=(8, 16), num_classes=5)
+    yield timm.models.ConvNeXt(depths=(1,) * 4, dims=(8, 8, 16, 16), num_classes=5)
 
 
 def torchvision_networks():

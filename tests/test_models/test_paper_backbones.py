@@ -12,7 +12,7 @@ import torch
 from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
-from mmmaskany.masking import half_size
+from mmmaskany.masking import Views, half_size
 from mmmaskany.models.backbones import MaskAny, MaskEfficientNetV2, MaskSwinTransformer, MaskVisionTransformer
 
 GRID = dict(pattern=dict(type='mmmaskany.GridPattern', scale=0.5, cell=4))
@@ -201,7 +201,7 @@ def test_a_batch_is_the_pair_of_it_and_its_half_size(family):
     image = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
         outs = model(image)
-        pairs = model((image, half_size(image))), model([image, torch.randn(2, 3, 32, 32)])
+        pairs = model(Views(image, half_size(image))), model(Views(image, torch.randn(2, 3, 32, 32)))
     assert all(torch.equal(out, other) for out, other in zip(outs, pairs[0], strict=True))
     assert not any(torch.equal(out, other) for out, other in zip(outs, pairs[1], strict=True))
     model.train()

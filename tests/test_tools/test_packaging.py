@@ -75,7 +75,7 @@ def test_wheel_metadata(wheel):
     assert re.search(r'^Requires-Python: >=3\.10$', metadata, re.M)
     required = re.findall(r'^Requires-Dist: ([\w-]+)[^;\n]*$', metadata, re.M)
     # The hosts have forks under other distribution names: pip must not put the originals on top of them.
-    assert sorted(required) == ['numpy', 'torch']
+    assert sorted(required) == ['numpy', 'safetensors', 'torch']
     assert any(re.search(r'\.dist-info/(licenses/)?LICENSE$', name) for name in wheel.namelist())
 
 

@@ -68,6 +68,8 @@ BACKBONES = {
     'ViT-S/16 of timm': dict(type='mmpretrain.TIMMBackbone', model_name='vit_small_patch16_224', dynamic_img_size=True),
 }
 
+#: Heading of what else is in the document.
+KEPT = '\n## Checkpoints as people have them\n'
 SIZE = (224, 224)
 OTHER_SIZE = (256, 320)
 
@@ -86,6 +88,14 @@ For another backbone name the module that is its stem, as in `stem='features.0'`
 (stride 1, no convolution, odd patches) is refused when it is built; `fuse_at='levels'` needs no second stem. Only
 ResNet_CIFAR may have stride 1: its reused features are upsampled. A frozen stem trains no twin: mmpretrain's PoolFormer
 freezes it unless `frozen_stages=-1`. The paper's own networks, such as MaskSwin, take no plain checkpoints.
+
+With `fuse_at='levels'` the host runs on both images with shared weights, and what it returns is fused level by level
+before it leaves the backbone: maps, tokens and vectors, in the number and form that the plain host returns. Around all
+of these but the two BEiTs, which take one size only, a plain checkpoint then gives the plain outputs bit for bit. Half
+of the image must fit the host, too: sides of HRNet are multiples of 64, and mmpretrain's Swin with windows of 7 wants
+448 px or `pad_small_map=True`. A level that no head reads, such as the first one of RetinaNet, leaves its fusion
+without gradients: leave it out of `out_indices` in distributed training. `fuse_at='neck'` hands the levels of both
+images to `mmmaskany.MaskAnyNeck`, for losses on each branch; any other neck or head refuses them.
 """
 
 HEAD = (
@@ -210,7 +220,9 @@ def main(argv: list[str] | None = None) -> list[list[str]]:
         path.parent.mkdir(parents=True, exist_ok=True)
         hosts = [sys.modules[name] for name in ('torch', 'mmpretrain', 'mmdet', 'mmseg', 'timm') if name in sys.modules]
         versions = ', '.join(f'{host.__name__} {host.__version__}' for host in hosts)
-        path.write_text(f'{INTRODUCTION}\nMeasured with {versions}.\n\n{table}')
+        old = path.read_text(encoding='utf-8') if path.is_file() else ''
+        rest = KEPT + old.partition(KEPT)[2] if KEPT in old else ''  # written by hand, and by checkpoint_table.py
+        path.write_text(f'{INTRODUCTION}\nMeasured with {versions}.\n\n{table}{rest}', encoding='utf-8')
     return rows
 
 

@@ -3,7 +3,7 @@
 
     python tools/misc/fingerprints.py
 
-builds each network once, without memory where that works (half an hour on a busy core), and writes
+builds each network once, without memory where that works (an hour or more on a busy core), and writes
 mmmaskany/checkpoints/fingerprints.json. Needs timm and mmpretrain.
 """
 

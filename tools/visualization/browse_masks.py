@@ -119,7 +119,7 @@ class InPipeline:
             picked = pattern.pick()
             caption = 'unmasked' if picked is None else pattern.names[pattern.patterns.index(picked)]
         inputs = data.load(index)
-        visible, reused = (inputs, None) if isinstance(inputs, Tensor) else inputs
+        visible, reused = (inputs, None) if isinstance(inputs, Tensor) else inputs[:2]
         image = torch.from_numpy(np.ascontiguousarray(np.atleast_3d(self.image).transpose(2, 0, 1)))
         image = data.preprocessor(dict(inputs=image[None]), False)['inputs']
         shown = batch_panels(data.preprocessor, visible, reused, captions=[caption])[0]

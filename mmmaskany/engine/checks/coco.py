@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mmmaskany.datasets.coco_reader import NUMBERS, column, derive_fields, no_collection, numbers_only, parse
+from mmmaskany.datasets.coco_reader import CROWD, NUMBERS, column, derive_fields, no_collection, numbers_only, parse
 
 from .files import by_suffix, check_present, unread_images
 from .finding import Finding, Survey, first
@@ -258,7 +258,7 @@ class _CocoCheck:
         examples = (f'annotation {ids[i]!r} has {boxes[i]}' for i in rows)
         good &= self.refuse('boxes must be finite', rows, examples)
 
-        derived = derive_fields(items)
+        derived = derive_fields(items, change=False)
         for field, how in (('area', 'the area of their boxes is taken'), ('iscrowd', 'it is read as a number, or 0')):
             if rows := derived[field]:
                 few = first([f'annotation {ids[i]!r}' for i in rows])
@@ -266,7 +266,9 @@ class _CocoCheck:
                     'note',
                     f'{len(rows)} of {len(items)} annotations of {self.path} have no {field} that can be: {how}: {few}',
                 )
-        flags = [flag or 0 for flag in column(items, 'iscrowd')]
+        flags = column(items, 'iscrowd')
+        for i in derived['iscrowd']:
+            flags[i] = CROWD[flags[i]]
         rows = []
         if set(map(type, flags)) - {int} or set(flags) - {0, 1}:
             rows = [i for i, flag in enumerate(flags) if not isinstance(flag, (int, float)) or flag not in (0, 1)]

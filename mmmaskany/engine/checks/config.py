@@ -137,6 +137,8 @@ def read_config(path: str, changes: Mapping[str, object] | None = None) -> Confi
     try:
         cfg = Config.fromfile(path)
     except FileNotFoundError as error:
+        if not os.path.exists(path):
+            raise FileNotFoundError(f'config {path} must be a file, but is missing') from error
         raise FileNotFoundError(f'config {path} must exist with all that it is made of, but: {error}') from error
     except SyntaxError as error:
         line = f', line {error.lineno}, {(error.text or "").strip()!r}' if error.lineno else ''

@@ -100,12 +100,15 @@ def classes_of(dataset: ConfigDict, maker: type) -> tuple[Sequence[str] | None, 
 def _check_coco(key: str, dataset: ConfigDict, maker: type, classes: Sequence[str], metrics: Sequence[str]) -> Survey:
     if not dataset.get('ann_file'):
         return Survey(key, [Finding('error', key, 'ann_file must name a file in the format of COCO, but is not given')])
+    if 'img' not in (dataset.get('data_prefix') or {}):
+        text = "data_prefix must have 'img', the folder of the images ('' where ann_file names them whole), but has not"
+        return Survey(key, [Finding('error', key, text)])
     pipeline = dataset.get('pipeline')
     loads_masks = any(isinstance(step, dict) and step.get('with_mask') for step in pipeline or ())
     return check_coco(
         key,
         folder(dataset, dataset['ann_file']),
-        folder(dataset, (dataset.get('data_prefix') or {}).get('img')),
+        folder(dataset, dataset['data_prefix']['img']),
         classes,
         test_mode=bool(dataset.get('test_mode')),
         masks=loads_masks or 'segm' in metrics,

@@ -24,7 +24,7 @@ SHARED = 500
 #: Suffixes of images that neither OpenCV nor Pillow reads.
 _OTHERS = {'.heic', '.heif', '.jxl', '.svg', '.raw', '.cr2', '.nef', '.arw', '.dng', '.dcm', '.nii'}
 #: Suffixes of the images that can have more than 8 bits.
-_DEEP = {'.png', '.apng', '.tif', '.tiff', '.pgm', '.ppm', '.pnm', '.pfm', '.jp2', '.j2k', '.exr', '.hdr', '.avif'}
+_DEEP = ('.png', '.apng', '.tif', '.tiff', '.pgm', '.ppm', '.pnm', '.pfm', '.jp2', '.j2k', '.exr', '.hdr', '.avif')
 
 
 def list_files(root: Path) -> list[str]:
@@ -145,8 +145,8 @@ def check_depth(key: str, paths: Sequence[str | Path], color_type: str = 'color'
     if color_type not in ('color', 'grayscale', 'color_ignore_orientation', 'grayscale_ignore_orientation'):
         return
     deep, seen = [], 0
-    candidates = [path for path in paths if os.path.splitext(path)[1].lower() in _DEEP]
-    for path in spread(candidates[: len(candidates)], SECONDS) if candidates else ():
+    candidates = [path for path in paths if str(path).lower().endswith(_DEEP)]
+    for path in spread(candidates, SECONDS) if candidates else ():
         seen += 1
         try:
             stored = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)

@@ -168,10 +168,10 @@ def check_listed(key: str, folder: Path, names: Sequence[str]) -> list[Finding]:
         list[Finding]: Errors.
     """
     looked = list(spread(names, SECONDS)) if names else []
-    found = check_present(key, (Path(os.path.join(folder, name)) for name in looked))
-    lost = next((name for name in looked if not os.path.exists(os.path.join(folder, name))), None)
-    if not found or lost is None or not found[0].text.startswith('files must exist'):
+    found = check_present(key, (os.path.join(folder, name) for name in looked))
+    if not found or found[0].kind is not FileNotFoundError:
         return found
+    lost = next(name for name in looked if not os.path.exists(os.path.join(folder, name)))
     text = f'{found[0].text}; {len(looked)} of {len(names)} were looked at'
     prefix = next((part for part in folder.parents if os.path.exists(os.path.join(part, lost))), None)
     if lost != lost.strip():

@@ -79,8 +79,8 @@ class LaunchCheckHook(Hook):
             yield from check_labels(f'{key}.dataset', loop.dataloader.dataset, _count_classes(model))
             yield from check_lone_image(key, model, loop.dataloader)
         else:
-            metrics, dataset = loop.evaluator.metrics, loop.dataloader.dataset
-            yield from check_metrics(f'{name}_evaluator', metrics, dataset, _count_classes(model))
+            metrics = getattr(getattr(loop, 'evaluator', None), 'metrics', [])  # loops of the hosts' own may have none
+            yield from check_metrics(f'{name}_evaluator', metrics, loop.dataloader.dataset, _count_classes(model))
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Compare the tensors of model and checkpoint, and the names of the classes.

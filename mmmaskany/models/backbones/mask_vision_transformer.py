@@ -71,10 +71,10 @@ class MaskVisionTransformer(MaskAnyMixin, VisionTransformer):
         self.warn_if_frozen()
 
     def init_weights(self) -> None:
-        """Initialise as the paper's code does, unless a checkpoint does it."""
+        """Initialise as the paper's code does, unless ``init_cfg`` says how, or a checkpoint does it."""
         done = self.is_init
         super().init_weights()
-        if done or (isinstance(self.init_cfg, dict) and self.init_cfg['type'] == 'Pretrained'):
+        if done or self.init_cfg is not None:
             return
         for module in self.layers.modules():
             if isinstance(module, nn.Linear):

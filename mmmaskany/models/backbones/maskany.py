@@ -355,6 +355,8 @@ def _maskany_class(host: type) -> type:
         }
         if issubclass(host, nn.ModuleDict):  # a pyramid that runs all its modules in turn: the masking is none of them
             namespace['items'] = lambda self: [item for item in self._modules.items() if item[0] != 'masking']
+        if hasattr(host, 'get_layer_depth'):
+            namespace['get_layer_depth'] = _layer_depth(host)
         _CLASSES[host] = type(f'MaskAny{host.__name__}', (MaskAnyMixin, host), namespace)
     return _CLASSES[host]
 
@@ -377,6 +379,16 @@ def _entry(method: Callable) -> Callable:
             return method(self, visible, *args, **kwargs)
 
     return enter
+
+
+def _layer_depth(host: type) -> Callable:
+    """Return the host's method for rates that decay with depth, which knows that levels are fused at the end."""
+
+    def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
+        depth, layers = host.get_layer_depth(self, param_name, prefix)
+        return (layers - 1 if param_name.startswith(f'{prefix}level_fusions.') else depth), layers
+
+    return get_layer_depth
 
 
 def _new(host: type) -> nn.Module:
