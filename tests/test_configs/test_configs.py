@@ -15,7 +15,7 @@ from differences import differences
 from mmengine.dataset import Compose
 from mmengine.dataset.utils import default_collate
 from mmengine.optim import build_optim_wrapper
-from mmengine.registry import MODELS, init_default_scope
+from mmengine.registry import MODELS, PARAM_SCHEDULERS, init_default_scope
 from PIL import Image
 from shipped import ROOT, load, pipeline_of, shrink, stems, tree
 
@@ -361,6 +361,49 @@ def test_views_of_the_reference_are_resized_apart(data, sample):
         resized = np.asarray(Image.fromarray(np.ascontiguousarray(image)).resize((size, size), Image.BILINEAR))
         expected = (resized - np.array([123.675, 116.28, 103.53])) / np.array([58.395, 57.12, 57.375])
         np.testing.assert_allclose(view[0].permute(1, 2, 0).numpy(), expected, atol=1e-5)
+    # The flip at test time is that of what both views are made of.
+    plain, flipped = Compose([step.to_dict() for step in cfg.tta_pipeline])(sample(steps, side, 0))['inputs']
+    assert torch.equal(flipped.visible, plain.visible.flip(-1)) and torch.equal(flipped.reused, plain.reused.flip(-1))
+    # The draw of a training is a masked share, or an augmented view, and each view has its size.
+    torch.manual_seed(0)
+    steps = [step.to_dict() for step in pipeline_of(cfg.train_dataloader)]
+    drawn = [Compose(steps)(sample(steps, side, 0)) for _ in range(40)]
+    assert {tuple(view['inputs'].visible.shape) for view in drawn} == {(3, 224, 224)}
+    assert {tuple(view['inputs'].reused.shape) for view in drawn} == {(3, 112, 112)}
+    masked = [view['data_samples'].masked for view in drawn]
+    assert 6 <= sum(masked) <= 26  # 0.4 of 40
+    whole = np.asarray(Image.fromarray(np.ascontiguousarray(image)).resize((224, 224), Image.BILINEAR))
+    for view, is_masked in zip(drawn, masked, strict=True):
+        pixels = view['inputs'].visible.permute(1, 2, 0).numpy()
+        pixels = pixels if data == 'cifar100' else pixels[..., ::-1]
+        assert np.array_equal(pixels, whole) != is_masked
+
+
+def test_schedule_of_small_images_at_224_px():
+    cfg = load(ROOT / 'configs/maskany/maskany_maskresnet34-pipeline_1xb128-coslr-300e_cifar100-224px.py')
+    init_default_scope('mmpretrain')
+    network, _ = shrink(cfg.model.to_dict())
+    optimizer = build_optim_wrapper(MODELS.build(network), cfg.optim_wrapper.to_dict()).optimizer
+    assert type(optimizer).__name__ == 'SGD'
+    (group,) = optimizer.param_groups
+    assert (group['lr'], group['momentum'], group['weight_decay'], group['nesterov']) == (0.1, 0.9, 5e-4, True)
+    schedule = PARAM_SCHEDULERS.build(dict(cfg.param_scheduler, optimizer=optimizer))
+    assert (schedule.T_max, schedule.end, schedule.by_epoch) == (300, 300, True)
+
+
+@pytest.mark.parametrize(
+    ('name', 'spread'),
+    [('maskresnet34_8xb128-coslr-100e_in1k', 1 / 512**0.5 / 3**0.5), ('maskvit-base-p16_8xb128-coslr-300e_in1k', 0.01)],
+)
+def test_start_values_of_the_papers_heads(name, spread):
+    """PyTorch's own is uniform within 1 / sqrt(in), the paper's ViT's is normal."""
+    cfg = load(ROOT / f'configs/maskany/maskany_{name}.py')
+    init_default_scope('mmpretrain')
+    head = MODELS.build(dict(cfg.model.head.to_dict()))
+    torch.manual_seed(0)
+    head.init_weights()
+    (weight,) = [parameter for parameter in head.parameters() if parameter.ndim == 2]
+    assert weight.std().item() == pytest.approx(spread, rel=0.01)
 
 
 def test_masked_share_of_the_reference_grid():
