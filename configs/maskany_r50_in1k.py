@@ -3,6 +3,16 @@
 #
 #     bash tools/dist_train.sh configs/maskany_r50_in1k.py 8
 #
+# Paper   As the paper's code: the network with its start values, one image in five masked by a grid, zero-filled, a
+#         reused image of half the side; at test time nothing is masked.
+#         Not as the paper's code, so that all arms cost the same and differ in one option: the masks are drawn in the
+#         model, after crop, flip and normalising, where the code draws them on the image as it is loaded; the reused
+#         view of unmasked images is not augmented, where the code's gets AutoAugment; cells have 4, 8 or 16 px a side
+#         and lie anywhere, where the code's have each of 4..16 px and lie at fixed places from the top left corner on.
+#         The config that has the code's order, AutoAugment and grid is
+#         configs/maskany/maskany_maskresnet50-pipeline_8xb128-coslr-100e_in1k.py
+#         Unknown, and so not claimed: optimiser, rate, epochs and batch of the paper's training. docs/fidelity.md has
+#         all of it in one table.
 # Data    data/imagenet/{train,val}/<class>/*, or flat folders with meta/{train,val}.txt (mmpretrain's ImageNet).
 # Recipe  The plain one of the hosts' own ResNet-50: SGD with momentum 0.9, weight decay 1e-4, 100 epochs, random
 #         resized crop to 224 px and flip, cross entropy; no mixup, no label smoothing, no EMA. What is gained over the

@@ -23,4 +23,5 @@ val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader
 tta_pipeline = [*test_pipeline[:-1], _base_.tta_pipeline[-1]]
 
-model = dict(head=dict(num_classes=100))
+# The drop path of the paper's code.
+model = dict(backbone=dict(drop_path_rate=0.2), head=dict(num_classes=100))

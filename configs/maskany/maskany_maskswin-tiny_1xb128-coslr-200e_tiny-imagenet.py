@@ -5,6 +5,7 @@ _base_ = ['./swin-tiny_1xb128-coslr-200e_tiny-imagenet.py', '../_base_/tiny-imag
 model = dict(
     backbone=dict(
         type='mmmaskany.MaskSwinTransformer',
+        drop_path_rate=0.1,  # the paper's; the plain Swin-T has 0.2
         masking=dict(_base_.tiny_imagenet_masking, fill=dict(type='mmmaskany.ConstantFill', value=_base_.black)),
     )
 )

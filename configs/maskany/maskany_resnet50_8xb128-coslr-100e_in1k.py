@@ -6,7 +6,7 @@ model = dict(
     backbone=dict(
         _delete_=True,
         type='mmmaskany.MaskAny',
-        backbone=dict(type='mmpretrain.ResNet', depth=50),
+        backbone=dict(type='mmpretrain.ResNet', depth=50, zero_init_residual=False),
         masking=_base_.model.backbone.masking,
     )
 )

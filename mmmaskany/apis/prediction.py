@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from mmengine.dataset import Compose
+from mmengine.dataset import Compose, default_collate
 from mmengine.registry import TRANSFORMS, VISUALIZERS
 from PIL import Image
 from rich.console import Console
@@ -84,7 +84,7 @@ def predict(
         with torch.no_grad():
             inputs, samples = ([data[key] for _, data, _ in batch] for key in ('inputs', 'data_samples'))
             if scope == 'mmpretrain':
-                inputs = torch.stack(inputs)
+                inputs = default_collate(inputs)  # of images, or of views that the pipeline makes
             found = trained.model.test_step(dict(inputs=inputs, data_samples=samples)) if batch else []
         for (row, _, image), sample in zip(batch, found, strict=True):
             name = names[row['image']]
@@ -107,7 +107,7 @@ def predict(
             row['error'] = f'cannot be read: {_one_line(error)}'
             continue
         # Detectors and segmentors take images one by one, classifiers those of one size together.
-        if batch and (scope != 'mmpretrain' or data['inputs'].shape != batch[0][1]['inputs'].shape):
+        if batch and (scope != 'mmpretrain' or _size(data) != _size(batch[0][1])):
             flush()
         batch.append((row, data, image))
         if len(batch) == BATCH:
@@ -177,7 +177,12 @@ def _pipeline(trained: Trained) -> tuple[Callable[[Path], dict], Callable[[dict]
     dataset = loader.dataset
     while 'dataset' in dataset:
         dataset = dataset.dataset
-    first, *rest = [step for step in dataset.pipeline if 'Annotations' not in str(step['type'])]
+    steps = [step for step in dataset.pipeline if 'Annotations' not in str(step['type'])]
+    if 'Load' in str(steps[0]['type']):
+        first, *rest = steps
+    else:  # of a data set that is in memory, such as CIFAR-100, in the order of channels that the model wants
+        first = dict(type='LoadImageFromFile')
+        rest = steps if trained.model.data_preprocessor.to_rgb else [_swap_channels, *steps]
     read = TRANSFORMS.build(first)
 
     def load(path: Path) -> dict:
@@ -191,6 +196,15 @@ def _pipeline(trained: Trained) -> tuple[Callable[[Path], dict], Callable[[dict]
         return results
 
     return load, Compose(rest)
+
+
+def _swap_channels(results: dict) -> dict:
+    return dict(results, img=np.ascontiguousarray(results['img'][..., ::-1]))
+
+
+def _size(data: dict) -> torch.Size:
+    """Return the size of the image that was packed, or of its visible view."""
+    return getattr(data['inputs'], 'visible', data['inputs']).shape
 
 
 def _read_with_pillow(meta: dict, error: Exception) -> dict:

@@ -147,6 +147,10 @@ class Pattern:
         """Return the rows and columns of own cells on the canvas, of those in the image."""
         return _round(self.scale * rows), _round(self.scale * cols)
 
+    def _fits(self, count: int, rows: int, cols: int, height: int, width: int) -> bool:
+        """Return whether all own cells may be masked, because base cells beside them stay."""
+        return False
+
     def layouts(self, rows: int, cols: int) -> list[Layout]:
         """Lay the pattern out on a base grid of ``rows x cols``, once for each cell size."""
         layouts = []
@@ -160,7 +164,7 @@ class Pattern:
                 n = max(1, min(grid[0], math.ceil(math.sqrt(self.ratio) * grid[0])))
                 m = max(1, math.ceil(count / n))
                 n = math.ceil(count / m)  # no row of the canvas is empty
-            if not 0 < count < grid[0] * grid[1]:
+            if not 0 < count < grid[0] * grid[1] and not self._fits(count, rows, cols, height, width):
                 share = f'scale={self.scale}' if self.ratio is None else f'ratio={self.ratio}'
                 raise ValueError(
                     f'{type(self).__name__} with {share} must mask at least one cell and leave one, but the '
@@ -368,6 +372,10 @@ class GridPattern(Pattern):
             return super()._canvas_cells(rows, cols)
         stride = self.stride
         return -(-rows // stride), -(-cols // stride)
+
+    def _fits(self, count: int, rows: int, cols: int, height: int, width: int) -> bool:
+        # An image hardly larger than a cell ends no training.
+        return self.phase == 'fixed' and 0 < count * height * width < rows * cols
 
     def place(self, layout: Layout, largest: Layout, generator: Generator | None) -> tuple[Tensor, Tensor]:
         batch, device = len(layout.count), layout.count.device

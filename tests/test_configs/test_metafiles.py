@@ -80,6 +80,8 @@ def arm(name: str, scope: str) -> str:
         return MASKING_ARMS[method]
     marks = CLASSIFICATION_ARMS if scope == 'mmpretrain' else SPECIALITIES
     special = [arm for mark, arm in marks.items() if f'{mark}_' in name or f'{mark}-' in name]
+    if '-autoaugment_' in name:
+        return f'{"unmasked" if name.startswith("maskany_") else "plain"}, AutoAugment'
     if scope == 'mmpretrain' and special:
         return special[0]
     methods = dict(MaskAny='maskany|maskresnet|maskswin', MaskSub='masksub')

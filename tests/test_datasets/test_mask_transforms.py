@@ -10,8 +10,9 @@ from mmengine.registry import DefaultScope
 from mmpretrain.datasets.transforms import PackInputs
 from mmpretrain.registry import TRANSFORMS
 from PIL import Image
+from torchvision.transforms import AutoAugment, AutoAugmentPolicy
 
-from mmmaskany.datasets.transforms import AugmentReused, MaskRegions, PackMaskAnyInputs
+from mmmaskany.datasets.transforms import AugmentReused, MaskRegions, PackMaskAnyInputs, TorchvisionAutoAugment
 from mmmaskany.masking import PatchPattern, Views
 
 PATCH = dict(type='mmmaskany.PatchPattern', scale=0.5, base=1)
@@ -51,6 +52,16 @@ def test_unmasked_sample_shows_the_whole_image_twice():
     assert results['img'] is image
     np.testing.assert_array_equal(results['reused_img'], image)
     assert not np.shares_memory(results['reused_img'], image)  # a later transform may write into either
+
+
+def test_without_a_pattern_nothing_is_masked():
+    image = make_image()
+    transform = MaskRegions(None)
+    results = transform(dict(img=image))
+    assert results['masked'] is False and results['img'] is image
+    np.testing.assert_array_equal(results['reused_img'], image)
+    assert results['reused_img'] is not image
+    assert repr(transform) == 'MaskRegions(pattern=None, fill=0, reuse=True)'
 
 
 def test_the_given_image_is_not_modified():
@@ -136,8 +147,10 @@ def test_transforms_can_be_copied_pickled_and_printed():
 def test_reused_view_is_resized_to_half_the_visible_one_rounded_up():
     reused = np.arange(16, dtype=np.uint8).reshape(4, 4)[..., None].repeat(3, -1)
     results = AugmentReused()(dict(img=np.zeros((4, 4, 3), np.uint8), reused_img=reused, masked=False))
-    # The mean of each 2 x 2 pixels, rounded to whole numbers: 2.5, 4.5, 10.5, 12.5.
-    assert np.abs(results['reused_img'][..., 0] - np.array([[2.5, 4.5], [10.5, 12.5]])).max() <= 0.5
+    # PIL weighs the four pixels that are next in each direction: 3/7, 3/7 and 1/7 at the border.
+    rows = np.array([[3, 3, 1, 0], [0, 1, 3, 3]]) / 7
+    expected = rows @ np.arange(16).reshape(4, 4) @ rows.T
+    assert np.abs(results['reused_img'][..., 0] - expected).max() <= 1  # rounded twice
     results = AugmentReused()(dict(img=np.zeros((7, 5, 3), np.uint8), reused_img=reused, masked=True))
     assert results['reused_img'].shape == (4, 3, 3)
 
@@ -204,6 +217,23 @@ def test_auto_augment_knows_the_order_of_channels():
             torch.manual_seed(seed)
             outs.append(AugmentReused('imagenet', bgr=bgr)(dict(img=image, reused_img=view, masked=False)))
         np.testing.assert_array_equal(outs[0]['reused_img'], outs[1]['reused_img'][..., ::-1])
+
+
+@pytest.mark.parametrize('bgr', [False, True])
+def test_auto_augment_of_an_image_is_torchvisions(bgr):
+    image = make_image()
+    transform = TRANSFORMS.build(dict(type='mmmaskany.TorchvisionAutoAugment', policy='cifar10', bgr=bgr))
+    theirs = AutoAugment(AutoAugmentPolicy.CIFAR10)
+    for seed in range(8):
+        torch.manual_seed(seed)
+        ours = transform(dict(img=image.copy()))['img']
+        torch.manual_seed(seed)
+        expected = np.asarray(theirs(Image.fromarray(np.ascontiguousarray(image[..., ::-1]) if bgr else image)))
+        np.testing.assert_array_equal(ours, expected[..., ::-1] if bgr else expected)
+        assert ours.flags.c_contiguous
+    with pytest.raises(ValueError, match="policy must be one of .*'cifar10'.*but got 'cifar'"):
+        TorchvisionAutoAugment('cifar')
+    assert repr(TorchvisionAutoAugment('svhn')) == "TorchvisionAutoAugment(policy='svhn', bgr=True)"
 
 
 def test_wrong_policies_and_inputs_are_refused():
@@ -282,8 +312,8 @@ def test_masks_first_then_each_view_on_its_own():
     masked = MaskRegions(PATCH)(dict(img=image))
     expected = host(type='Resize', scale=(32, 32))(dict(img=masked['img'][:, ::-1].copy()))['img']
     np.testing.assert_array_equal(out['img'], expected)
-    expected = host(type='Resize', scale=(16, 16), backend='pillow')(dict(img=masked['reused_img']))['img']
-    np.testing.assert_array_equal(out['reused_img'], expected)
+    resize = host(type='Resize', scale=(16, 16), interpolation='bilinear', backend='pillow')
+    np.testing.assert_array_equal(out['reused_img'], resize(dict(img=masked['reused_img']))['img'])
 
 
 def test_geometry_first_serves_both_views():

@@ -711,6 +711,16 @@ def test_grid_of_the_reference_masks_its_share():
     assert float((~ever).float().mean()) == pytest.approx(0.12, abs=0.005)
 
 
+def test_grid_of_a_fixed_phase_on_an_image_hardly_larger_than_a_cell():
+    """The one cell that fits is masked, as long as pixels beside it stay."""
+    pattern = GridPattern(scale=0.5, cell=4, base=1, phase='fixed')
+    mask = pattern.draw(1, 5, 7).mask[0]
+    assert mask[:4, :4].all() and mask.sum() == 16
+    for size in ((4, 4), (3, 9)):  # all of it, or nothing
+        with pytest.raises(ValueError, match='must mask at least one cell and leave one'):
+            pattern.draw(1, *size)
+
+
 @pytest.mark.parametrize('share', [dict(ratio=0.25), dict(scale=0.4), dict(scale=0.75)])
 def test_a_fixed_phase_needs_a_whole_stride(share):
     with pytest.raises(ValueError, match=r"phase='fixed'.*so the scale must be 1/2, 1/3, 1/4.*or phase='random'"):

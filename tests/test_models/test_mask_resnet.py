@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from mmengine.registry import MODELS, init_default_scope
 
-from mmmaskany.masking import half_size
+from mmmaskany.masking import Views, half_size
 from mmmaskany.models.backbones import MaskResNet
 
 GRID = dict(pattern=dict(type='mmmaskany.GridPattern', scale=0.5, cell=4))
@@ -76,11 +76,11 @@ def test_outputs_are_those_of_the_papers_layers(depth, blocks):
     model.eval()
     image = torch.randn(2, 3, 64, 96)
     with torch.no_grad():
-        for pair in ((image, half_size(image)), (image, torch.randn(2, 3, 32, 48))):
-            expected = reference_forward(model.state_dict(), blocks, depth >= 50, *pair)
+        for pair in (Views(image, half_size(image)), Views(image, torch.randn(2, 3, 32, 48))):
+            expected = reference_forward(model.state_dict(), blocks, depth >= 50, *pair[:2])
             for level, other in zip(model(pair), expected, strict=True):
                 torch.testing.assert_close(level, other, rtol=1e-4, atol=1e-4)
-        torch.testing.assert_close(model(image)[-1], model((image, half_size(image)))[-1])
+        torch.testing.assert_close(model(image)[-1], model(Views(image, half_size(image)))[-1])
 
 
 def test_the_stem_has_nothing_but_what_the_paper_says():
@@ -144,3 +144,13 @@ def test_output_stride_8_has_the_features_of_output_stride_32_in_between_others(
 def test_unknown_depth():
     with pytest.raises(KeyError, match='invalid depth 20'):
         MaskResNet(20)
+
+
+def test_last_norms_start_from_one_as_the_papers():
+    network = MaskResNet(50, base_channels=8, stem_channels=8)
+    network.init_weights()
+    norms = [layer.norm3.weight for layer in network.modules() if hasattr(layer, 'norm3')]
+    assert len(norms) == 16 and all((weight == 1).all() for weight in norms)
+    plain = MaskResNet(50, base_channels=8, stem_channels=8, zero_init_residual=True)
+    plain.init_weights()
+    assert not any(layer.norm3.weight.any() for layer in plain.modules() if hasattr(layer, 'norm3'))

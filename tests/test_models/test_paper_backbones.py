@@ -12,7 +12,7 @@ import torch
 from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
-from mmmaskany.masking import half_size
+from mmmaskany.masking import Views, half_size
 from mmmaskany.models.backbones import MaskAny, MaskEfficientNetV2, MaskSwinTransformer, MaskVisionTransformer
 
 GRID = dict(pattern=dict(type='mmmaskany.GridPattern', scale=0.5, cell=4))
@@ -201,7 +201,7 @@ def test_a_batch_is_the_pair_of_it_and_its_half_size(family):
     image = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
         outs = model(image)
-        pairs = model((image, half_size(image))), model([image, torch.randn(2, 3, 32, 32)])
+        pairs = model(Views(image, half_size(image))), model(Views(image, torch.randn(2, 3, 32, 32)))
     assert all(torch.equal(out, other) for out, other in zip(outs, pairs[0], strict=True))
     assert not any(torch.equal(out, other) for out, other in zip(outs, pairs[1], strict=True))
     model.train()
@@ -419,3 +419,37 @@ def test_halves_side_by_side_need_stems_that_are_built_for_them():
     arch = dict(embed_dims=15, num_layers=1, num_heads=1, feedforward_channels=16)
     with pytest.raises(ValueError, match='must be even to be two halves side by side, but got 15'):
         make('VisionTransformer', arch=arch, fusion='concat', out_indices=-1)
+
+
+def test_start_values_of_the_papers_vit():
+    """Linear layers 0.01, patches sqrt(2 / (out * side^2)): 0.0032 for a patch of 16 px to 768 channels."""
+    arch = dict(embed_dims=192, num_layers=2, num_heads=2, feedforward_channels=384)
+    vit = MaskVisionTransformer(arch=arch)
+    vit.init_weights()
+    linears = [module for module in vit.layers.modules() if isinstance(module, nn.Linear)]
+    assert len(linears) == 8
+    for module in linears:
+        assert module.weight.std().item() == pytest.approx(0.01, rel=0.03)
+        assert not module.bias.any()
+    for stem, side in ((vit.dual_stem.visible, 16), (vit.dual_stem.reused, 8)):
+        assert stem.weight.std().item() == pytest.approx((2 / (192 * side**2)) ** 0.5, rel=0.03)
+        assert not stem.bias.any()
+    assert vit.pos_embed.std().item() == pytest.approx(0.02, rel=0.03)
+
+
+def test_start_values_of_the_papers_vit_give_way_to_a_checkpoint(tmp_path):
+    donor = make('VisionTransformer')
+    torch.save(donor.state_dict(), tmp_path / 'weights.pth')
+    vit = make('VisionTransformer', init_cfg=dict(type='Pretrained', checkpoint=str(tmp_path / 'weights.pth')))
+    vit.init_weights()
+    for name, value in donor.state_dict().items():
+        torch.testing.assert_close(vit.state_dict()[name], value)
+    weights = {name: value.clone() for name, value in vit.state_dict().items()}
+    vit.init_weights()  # done once, it does nothing
+    assert all(torch.equal(value, weights[name]) for name, value in vit.state_dict().items())
+
+
+def test_drop_path_of_the_papers_efficientnet():
+    network = make('EfficientNetV2')
+    rates = [module.drop_prob for module in network.modules() if type(module).__name__ == 'DropPath']
+    assert network.drop_path_rate == 0.2 and max(rates) == pytest.approx(0.2)

@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.dataset import Compose, default_collate
 from mmengine.registry import MODELS, init_default_scope
 from PIL import Image
+from shipped import ROOT
 
 import mmmaskany
 from mmmaskany import cli
@@ -191,6 +193,25 @@ def write_run(folder, cfg):
     meta = dict(dataset_meta=dict(classes=('blue', 'green', 'red'), palette=[[0, 0, 255], [0, 255, 0], [255, 0, 0]]))
     torch.save(dict(meta=meta, state_dict=model.state_dict()), folder / 'epoch_1.pth')
     return folder
+
+
+@pytest.mark.parametrize('views', [True, False])
+def test_predict_with_a_pipeline_that_loads_nothing(views, photos, tmp_path):
+    """Of CIFAR-100, which is in memory as RGB; in the reference's recipe each view is resized by itself."""
+    name = 'maskany_maskresnet34-pipeline' if views else 'resnet34'
+    cfg = Config.fromfile(ROOT / f'configs/maskany/{name}_1xb128-coslr-300e_cifar100-224px.py')
+    cfg.model.backbone.update(depth=18, base_channels=8, stem_channels=16)
+    cfg.model.head.in_channels = 64
+    folder = write_run(tmp_path / 'run', cfg)
+    assert run('predict', folder, photos / 'a', '--json', tmp_path / 'out.json') == 0
+    found = {Path(row['image']).name: row for row in json.loads((tmp_path / 'out.json').read_text())}
+    network = load_trained(find_run(folder), 'cpu')
+    assert 'error' not in found['one.png'] and not network.model.data_preprocessor.to_rgb
+    image = dict(img=cv2.cvtColor(cv2.imread(str(photos / 'a' / 'one.png')), cv2.COLOR_BGR2RGB), gt_label=0)
+    data = default_collate([Compose(cfg.test_dataloader.dataset.pipeline)(image)])
+    with torch.no_grad():
+        (sample,) = network.model.test_step(data)
+    assert sample.pred_score.max().item() == pytest.approx(found['one.png']['score'], abs=1e-6)
 
 
 def test_predict_of_a_detector(write_host_config, squares, tmp_path):

@@ -9,6 +9,7 @@ from reference_networks import MaskEfficientNetV2, MaskResNet, MaskSwin, MaskViT
 import mmmaskany.models.backbones as backbones
 from mmmaskany.checkpoints.format import FORMAT
 from mmmaskany.checkpoints.protection import read_checkpoint
+from mmmaskany.masking import Views
 
 # repeats, kernel, stride, expansion, in, out, squeeze and excitation
 S = [
@@ -95,9 +96,9 @@ def test_outputs_are_those_of_the_papers_layers(name, convert):
     make, expected = NETWORKS[name]
     network = make()
     height, width = (48, 48) if name == 'swin-shrunken-windows' else (64, 64) if 'vit' in name else (64, 128)
-    pair = torch.randn(2, 3, height, width), torch.randn(2, 3, height // 2, width // 2)
+    pair = Views(torch.randn(2, 3, height, width), torch.randn(2, 3, height // 2, width // 2))
     with torch.no_grad():
-        logits = network(*pair)
+        logits = network(*pair[:2])
         model, config, _ = convert(network.state)
         assert {key: config['backbone'][key] for key in expected} == expected
         torch.testing.assert_close(model(pair, mode='tensor'), logits, rtol=1e-4, atol=1e-4)

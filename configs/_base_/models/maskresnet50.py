@@ -8,6 +8,7 @@ model = dict(
         type='LinearClsHead',
         num_classes=1000,
         in_channels=2048,
+        init_cfg=None,  # PyTorch's start values, as the paper's
         loss=dict(type='CrossEntropyLoss', loss_weight=1.0),
         topk=(1, 5),
     ),

@@ -1,6 +1,6 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
 from .formatting import PackMaskAnyInputs
-from .masking import AugmentReused, MaskRegions
+from .masking import AugmentReused, MaskRegions, TorchvisionAutoAugment
 from .pattern_mask import PatternMask
 from .rectangles import Rectangles, draw_rectangles, mask_image, split_image
 
@@ -10,6 +10,7 @@ __all__ = [
     'PackMaskAnyInputs',
     'PatternMask',
     'Rectangles',
+    'TorchvisionAutoAugment',
     'draw_rectangles',
     'mask_image',
     'split_image',

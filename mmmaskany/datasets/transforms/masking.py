@@ -23,7 +23,9 @@ transforms go in front; the sizes of the cells are then pixels of the crop::
 
 ``AugmentReused`` comes last because it halves the size that the visible view then has. Normalisation follows in
 :class:`MaskAnyDataPreprocessor`, so masked pixels are filled in units of the image: 0 is black. At test time the
-pipeline is the host's, with plain images: the backbone makes the reused view itself.
+pipeline is the host's, with plain images: the backbone makes the reused view itself, from the image as it is resized.
+Where each view is to be resized from the image as it was loaded, at test time too, ``MaskRegions(pattern=None)`` takes
+the place of the masks, with ``AugmentReused()`` after the resizing.
 """
 
 from __future__ import annotations
@@ -42,6 +44,9 @@ from mmmaskany.parts import build_pattern
 from mmmaskany.registry import TRANSFORMS
 
 from .rectangles import mask_image
+
+#: The policies of torchvision's AutoAugment.
+POLICIES = [policy.value for policy in AutoAugmentPolicy]
 
 
 @TRANSFORMS.register_module()
@@ -65,8 +70,9 @@ class MaskRegions(BaseTransform):
     - masked (bool): Whether the sample is masked.
 
     Args:
-        pattern (dict | Pattern | MixturePattern): Where to mask. One that looks at images gets the image as it is at
-            this place of the pipeline, in floating point.
+        pattern (dict | Pattern | MixturePattern | None): Where to mask. One that looks at images gets the image as it
+            is at this place of the pipeline, in floating point. None masks nothing, so that the reused view is the
+            whole image as it is here: what tests a network whose views are resized apart.
         fill (float | Sequence[float]): What stays in masked pixels, a number or one per channel, in the order and
             units of the image. Defaults to 0, black.
         reuse (bool): Whether the reused view shows the masked regions. False is the ablation of it: the same
@@ -80,12 +86,12 @@ class MaskRegions(BaseTransform):
 
     def __init__(
         self,
-        pattern: dict | Pattern | MixturePattern,
+        pattern: dict | Pattern | MixturePattern | None,
         fill: float | Sequence[float] = 0,
         reuse: bool = True,
     ) -> None:
-        self.pattern = build_pattern(pattern, ('images',))
-        if reuse and self.pattern.scale is None:
+        self.pattern = None if pattern is None else build_pattern(pattern, ('images',))
+        if reuse and self.pattern is not None and self.pattern.scale is None:
             raise ValueError(
                 f'the reused view needs a pattern with a `scale`, but got {self.pattern}; give a scale, or reuse=False'
             )
@@ -97,7 +103,7 @@ class MaskRegions(BaseTransform):
         image = results['img']
         if not isinstance(image, np.ndarray):
             raise TypeError(f'MaskRegions needs an image as a numpy array, but got {type(image).__name__}')
-        pattern = self.pattern.pick()
+        pattern = None if self.pattern is None else self.pattern.pick()
         views = None if pattern is None else mask_image(pattern, image, self.fill, self.reuse)
         results['masked'] = views is not None
         if views is None:
@@ -110,6 +116,48 @@ class MaskRegions(BaseTransform):
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(pattern={self.pattern}, fill={self.fill}, reuse={self.reuse})'
+
+
+@TRANSFORMS.register_module()
+@avoid_cache_randomness
+class TorchvisionAutoAugment(BaseTransform):
+    """torchvision's AutoAugment of an image: mmpretrain's own knows the policy for ImageNet alone.
+
+    All random numbers come from torch's global generator.
+
+    **Required Keys:**
+
+    - img
+
+    **Modified Keys:**
+
+    - img
+
+    Args:
+        policy (str): 'cifar10', 'imagenet' or 'svhn'.
+        bgr (bool): Whether the channels of the image are in the order of OpenCV; AutoAugment's colours are those of
+            RGB. Defaults to True.
+
+    Raises:
+        ValueError: If the policy is unknown.
+    """
+
+    def __init__(self, policy: str, bgr: bool = True) -> None:
+        if policy not in POLICIES:
+            raise ValueError(f'policy must be one of {POLICIES}, but got {policy!r}')
+        self.policy = policy
+        self.bgr = bgr
+        self._augment = AutoAugment(AutoAugmentPolicy(policy))
+
+    def transform(self, results: dict) -> dict:
+        """Augment ``results['img']``."""
+        image = results['img']
+        augmented = np.asarray(self._augment(Image.fromarray(image[..., ::-1] if self.bgr else image)))
+        results['img'] = np.ascontiguousarray(augmented[..., ::-1] if self.bgr else augmented)
+        return results
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(policy={self.policy!r}, bgr={self.bgr})'
 
 
 @TRANSFORMS.register_module()
@@ -149,19 +197,17 @@ class AugmentReused(BaseTransform):
         bgr: bool = True,
         interpolation: str = 'bilinear',
     ) -> None:
-        policies = [known.value for known in AutoAugmentPolicy]
         if (
             policy is not None
-            and policy not in policies
+            and policy not in POLICIES
             and (isinstance(policy, str) or not isinstance(policy, Sequence))
         ):
-            raise ValueError(f'policy must be one of {policies} or a list of transforms, but got {policy!r}')
+            raise ValueError(f'policy must be one of {POLICIES} or a list of transforms, but got {policy!r}')
         self.policy = policy
         self.bgr = bgr
         self.interpolation = interpolation
         if isinstance(policy, str):
-            self._auto_augment = AutoAugment(AutoAugmentPolicy(policy))
-            self._transforms = self._apply_auto_augment
+            self._transforms = TorchvisionAutoAugment(policy, bgr)
         else:
             self._transforms = Compose([TRANSFORMS.build(t) if isinstance(t, dict) else t for t in policy or ()])
 
@@ -180,13 +226,6 @@ class AugmentReused(BaseTransform):
             backend = 'pillow' if image.dtype == np.uint8 and not half else 'cv2'
             image = mmcv.imresize(image, (width, height), interpolation=self.interpolation, backend=backend)
         results['reused_img'] = image
-        return results
-
-    def _apply_auto_augment(self, results: dict) -> dict:
-        image = results['img']
-        # AutoAugment's colours are those of RGB.
-        augmented = np.asarray(self._auto_augment(Image.fromarray(image[..., ::-1] if self.bgr else image)))
-        results['img'] = np.ascontiguousarray(augmented[..., ::-1] if self.bgr else augmented)
         return results
 
     def __repr__(self) -> str:

@@ -17,13 +17,14 @@ from .maskany import MaskAnyMixin, as_masking
 class MaskEfficientNetV2(MaskAnyMixin, EfficientNetV2):
     """The MaskEfficientNetV2 of MaskAnyNet (arXiv 2511.12480), exactly: same layers, same parameter counts.
 
-    It differs from mmpretrain's EfficientNetV2 in three things:
+    It differs from mmpretrain's EfficientNetV2 in four things:
 
     1. Two stems. Visible: convolution 3 x 3 / 2, BN, SiLU. Reused: convolution 3 x 3 / 1, BN, SiLU. Their features
        are added.
     2. Stem and first stage of S are 48 wide instead of 24.
     3. Convolutions are padded by the same on all sides. mmpretrain's pad as TensorFlow does, on the right and below
        only where the stride is 2: ``conv_cfg=dict(type='Conv2dAdaptivePadding')``.
+    4. Drop path of 0.2.
 
     ::
 
@@ -38,6 +39,7 @@ class MaskEfficientNetV2(MaskAnyMixin, EfficientNetV2):
             of two stems of all channels. Defaults to 'add'.
         masking (dict | nn.Module | None): What masks a batch in training mode, see :func:`MaskAny`. Defaults to None.
         conv_cfg (dict | None): Kind of the convolutions. Defaults to None, PyTorch's.
+        drop_path_rate (float): Drop path of the last block; it grows from 0 at the first. Defaults to the paper's 0.2.
         **kwargs: Other arguments of mmpretrain's EfficientNetV2, such as ``frozen_stages`` and ``with_cp``.
 
     Shape:
@@ -69,9 +71,10 @@ class MaskEfficientNetV2(MaskAnyMixin, EfficientNetV2):
         fusion: str | dict | nn.Module = 'add',
         masking: dict | nn.Module | None = None,
         conv_cfg: dict | None = None,
+        drop_path_rate: float = 0.2,
         **kwargs,
     ) -> None:
-        super().__init__(arch, conv_cfg=conv_cfg, **kwargs)
+        super().__init__(arch, conv_cfg=conv_cfg, drop_path_rate=drop_path_rate, **kwargs)
         channels = self.arch[0][4]
         fusion = build_fusion(fusion, channels, paper=True)
 

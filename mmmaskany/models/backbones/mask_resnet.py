@@ -22,12 +22,13 @@ _SILU = dict(type='SiLU', inplace=True)
 class MaskResNet(MaskAnyMixin, ResNet):
     """The MaskResNet of MaskAnyNet (arXiv 2511.12480), exactly: same layers, same parameter counts.
 
-    It differs from mmpretrain's ResNet in three things:
+    It differs from mmpretrain's ResNet in four things:
 
     1. Two stems of ``stem_channels`` channels. Visible: convolution 7 x 7 / 2 without bias, BN, SiLU, convolution
        3 x 3 / 2 with bias, BN, SiLU, and no max pool. Reused: convolution 7 x 7 / 2 without bias, BN, SiLU.
     2. Their features are added, and the stages start from ``stem_channels`` channels.
     3. SiLU instead of ReLU in every residual block.
+    4. The last norm of a block starts from 1, not from 0.
 
     ::
 
@@ -45,6 +46,7 @@ class MaskResNet(MaskAnyMixin, ResNet):
         contract_dilation (bool): Whether the first block of a dilated stage has half its dilation, as in mmseg's
             ResNet. With strides (1, 2, 1, 1) and dilations (1, 1, 2, 4) every fourth feature in both directions is
             then exactly the one that the undilated network has there. Defaults to False.
+        zero_init_residual (bool): Whether the last norm of a block starts from 0. Defaults to the paper's False.
         **kwargs: Other arguments of mmpretrain's ResNet, but ``deep_stem``.
 
     Shape:
@@ -62,11 +64,13 @@ class MaskResNet(MaskAnyMixin, ResNet):
         in_channels: int = 3,
         stem_channels: int = 128,
         contract_dilation: bool = False,
+        zero_init_residual: bool = False,
         **kwargs,
     ) -> None:
         self.contract_dilation = contract_dilation  # the host's constructor makes the stages
         # `deep_stem` makes the host run and freeze one module named `stem`, which is the dual stem here.
-        super().__init__(depth, in_channels=in_channels, stem_channels=stem_channels, deep_stem=True, **kwargs)
+        kwargs.update(in_channels=in_channels, stem_channels=stem_channels, zero_init_residual=zero_init_residual)
+        super().__init__(depth, deep_stem=True, **kwargs)
         fusion = dict(type='mmmaskany.AddFusion', scaled=False) if fusion is None else fusion
         self.stem = DualStem(
             visible=nn.Sequential(

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from mmengine.model import kaiming_init, trunc_normal_init
 from mmpretrain.models.backbones import VisionTransformer
 from torch import nn
 
@@ -16,11 +17,13 @@ from .maskany import MaskAnyMixin, as_masking, plain_drop_rates
 class MaskVisionTransformer(MaskAnyMixin, VisionTransformer):
     """The MaskViT of MaskAnyNet (arXiv 2511.12480), exactly: same layers, same parameter counts.
 
-    It differs from mmpretrain's VisionTransformer in two things:
+    It differs from mmpretrain's VisionTransformer in three things:
 
     1. Two projections to patches: of the visible image with 16 x 16, of the reused one with 8 x 8 pixels. Their
        features are added. One class token and one position embedding follow, as in the host.
     2. Dropout of 0.15: after the position embedding, and in every layer after attention and feed-forward layers.
+    3. Start values: linear layers of standard deviation 0.01, the patches' of Kaiming's for what leaves them, which is
+       0.0032 for those of 16 px. The head, which is not the backbone's, starts from 0.01 too.
 
     ::
 
@@ -66,3 +69,15 @@ class MaskVisionTransformer(MaskAnyMixin, VisionTransformer):
         if self.frozen_stages > 0:  # as the host does in its constructor, which ran before the stems were made
             self._freeze_stages()
         self.warn_if_frozen()
+
+    def init_weights(self) -> None:
+        """Initialise as the paper's code does, unless ``init_cfg`` says how, or a checkpoint does it."""
+        done = self.is_init
+        super().init_weights()
+        if done or self.init_cfg is not None:
+            return
+        for module in self.layers.modules():
+            if isinstance(module, nn.Linear):
+                trunc_normal_init(module, std=0.01)
+        for stem in (self.dual_stem.visible, self.dual_stem.reused):
+            kaiming_init(stem, mode='fan_out')
