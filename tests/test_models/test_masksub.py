@@ -12,17 +12,19 @@ import pytest
 import torch
 import torch.nn.functional as F
 from masksub_training import ARCH, STEPS, classifier, train, train_in_two_processes
+from mmcv.cnn.bricks import DropPath
 from mmengine.model import ExponentialMovingAverage
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmengine.optim.optimizer import amp_optimizer_wrapper
 from mmengine.registry import MODELS, init_default_scope
 from mmpretrain.structures import DataSample
+from torch import nn
 
 from mmmaskany.apis import Work
 from mmmaskany.checkpoints.protection import read_checkpoint
 from mmmaskany.engine import CpuAmpOptimWrapper, OwnStepDistributedDataParallel
 from mmmaskany.masking import Views, half_size
-from mmmaskany.models.classifiers import DropTokens, FillCells, MaskSubClassifier, ReplacePatches
+from mmmaskany.models.classifiers import DropTokens, FillCells, MaskSubClassifier, RaiseDropout, ReplacePatches
 
 VIT = dict(type='VisionTransformer', arch=ARCH, img_size=32, patch_size=8)
 DEIT = dict(VIT, type='DistilledVisionTransformer')
@@ -675,3 +677,38 @@ def test_configs_are_not_changed():
     for _ in range(2):
         assert isinstance(cnn(train_cfg=augments, data_preprocessor=dict(num_classes=5)), MaskSubClassifier)
     assert augments['probs'] == [0.3]
+
+
+# ---------------------------------------------------------------------- sub-branches by dropout and by drop path
+
+
+@pytest.mark.parametrize(
+    ('kind', 'layer', 'attribute'), [('RaiseDropout', nn.Dropout, 'p'), ('RaiseDropPath', DropPath, 'drop_prob')]
+)
+def test_a_rate_is_raised_for_the_sub_branch_alone(kind, layer, attribute):
+    model = build(VIT, 16, dict(type=f'mmmaskany.{kind}', rate=0.4))
+    modules = [module for module in model.backbone.modules() if isinstance(module, layer)]
+    assert len(modules) >= 2
+
+    def rates():
+        return {getattr(module, attribute) for module in modules}
+
+    before, images = rates(), torch.randn(2, 3, 32, 32)
+    assert before == {0.0}
+    with model.sub_masking.masked(model.backbone, images) as seen:
+        assert seen is images and rates() == {0.4}
+        dropped, again = model.backbone(images)[0], model.backbone(images)[0]
+    assert rates() == before and not torch.equal(dropped, again)
+    torch.testing.assert_close(model.backbone(images), model.backbone(images), rtol=0, atol=0)
+    with pytest.raises(RuntimeError, match='in between'), model.sub_masking.masked(model.backbone, images):
+        raise RuntimeError('in between')
+    assert rates() == before
+    losses = model.loss(**labelled(images))
+    assert losses['loss_sub'].isfinite() and rates() == before
+
+
+def test_rates_that_cannot_be_raised_are_refused():
+    with pytest.raises(ValueError, match=r'rate must be in \(0, 1\), but got 1'):
+        RaiseDropout(rate=1)
+    with pytest.raises(ValueError, match=r"RaiseDropPath needs a backbone with modules \['DropPath'\].*take FillCells"):
+        build(dict(type='MobileNetV2', widen_factor=0.25), 1280, dict(type='mmmaskany.RaiseDropPath'), GAP)

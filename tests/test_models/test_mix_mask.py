@@ -88,14 +88,47 @@ def test_unmix_blends_or_puts_a_rectangle():
     blended = mask.flatten(1).std(1) == 0
     cut = mask.flatten(1).unique().numel() > 0 and ((mask == 0) | (mask == 1)).flatten(1).all(1)
     assert (blended | cut).all() and abs(cut.float().mean() - 0.25) < 0.08
-    assert abs(kept.mean() - 0.5) < 0.05
-    for area in mask[cut & ~blended, 0].bool():  # one rectangle of about the proportions of the image, anywhere
+    assert abs(kept[~cut].mean() - 0.5) < 0.05
+    for area in mask[cut & ~blended, 0].bool():  # one rectangle, anywhere
         rows, cols = area.any(1), area.any(0)
         assert torch.equal(area, rows[:, None] & cols)
-        assert abs(rows.float().mean() - cols.float().mean()) <= 0.5 / 12 + 0.5 / 20
     assert all(mask[cut].bool().any(0).flatten())
-    low, high = UnMix(alpha=0.1), UnMix(alpha=10.0)
+    low, high = UnMix(alpha=0.1, cut_prob=0), UnMix(alpha=10.0, cut_prob=0)
     assert low.mix(images).kept.std() > 0.35 > 0.15 > high.mix(images).kept.std()
+
+
+@pytest.mark.parametrize('per_batch', [False, True])
+def test_rectangles_of_unmix_are_those_of_cutmix(per_batch):
+    """A centre anywhere, half of the side to both sides of it, cut off at the border; lambda is what is left."""
+    count, height, width = 6, 12, 20
+    images = torch.randn(count, 3, height, width)
+    torch.manual_seed(3)
+    _, kept, mask = UnMix(cut_prob=1, per_batch=per_batch).mix(images)
+    torch.manual_seed(3)
+    draws = 1 if per_batch else count
+    shares = torch.distributions.Beta(torch.ones(draws), torch.ones(draws)).sample().tolist()
+    _, ys, xs = torch.rand(3, draws).tolist()
+    for index in range(count):
+        share, y, x = (values[0 if per_batch else index] for values in (shares, ys, xs))
+        tall, wide = int(height * share**0.5) // 2, int(width * share**0.5) // 2
+        y, x = int(y * height), int(x * width)
+        expected = torch.zeros(height, width)
+        expected[max(y - tall, 0) : y + tall, max(x - wide, 0) : x + wide] = 1
+        assert torch.equal(mask[index, 0], expected)
+        assert float(kept[index]) == pytest.approx(1 - float(expected.mean()))
+    assert (len(kept.unique()) == 1) == per_batch
+    # What the border leaves of a half, on average.
+    assert abs((1 - UnMix(cut_prob=1).mix(torch.zeros(4000, 1, 64, 64)).kept).mean() - 0.32) < 0.02
+
+
+def test_one_draw_for_a_batch_is_of_one_kind():
+    kinds = set()
+    for seed in range(12):
+        torch.manual_seed(seed)
+        _, kept, mask = UnMix(per_batch=True).mix(torch.randn(5, 3, 8, 8))
+        assert len(kept.unique()) == 1 and torch.equal(mask, mask[:1].expand_as(mask))
+        kinds.add(bool(((mask == 0) | (mask == 1)).all()))
+    assert kinds == {True, False}
 
 
 @pytest.mark.parametrize('dtype', [torch.float, torch.bfloat16])

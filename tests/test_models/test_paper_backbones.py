@@ -453,3 +453,24 @@ def test_drop_path_of_the_papers_efficientnet():
     network = make('EfficientNetV2')
     rates = [module.drop_prob for module in network.modules() if type(module).__name__ == 'DropPath']
     assert network.drop_path_rate == 0.2 and max(rates) == pytest.approx(0.2)
+
+
+def test_a_swin_of_format_1_keeps_its_windows():
+    """Where a map is one window, it is shifted from format 2 on, as in the paper's code; before it was not."""
+    one_window = dict(arch=dict(embed_dims=8, depths=[2], num_heads=[2]), img_size=16, window_size=4, out_indices=(0,))
+    torch.manual_seed(0)
+    new, host = (make('SwinTransformer', **one_window, pad_small_map=pad) for pad in (True, False))
+    state = new.state_dict()
+    host.load_state_dict(state)
+    image = torch.randn(2, 3, 16, 16)
+    assert new.format == 2 and not torch.allclose(new(image)[0], host(image)[0], atol=1e-3)
+
+    old = make('SwinTransformer', **one_window)
+    old.load_state_dict({name: tensor for name, tensor in state.items() if not name.endswith('_extra_state')})
+    assert old.format == 1
+    torch.testing.assert_close(old(image), host(image), rtol=0, atol=0)
+    again = make('SwinTransformer', **one_window)
+    again.load_state_dict(old.state_dict())  # trained on and saved anew, it is still what it was
+    torch.testing.assert_close(again(image), host(image), rtol=0, atol=0)
+    # A map smaller than a window runs, too.
+    assert make('SwinTransformer', **one_window)(torch.randn(1, 3, 8, 8))[0].shape == (1, 8, 2, 2)

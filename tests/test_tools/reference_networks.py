@@ -146,7 +146,7 @@ class MaskSwin(Reference):
         """Attention of every pixel to those of its own window that were its neighbours before the shift."""
         _, height, width, channels = x.shape
         size = min(self.window, height, width)
-        shift = size // 2 if shift and size < min(height, width) else 0
+        shift = size // 2 if shift else 0  # even where the map is one window
         # Two pixels belong together where the shift carried both, or neither, around the border.
         around = torch.zeros(height, width, dtype=torch.long)
         around[height - shift :] += 1

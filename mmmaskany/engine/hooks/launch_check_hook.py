@@ -182,6 +182,11 @@ def check_soft_labels(model: nn.Module) -> None:
     """
     augments = ' and '.join(type(augment).__name__ for augment in _batch_augments(model))
     for name, module in model.named_modules():
+        if not augments and type(module).__name__ == 'BinaryTargetLoss':
+            raise ValueError(
+                f'{name}: BinaryTargetLoss makes soft labels binary, but nothing in train_cfg mixes labels: add '
+                "augments such as dict(type='Mixup', alpha=0.8), or take CrossEntropyLoss with use_sigmoid=True"
+            )
         if not augments or not _HEAD.search(name):
             continue
         loss = type(getattr(module, 'loss_module', None)).__name__

@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 from mmpretrain.models.backbones import SwinTransformer
-from torch import nn
+from mmpretrain.models.utils import ShiftWindowMSA
+from torch import Tensor, nn
 
+from mmmaskany.checkpoints.format import FormatMixin
 from mmmaskany.registry import MODELS
 
 from ..stems import build_fusion, patch_dual_stem
@@ -13,11 +15,15 @@ from .maskany import MaskAnyMixin, as_masking
 
 
 @MODELS.register_module()
-class MaskSwinTransformer(MaskAnyMixin, SwinTransformer):
+class MaskSwinTransformer(FormatMixin, MaskAnyMixin, SwinTransformer):
     """The MaskSwin of MaskAnyNet (arXiv 2511.12480), exactly: same layers, same parameter counts.
 
-    It differs from mmpretrain's SwinTransformer in its stem: two projections to patches, of half the channels each,
-    with a layer norm of their own. Their features are concatenated.
+    It differs from mmpretrain's SwinTransformer in two things:
+
+    1. Its stem: two projections to patches, of half the channels each, with a layer norm of their own. Their features
+       are concatenated.
+    2. Windows are shifted even where the map is one window, and smaller maps are padded to one: ``pad_small_map=True``.
+       A checkpoint of format 1 goes on computing what it was trained with, the host's way.
 
     ::
 
@@ -31,6 +37,7 @@ class MaskSwinTransformer(MaskAnyMixin, SwinTransformer):
             Neither has parameters. Or a config of a learned fusion, such as ``dict(type='mmmaskany.GatedFusion')``,
             of two projections to all channels. Defaults to 'concat'.
         masking (dict | nn.Module | None): What masks a batch in training mode, see :func:`MaskAny`. Defaults to None.
+        pad_small_map (bool): Whether maps no larger than a window are padded and shifted. Defaults to True.
         **kwargs: Other arguments of mmpretrain's SwinTransformer, such as ``img_size``, ``frozen_stages`` and
             ``with_cp``. ``patch_size`` must be even.
 
@@ -44,14 +51,18 @@ class MaskSwinTransformer(MaskAnyMixin, SwinTransformer):
     Parameters with 1000 classes: MaskSwin-T 28,286,626; -S 49,604,530; -B 87,765,920.
     """
 
+    formats = (1, 2)
+
     def __init__(
         self,
         arch: str | dict = 'tiny',
         fusion: str | dict | nn.Module = 'concat',
         masking: dict | nn.Module | None = None,
+        pad_small_map: bool = True,
         **kwargs,
     ) -> None:
-        super().__init__(arch, **kwargs)
+        super().__init__(arch, pad_small_map=pad_small_map, **kwargs)
+        self.pad_small_map = pad_small_map
         embed = self.patch_embed
         fusion = build_fusion(fusion, self.embed_dims, paper=True)
         embed.projection = patch_dual_stem(embed.projection, fusion, embed.norm)
@@ -60,3 +71,9 @@ class MaskSwinTransformer(MaskAnyMixin, SwinTransformer):
         self.masking = as_masking(masking)
         self._freeze_stages()
         self.warn_if_frozen()
+
+    def set_extra_state(self, state: Tensor | int) -> None:
+        super().set_extra_state(state)
+        for module in self.modules():
+            if isinstance(module, ShiftWindowMSA):
+                module.pad_small_map = self.pad_small_map and self.format > 1

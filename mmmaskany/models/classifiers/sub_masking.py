@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
+from mmcv.cnn.bricks import DropPath
 from mmpretrain.models.backbones import VisionTransformer
 from torch import Tensor, nn
 
@@ -85,6 +86,77 @@ class FillCells(SubMasking):
         height, width = images.shape[-2:]
         draw = draw_masks(self.pattern, images)
         yield self.fill(images, draw.pixel_mask(height, width, packed_channels(images)))
+
+
+class _Rates(SubMasking):
+    """Sub-branches that see the whole image, but lose more of the network: rates are set for one forward pass."""
+
+    #: The modules whose rate it is, the name of the rate, and what to call them.
+    layers: tuple[type, ...] = ()
+    attribute = ''
+
+    def __init__(self, rate: float = 0.1) -> None:
+        super().__init__()
+        if not 0 < rate < 1:
+            raise ValueError(f'rate must be in (0, 1), but got {rate}')
+        self.rate = rate
+
+    def bind(self, backbone: nn.Module) -> None:
+        if not self._of(backbone):
+            raise ValueError(
+                f'{type(self).__name__} needs a backbone with modules {[layer.__name__ for layer in self.layers]}, but '
+                f'{type(backbone).__name__} has none: take FillCells'
+            )
+
+    def _of(self, backbone: nn.Module) -> list[nn.Module]:
+        return [module for module in backbone.modules() if isinstance(module, self.layers)]
+
+    @contextmanager
+    def masked(self, backbone: nn.Module, images: Tensor) -> Iterator[Tensor]:
+        modules = self._of(backbone)
+        rates = [getattr(module, self.attribute) for module in modules]
+        for module in modules:
+            setattr(module, self.attribute, self.rate)
+        try:
+            yield images
+        finally:
+            for module, rate in zip(modules, rates, strict=True):
+                setattr(module, self.attribute, rate)
+
+    def extra_repr(self) -> str:
+        return f'rate={self.rate}'
+
+
+@MODELS.register_module()
+class RaiseDropout(_Rates):
+    """A sub-branch by dropout: every dropout of the backbone has this rate (AugDrop of MaskSub, arXiv 2306.11339).
+
+    Args:
+        rate (float): The rate in the sub-branch, in (0, 1). Defaults to 0.1.
+
+    Raises:
+        ValueError: If the rate is none, or the backbone has no dropout.
+    """
+
+    layers = (nn.Dropout,)
+    attribute = 'p'
+
+
+@MODELS.register_module()
+class RaiseDropPath(_Rates):
+    """A sub-branch by drop path: every residual branch of the backbone is left out with this probability.
+
+    As MaskSub does beside masking (AugDropPath, arXiv 2306.11339).
+
+    Args:
+        rate (float): The probability in the sub-branch, in (0, 1). Defaults to 0.1.
+
+    Raises:
+        ValueError: If the rate is none, or the backbone has no drop path.
+    """
+
+    layers = (DropPath,)
+    attribute = 'drop_prob'
 
 
 class _PatchMasking(SubMasking):
