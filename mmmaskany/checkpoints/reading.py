@@ -288,7 +288,8 @@ def _fits(tensors: Mapping[str, Tensor], module: nn.Module) -> Iterator[Fit]:
                 given = {name[len(start) :]: tensor for name, tensor in tensors.items() if name.startswith(start)}
                 renamed = _reshape(_flatten(rename(given, host), core), host)
                 ready = _as_loaded(core, renamed)
-                gaps = find_gaps(core, ready, ['masking.', *new_norms(core, ready)])
+                # Fusions of levels are left to the backbone: where a file has none, or others, they start anew.
+                gaps = find_gaps(core, ready, ['masking.', 'level_fusions.', *new_norms(core, ready)])
                 gaps = _without_cut(gaps, core, renamed)
                 yield Fit({inside + name: tensor for name, tensor in renamed.items()}, gaps, start, source, inside)
 

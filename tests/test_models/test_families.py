@@ -593,7 +593,7 @@ def test_a_stem_that_the_user_names():
             {},
             'stride is 1; name another module as `stem`, or take fuse_at',
         ),
-        (dict(type='mmpretrain.T2T_ViT'), {}, "has no convolution: take fuse_at='neck'"),
+        (dict(type='mmpretrain.T2T_ViT'), {}, "has no convolution: take fuse_at='levels'"),
         (dict(type='mmpretrain.VGG', depth=11), dict(stem='features.0'), 'its stride is 1'),
         (
             FAMILIES['MobileNetV2'][0],

@@ -181,7 +181,7 @@ def test_images_whose_half_the_host_does_not_take():
 def test_a_built_fusion_is_not_shared_between_levels():
     model = MaskAny(dict(SMALL_VIT, out_indices=(0, 1)), fusion=AddFusion(16), fuse_at='levels')
     assert model.level_fusions[0] is not model.level_fusions[1]
-    with pytest.raises(ValueError, match='must take and return 256 channels, as both inputs have'):
+    with pytest.raises(ValueError, match='must take visible and reused features of 256 channels, but AddFusion fails'):
         MaskAny(dict(**R18, out_indices=(2, 3)), fusion=AddFusion(512), fuse_at='levels')
 
 

@@ -8,7 +8,15 @@ from mmpretrain.registry import BATCH_AUGMENTS, MODELS
 from mmpretrain.structures import DataSample
 from torch.nn.functional import one_hot
 
-from mmmaskany.masking import BlockPattern, GridPattern, MixturePattern, NoisePattern, PatchPattern, RandomPattern
+from mmmaskany.masking import (
+    BlockPattern,
+    GridPattern,
+    MixturePattern,
+    NoisePattern,
+    PatchPattern,
+    RandomPattern,
+    Views,
+)
 from mmmaskany.models.batch_augments import MaskMix
 from mmmaskany.utils.seeding import derive_seed, seed_all
 
@@ -91,8 +99,10 @@ def test_a_batch_of_one_passes_with_a_warning():
 def test_errors():
     with pytest.raises(TypeError, match='must be a Pattern or MixturePattern, but got float'):
         MaskMix(0.5)
-    with pytest.raises(KeyError, match='`type` must be one of'):
+    with pytest.raises(TypeError, match='pattern must be a Pattern or MixturePattern, but got MeanFill'):
         MaskMix(dict(type='mmmaskany.MeanFill'))
+    with pytest.raises(KeyError, match='type of pattern must be one of'):
+        MaskMix(dict(type='mmmaskany.NoSuchPattern'))
     with pytest.raises(ValueError, match=r'must be of shape \(batch, classes\), one-hot or soft, but got \(2,\)'):
         MaskMix(PatchPattern(scale=0.5))(torch.zeros(2, 3, 16, 16), torch.zeros(2))
     with pytest.raises(ValueError, match='take a larger image or smaller cells'):
@@ -134,7 +144,7 @@ def test_pairs_of_the_data_pipeline_are_refused():
     preprocessor = MODELS.build(
         dict(type='mmmaskany.MaskAnyDataPreprocessor', num_classes=2, batch_augments=dict(augments=mix))
     )
-    pair = dict(visible=torch.zeros(2, 3, 8, 8), reused=torch.zeros(2, 3, 4, 4))
+    pair = Views(torch.zeros(2, 3, 8, 8), torch.zeros(2, 3, 4, 4))
     with pytest.raises(ValueError, match='only Mixup goes with pairs, but got MaskMix'):
         preprocessor(dict(inputs=pair), training=True)
 

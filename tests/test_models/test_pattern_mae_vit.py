@@ -49,6 +49,9 @@ class Replay(RandomPattern):
         super().__init__(ratio=mask[0].mean().item(), cell=4)
         self.mask = mask
 
+    def masked_cells(self, height, width):
+        return int(self.mask[0].sum())
+
     def draw(self, batch, height, width, generator=None, device=None):
         draw = super().draw(batch, height, width)
         return type(draw)(self.mask.view(draw.mask.shape).bool(), draw.masked, draw.base)

@@ -4,7 +4,6 @@ import json
 import pytest
 
 from mmmaskany import masking
-from mmmaskany.masking import Masking
 
 
 @pytest.fixture
@@ -44,7 +43,7 @@ def test_draw_and_fill_alone(fill, measure, capsys, monkeypatch):
         raise AssertionError('nothing is reused')
 
     filled = []
-    monkeypatch.setattr(Masking, '_recompose', refuse)
+    monkeypatch.setattr('mmmaskany.masking.masking.recompose', refuse)
     kind = masking.ConstantFill if fill == 'black' else getattr(masking, f'{fill.title()}Fill')
     content = kind.content
     monkeypatch.setattr(kind, 'content', lambda self, images: filled.append(images.shape) or content(self, images))

@@ -68,19 +68,19 @@ class MaskAnyMixin:
         """The fusion of the dual stem, or of each level; ``fuse_at='neck'`` leaves them to the neck."""
         return [self.dual_stem.fusion] if self.stem_parts else list(getattr(self, 'level_fusions', ()))
 
-    def forward(self, images: Tensor | Views, *args, draw: Draw | None = None, **kwargs):
+    def forward(self, images: Tensor | Views, *args, **kwargs):
         """Run the host on the visible image and fuse the reused one in.
 
         Args:
             images (Tensor | Views): See :meth:`views`.
             *args: What else the host's forward takes.
-            draw (Draw | None): See :meth:`views`. Defaults to None.
-            **kwargs: What else the host's forward takes.
+            **kwargs: What else the host's forward takes, and ``draw``, see :meth:`views`: not in the signature, because
+                PyTorch's ONNX exporter would hand it on by its position.
 
         Returns:
             What the host returns, a tuple of levels as a rule; :class:`BranchLevels` with ``fuse_at='neck'``.
         """
-        visible, reused, _ = self.views(images, draw)
+        visible, reused, _ = self.views(images, kwargs.pop('draw', None))
         if self.fuse_at == 'stem':
             with self.dual_stem.holding(reused):
                 return super().forward(visible, *args, **kwargs)
