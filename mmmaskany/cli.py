@@ -87,6 +87,9 @@ def run() -> NoReturn:
     try:
         code = user_errors.run(main)
         sys.stdout.flush()
+    except KeyboardInterrupt:
+        print('mmmaskany: stopped; the same command goes on where it was', file=sys.stderr)
+        code = 130
     except BrokenPipeError:  # whoever reads it has had enough, as `head` has
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0

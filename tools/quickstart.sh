@@ -160,7 +160,7 @@ head_line 'Results on the held-out digits'
 status=0
 "$python" -W ignore tools/analysis_tools/run_table.py "plain=$out/plain" "MaskAny=$out/MaskAny" \
   "MaskAny, Mask R-CNN=$out/detection" "MaskAny, Semantic FPN=$out/segmentation" --out "$out/table.md" \
-  --at-least MaskAny=97 'MaskAny, Mask R-CNN=40' 'MaskAny, Semantic FPN=50' || status=$?
+  --at-least MaskAny=95 'MaskAny, Mask R-CNN=40' 'MaskAny, Semantic FPN=50' || status=$?
 say
 if ((status)); then
   die "something is wrong with this installation: these runs reach more elsewhere. Logs: $PWD/$out/*.log"

@@ -71,7 +71,7 @@ def find_run(folder: str | os.PathLike) -> FoundRun:
         return FoundRun(folder.parent, _config(folder), folder)
     if not folder.is_dir():
         raise FileNotFoundError(f'DIR must be the folder of a training, but {folder} does not exist or is a file')
-    found = [folder] if _has_checkpoint(folder) else _runs_below(folder)
+    found = [folder] if _is_run(folder) else _runs_below(folder) or [folder] * _has_checkpoint(folder)
     if not found:
         configs = [*folder.rglob('*.py')]
         raise FileNotFoundError(
@@ -100,6 +100,11 @@ def find_run(folder: str | os.PathLike) -> FoundRun:
 
 def _has_checkpoint(folder: Path) -> bool:
     return any(folder.glob('*.pth'))
+
+
+def _is_run(folder: Path) -> bool:
+    """Tell whether a folder is the work dir of a training: what several start from has no config beside it."""
+    return _has_checkpoint(folder) and any((*folder.glob('*.py'), *folder.glob('*/vis_data/config.py')))
 
 
 def _runs_below(folder: Path) -> list[Path]:

@@ -58,7 +58,7 @@ def find_gaps(module: nn.Module, tensors: Mapping[str, Tensor], optional: Sequen
     The checkpoint must have every tensor of the module in its shape. What it has beyond them is left over where no
     tensor of the module lies below the longest existing module on its path, such as an ``fc`` that was emptied or a
     ``conv_head`` that was cut off, and too much elsewhere: ``layer3.6`` is another depth. A second
-    stem always is. Counters of batches, indices of relative positions and masks of attention do not count: modules
+    stem always is, and so are fusions of levels where nothing is fused late. Counters of batches, indices of relative positions and masks of attention do not count: modules
     compute them anew.
 
     Args:
@@ -77,7 +77,11 @@ def find_gaps(module: nn.Module, tensors: Mapping[str, Tensor], optional: Sequen
     ]
     stems = tuple({f'{key.partition(".reused.")[0]}.' for key in tensors if '.reused.' in key})
     surplus, left = [], []
+    late = getattr(module, 'fuse_at', 'stem') != 'stem'
     for key in tensors:
+        if key.startswith('level_fusions.') and not late:
+            surplus.append(key)  # what was trained with late fusion computes nothing without it
+            continue
         if key in own or key.startswith(optional) or key.endswith(REBUILT):
             continue
         existing = next((name for name in _paths(key) if name in modules), None)

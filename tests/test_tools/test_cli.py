@@ -396,3 +396,20 @@ def test_export_to_timm(name, tiny_config, tmp_path, capsys):
     images = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
         torch.testing.assert_close(model.eval()(images), both(images)[-1], rtol=0, atol=1e-5)
+
+
+def test_what_finetune_started_from_is_no_run(tmp_path):
+    """``finetune --weights`` leaves the weights beside the runs; they have no config."""
+    from mmmaskany.apis.trained import find_run
+
+    torch.save(dict(state_dict={}, meta={}), tmp_path / 'weights.pth')
+    for arm in ('plain', 'maskany'):
+        folder = tmp_path / arm / 'seed0'
+        folder.mkdir(parents=True)
+        torch.save(
+            dict(state_dict={}, meta=dict(epoch=1, iter=1), message_hub={}, optimizer={}), folder / 'epoch_1.pth'
+        )
+        (folder / f'{arm}.py').write_text('model = dict()')
+    found = find_run(tmp_path)
+    assert found.folder == tmp_path / 'maskany' / 'seed0' and found.config.name == 'maskany.py'
+    assert 'holds 2 runs' in found.notes[0]
