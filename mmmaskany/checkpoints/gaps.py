@@ -57,9 +57,9 @@ def find_gaps(module: nn.Module, tensors: Mapping[str, Tensor], optional: Sequen
 
     The checkpoint must have every tensor of the module in its shape. What it has beyond them is left over where no
     tensor of the module lies below the longest existing module on its path, such as an ``fc`` that was emptied or a
-    ``conv_head`` that was cut off, and too much elsewhere: ``layer3.6`` is another depth. A second stem always is, and so
-    are fusions of levels where nothing is fused late. Counters of batches, indices of relative positions and masks of
-    attention do not count: modules compute them anew.
+    ``conv_head`` that was cut off, and too much elsewhere: ``layer3.6`` is another depth. A second stem always is, and
+    so are fusions of levels where nothing is fused late. Counters of batches, indices of relative positions and masks
+    of attention do not count: modules compute them anew.
 
     Args:
         module (nn.Module): The module.
