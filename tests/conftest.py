@@ -7,6 +7,7 @@ import copy
 import functools
 import gc
 import importlib.util
+import sys
 import uuid
 from pathlib import Path
 
@@ -34,6 +35,13 @@ def pytest_collection_modifyitems(config, items):
         for name, reason in reasons.items():
             if name in item.keywords:
                 item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope='module', autouse=True)
+def compiled_anew():
+    """Let each file compile from the beginning: torch counts how often a function was compiled in a process."""
+    if 'torch._dynamo' in sys.modules:
+        torch._dynamo.reset()
 
 
 @pytest.fixture(scope='session')
