@@ -219,7 +219,7 @@ pip=("$py" -m pip install)
 wanted() {
   local name
   for name in $(names "$1"); do
-    grep -hoE "^$name[<>=][^ ]*" requirements/{torch,hosts,runtime,tests,export,vis}.txt || say "$name"
+    { grep -hoE "^$name[<>=][^ ]*" requirements/{torch,hosts,runtime,tests,export,vis}.txt || say "$name"; } | head -n 1
   done
 }
 
