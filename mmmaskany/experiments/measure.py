@@ -30,13 +30,13 @@ from mmmaskany.apis import METRICS, Run, Work, count_flops, draw_batch
 from mmmaskany.apis.patterns import pattern_cfg
 from mmmaskany.checkpoints.atomic import atomic_write
 from mmmaskany.checkpoints.protection import read_checkpoint
+from mmmaskany.checkpoints.reading import silence
 from mmmaskany.engine.hooks.launch_check_hook import check_checkpoint
 from mmmaskany.engine.launch import collate_tensors
 from mmmaskany.evaluation import occlude
 from mmmaskany.masking import ConstantFill
 from mmmaskany.models.masking import build_pattern
 
-from .networks import quiet
 from .plan import Plan
 
 #: At most so many images are masked.
@@ -93,7 +93,7 @@ def load(run: Run, work_dir: Path) -> tuple[nn.Module, Config, Dataset]:
 @contextlib.contextmanager
 def _still() -> Iterator[None]:
     """Keep quiet what the hosts log and pycocotools prints."""
-    with quiet(), contextlib.redirect_stdout(io.StringIO()):
+    with silence(), contextlib.redirect_stdout(io.StringIO()):
         yield
 
 
@@ -242,7 +242,7 @@ def cost(config: Path, plan: Plan) -> Cost:
     """
     cfg = Config.fromfile(config)
     init_default_scope(cfg.default_scope)
-    with quiet():
+    with silence():
         model = MODELS.build(cfg.model).to(get_device())
     size = (plan.size, plan.size)
     with count_flops() as counter:

@@ -3,23 +3,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import difflib
 import importlib.util
-import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from mmengine.config import Config, ConfigDict
-from mmengine.logging import MMLogger
 from mmengine.registry import MODELS, init_default_scope
 from torch import Tensor, nn
 
 from mmmaskany.checkpoints.gaps import CheckpointMismatchError
-from mmmaskany.checkpoints.reading import Weights, guess_network, place, read_weights
+from mmmaskany.checkpoints.reading import Weights, guess_network, place, read_weights, silence
 
 #: What is taken without weights and without a name.
 DEFAULT = 'resnet18_8xb32_in1k'
@@ -82,23 +79,8 @@ def find_network(model: str | None, weights: str | Path | None, dense: bool, siz
         FileNotFoundError: If the weights are missing.
         ValueError: If there is no such network, the weights are of another one, or it has no levels.
     """
-    with quiet():
+    with silence():
         return _find(model, weights, dense, size)
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Keep what the hosts say of every network that is built out of the log."""
-    logger = MMLogger.get_current_instance()
-
-    def warnings_only(record: logging.LogRecord) -> bool:
-        return record.levelno > logging.INFO
-
-    logger.addFilter(warnings_only)
-    try:
-        yield
-    finally:
-        logger.removeFilter(warnings_only)
 
 
 def _find(model: str | None, weights: str | Path | None, dense: bool, size: int) -> Network:
