@@ -5,11 +5,13 @@ set -euo pipefail
 
 usage() {
   cat <<'EOF'
-Usage: bash tools/install.sh [--python PYTHON | --current-env] [--check]
+Usage: bash tools/install.sh [--classification] [--python PYTHON | --current-env] [--check]
 
 Makes or reuses .venv in the repository, puts the verified set of requirements/ there and proves that it works:
 about 4 minutes, and about 10 more on two cores for compiling mmcv's operators (once: pip keeps the result).
 
+  --classification only what trains classifiers (MaskAny, MaskSub, MixMask): no detection, no segmentation, no tests,
+                   and no compiler. Run it without this option later, and the rest is added
   --python PYTHON  the interpreter (3.10 to 3.12) that .venv is made with; default: the first one found
   --current-env    install into the active environment instead, and keep what works there: a torch from 2.6 to
                    2.13 with its GPU build, an mmcv with operators, the hosts or their onedl-* forks
@@ -28,12 +30,13 @@ die() {
 }
 
 root="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)"
-python='' current_env=false check=false
+python='' current_env=false check=false purpose=everything
 while (($#)); do
   case "$1" in
     --python) [[ -n "${2:-}" ]] || die '--python needs an interpreter, for example --python python3.11'; python="$2"; shift ;;
     --python=*) python="${1#*=}" ;;
     --current-env) current_env=true ;;
+    --classification) purpose=classification ;;
     --check) check=true ;;
     -h | --help) usage; exit 0 ;;
     *) usage >&2; die "unknown option $1" ;;
@@ -118,7 +121,7 @@ fi
 # One line "step <tab> distribution <tab> reason" for everything that is missing or broken.
 probe() {
   local status=0
-  "$py" -W ignore tools/misc/missing_packages.py "$($current_env && say any || say verified)" 2>>"$log" || status=$?
+  "$py" -W ignore tools/misc/missing_packages.py "$($current_env && say any || say verified)" "$purpose" 2>>"$log" || status=$?
   if ((status > 128)); then
     printf 'mmcv\tmmcv\tits operators crash\n' # compiled for another torch
   elif ((status)); then
@@ -162,7 +165,7 @@ diagnose() {
   if grep -qiE 'No space left on device|Errno 28' "$log"; then
     say "no disk space left ($(free_mb "$root") MB in $root, $(free_mb "$work") MB in ${TMPDIR:-/tmp}; TMPDIR moves the second)"
   elif [[ "$step" == mmcv ]] && ! command -v -- "${cxx%% *}" >/dev/null; then
-    say "no C++ compiler: ${cxx%% *} is not on the PATH, and mmcv's operators have to be compiled (Debian, Ubuntu: apt-get install g++)"
+    say "no C++ compiler: ${cxx%% *} is not on the PATH, and mmcv's operators have to be compiled (Debian, Ubuntu: apt-get install g++). Classifiers need none of them: bash tools/install.sh --classification"
   elif grep -qE 'Python\.h: No such file' "$log"; then
     say 'no Python headers: Python.h is missing (Debian, Ubuntu: apt-get install python3-dev, of the version of .venv)'
   elif grep -qE 'Killed signal|cc1plus.*Killed|cannot allocate memory|out of memory' "$log"; then
@@ -219,7 +222,7 @@ pip=("$py" -m pip install)
 wanted() {
   local name
   for name in $(names "$1"); do
-    { grep -hoE "^$name[<>=][^ ]*" requirements/{torch,hosts,runtime,tests,export,vis}.txt || say "$name"; } | head -n 1
+    { grep -hoE "^$name[<>=][^ ]*" requirements/{torch,hosts,classification,runtime,tests,export,vis}.txt || say "$name"; } | head -n 1
   done
 }
 
@@ -275,7 +278,19 @@ if needs build || needs mmcv || needs self; then
   missing_library
 fi
 
+# mmcv and mmcv-lite own the same files, so the one goes before the other comes; and both where both were there, for
+# what is left of them then is of no use.
 if needs mmcv; then
+  mapfile -t owners < <("$py" -c '
+from importlib.metadata import distributions
+print(*{found.name for found in distributions()} & {"mmcv", "mmcv-lite"}, sep="\n")')
+  if [[ " ${owners[*]} " == *' mmcv-lite '* || ( $purpose == classification && -n "${owners[*]}" ) ]]; then
+    run mmcv "Taking out ${owners[*]} (seconds)" "$py" -m pip uninstall -y "${owners[@]}"
+  fi
+fi
+if needs mmcv && [[ $purpose == classification ]]; then
+  install mmcv "Installing $(wanted mmcv) (seconds)" "${keep[@]}"
+elif needs mmcv; then
   room "$work" 1000 'compiling mmcv'
   hide_gpu=()
   if "$py" -c 'import torch, torch.utils.cpp_extension as e; exit(not torch.cuda.is_available() or bool(e.CUDA_HOME))' 2>>"$log"; then

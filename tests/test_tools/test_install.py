@@ -170,10 +170,13 @@ STAND_IN = r"""#!/bin/bash
 here="$(dirname "$0")"
 case "$*" in
   *missing_packages*)  # plan.1 at the first look, then plan.2 ...
+    echo "${@: -2}" >>"$here/asked"
     n=$(($(cat "$here/looks" 2>/dev/null || echo 0) + 1)); echo "$n" >"$here/looks"
     if [[ -e "$here/plan.$n" ]]; then cat "$here/plan.$n"; fi ;;
   *requirements/build.txt*) ;;
   '-m pip install '*) echo "$*" >>"$here/calls"; . "$here/pip" ;;
+  *'import distributions'*) cat "$here/owners" ;;
+  '-m pip uninstall '*) echo "$*" >>"$here/calls" ;;
   *'version("torch")'*) echo torch==2.11.0 ;;
   *cpp_extension*) exit 1 ;;
 esac
@@ -191,6 +194,7 @@ def stand_in(tree):
         (bin_ / 'python').write_text(STAND_IN)
         (bin_ / 'python').chmod(0o755)
         (bin_ / 'pip').write_text(pip)
+        (bin_ / 'owners').touch()
         for n, plan in enumerate(plans, 1):
             (bin_ / f'plan.{n}').write_text(plan)
         return bin_
@@ -230,6 +234,31 @@ def test_no_compiler(tree, stand_in):
     code, text = install(tree, CXX='g++-of-nowhere')
     assert code == 1
     assert 'install.sh: no C++ compiler: g++-of-nowhere is not on the PATH' in text
+    assert 'bash tools/install.sh --classification' in text
+
+
+def test_classification_compiles_nothing(tree, stand_in):
+    lite = 'mmcv\tmmcv-lite\tnot installed\n'
+    bin_ = stand_in('', lite, lite)
+    code, text = install(tree, '--classification')
+    assert code == 0, text
+    (call,) = (bin_ / 'calls').read_text().splitlines()
+    assert call.endswith(' mmcv-lite==2.1.0')
+    assert '--no-build-isolation' not in call
+    assert (bin_ / 'asked').read_text().split() == ['verified', 'classification'] * 4
+
+
+@pytest.mark.parametrize('owners', ['mmcv-lite', 'mmcv\nmmcv-lite'])
+def test_from_classification_to_everything(owners, tree, stand_in):
+    """The two own the same files: what is left of one when the other was taken out is of no use."""
+    broken = "mmcv\tmmcv\tModuleNotFoundError: No module named 'mmcv._ext'\n"
+    bin_ = stand_in('', broken, broken)
+    (bin_ / 'owners').write_text(owners)
+    code, text = install(tree)
+    assert code == 0, text
+    out, in_ = (bin_ / 'calls').read_text().splitlines()
+    assert out == f'-m pip uninstall -y {" ".join(owners.split())}'
+    assert in_.endswith(' mmcv==2.1.0')
 
 
 def test_a_step_that_was_killed(tree, stand_in):

