@@ -1,5 +1,5 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
-"""Print one page on this environment: versions, and every known trap with its fix.
+"""Print one page on this environment: versions, every known trap with its fix, and the shortest way to what is missing.
 
 Exits with 1 where training could not work, with 0 otherwise. Detection and segmentation are optional: where MMDetection
 or MMSegmentation is not installed, the page only says so. Where torch or MMEngine cannot be imported, nothing of
@@ -15,7 +15,9 @@ import io
 import os
 import platform
 import re
+import shutil
 import sys
+import sysconfig
 import warnings
 from pathlib import Path
 
@@ -41,7 +43,7 @@ class Page:
     """The rows of the page; remembers whether one of them rules training out."""
 
     def __init__(self):
-        self.failed = False
+        self.failed = self.partial = False
 
     def row(self, status, name, text, fix=None):
         """Prints one row.
@@ -53,6 +55,7 @@ class Page:
             fix (str, optional): What to do about it. Default: None.
         """
         self.failed |= status == FAIL
+        self.partial |= fix is not None and 'tools/install.sh' in fix
         print(f'{status:4}  {name:14} {text}')
         if fix:
             print(f'{"":21}fix: {fix}')
@@ -289,6 +292,23 @@ def check_mmmaskany(page, torch):
         page.row(FAIL, 'torch.load', text, 'the versions of torch and MMEngine in requirements/')
 
 
+def way():
+    """The shortest way to a working set on this machine, in words."""
+    if not (3, 10) <= sys.version_info[:2] <= (3, 12):
+        return 'install Python 3.10, 3.11 or 3.12 with its venv module, then: ' + INSTALL
+    compiler = os.environ.get('CXX', 'g++').split()[0]
+    headers = Path(sysconfig.get_path('include'), 'Python.h').is_file()
+    lacking = [name for name, there in ((compiler, shutil.which(compiler)), ('Python.h', headers)) if not there]
+    if lacking:
+        return (
+            f'{INSTALL} --classification (minutes, classifiers only); for detection and segmentation mmcv has to be '
+            f'compiled, and {" and ".join(lacking)} is missing here (Debian, Ubuntu: apt-get install g++ python3-dev), '
+            f'then: {INSTALL}'
+        )
+    light = f'classifiers alone are quicker: {INSTALL} --classification'
+    return f'{INSTALL} (compiles mmcv once, about 10 minutes on two cores; {light})'
+
+
 def doctor():
     """Print the page.
 
@@ -307,6 +327,8 @@ def doctor():
     check_hosts(page, installed)
     check_strangers(page, installed)
     check_mmmaskany(page, torch)
+    if page.failed or page.partial:
+        page.row(NOTE, 'shortest way', way())
     print(ADVICE)
     print('FAIL: training cannot work here' if page.failed else 'ok: training can work here')
     return 1 if page.failed else 0

@@ -69,6 +69,27 @@ def test_detection_and_segmentation_are_optional(tmp_path):
     assert row(text, 'mmseg')[:2] == ('note', 'not installed: no segmentation')
 
 
+def test_the_shortest_way(tmp_path, monkeypatch):
+    code, text = page(tmp_path, 'mmcv')
+    assert code == 1
+    assert row(text, 'shortest way')[1].startswith('bash tools/install.sh (compiles mmcv once')
+    monkeypatch.setenv('CXX', 'g++-of-nowhere -pipe')
+    _, text = page(tmp_path, 'mmcv')
+    assert row(text, 'shortest way')[1].startswith('bash tools/install.sh --classification (minutes')
+    assert 'g++-of-nowhere is missing here (Debian, Ubuntu: apt-get install g++ python3-dev)' in text
+    _, text = page(tmp_path)
+    assert 'shortest way' not in text  # nothing is missing
+
+
+def test_the_shortest_way_on_a_newer_python(tmp_path):
+    (tmp_path / 'sitecustomize.py').write_text(
+        'import sys, platform; v = tuple.__new__(type("V", (tuple,), dict(major=3, minor=13)), (3, 13, 0, "final", 0)); '
+        'sys.version_info = v'
+    )
+    _, text = page(tmp_path, 'mmcv', 'torch')
+    assert row(text, 'shortest way')[1].startswith('install Python 3.10, 3.11 or 3.12 with its venv module')
+
+
 def test_hosts_that_refuse(tmp_path):
     refusal = 'MMCV==2.3.0 is used but incompatible. Please install mmcv>=2.0.0rc4, <2.2.0.'
     code, text = page(tmp_path, 'ftfy', mmdet=f'raise AssertionError({refusal!r})')
