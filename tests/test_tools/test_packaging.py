@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import zipfile
 from pathlib import Path
 
@@ -89,6 +90,47 @@ def test_wheel_has_the_command(wheel, tmp_path):
         done = subprocess.run([sys.executable, *call], cwd=tmp_path, env=env, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
         assert 'maskany_r50_in1k' in done.stdout or f'from {tmp_path / "mmmaskany"}' in done.stdout
+
+
+def test_the_wheel_is_enough(wheel, tmp_path):
+    """An environment of its own, no repository in sight: the scope, the command, the configs, and a training."""
+    home = tmp_path / 'home'
+    home.mkdir()
+    subprocess.run([sys.executable, '-m', 'venv', '--without-pip', tmp_path / 'venv'], check=True)
+    python = tmp_path / 'venv' / 'bin' / 'python'
+    site = Path(
+        subprocess.check_output([python, '-c', 'import site; print(site.getsitepackages()[0])'], text=True).strip()
+    )
+    # Of the environment that runs the tests it sees all, but for the mmmaskany that is installed there.
+    (site / 'others.pth').write_text(sysconfig.get_path('purelib') + '\n')
+    run(
+        '-m', 'pip', '--python', str(python), 'install', '--no-index', '--no-deps', '--force-reinstall', wheel.filename,
+        cwd=home,
+    )  # fmt: skip
+    env = {name: value for name, value in os.environ.items() if name != 'PYTHONPATH'}
+
+    def call(*args):
+        done = subprocess.run(args, cwd=home, env=env, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    where = call(python, '-c', 'import mmmaskany; print(mmmaskany.__file__)').strip()
+    assert where.startswith(str(site))
+    mim = Path(where).parent / '.mim'
+    found = call(
+        python, '-c',
+        'from mmengine.utils import get_installed_path as path\n'
+        'from mmpretrain.registry import MODELS\n'
+        'print(path("mmmaskany"), MODELS.get("mmmaskany.MaskAny").__name__)',
+    )  # fmt: skip
+    assert found.split() == [str(mim.parent), 'MaskAny']
+
+    call(python, mim / 'tools' / 'dataset_converters' / 'digits.py', '--sets', 'classification')
+    command = site.parents[2] / 'bin' / 'mmmaskany'
+    assert 'maskany_r50_in1k' in call(command, 'list', 'maskany_r50_in1k')
+    data, out = home / 'data' / 'digits', home / 'out'
+    call(command, 'finetune', data, '--model', 'timm/resnet10t', '--out', out, '--size', '32', '--epochs', '1', '--seeds', '1', '--arms', 'plain')  # fmt: skip
+    assert '| plain |' in (out / 'report.md').read_text()
 
 
 def test_source_distribution_builds_the_same_wheel(tree, wheel, tmp_path):
