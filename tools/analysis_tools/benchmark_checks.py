@@ -4,8 +4,8 @@
     python tools/analysis_tools/benchmark_checks.py start
     python tools/analysis_tools/benchmark_checks.py loading
 
-``start`` writes a detection set of COCO's size, 118,000 images and 860,000 annotations, and starts a training of a small
-Mask R-CNN on it in fresh processes, in turn by MMEngine's Runner alone, as the hosts' own tools do, and by
+``start`` writes a detection set of COCO's size, 118,000 images and 860,000 annotations, and starts a training of a
+small Mask R-CNN on it in fresh processes, in turn by MMEngine's Runner alone, as the hosts do, and by
 ``tools/train.py`` with all checks. Each process ends where its first step would begin, and says what processor time it
 took until then; the JSON is parsed in that time by both. The images are 64 x 48 px, so that the disk stays small.
 
@@ -34,7 +34,7 @@ import torch
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # a checkout needs no install
-from mmmaskany.engine.user_errors import run
+from mmmaskany.engine.user_errors import run  # noqa: E402
 
 CLASSES = tuple(f'class{index}' for index in range(80))
 SIZE = 64, 48  # px, width and height of an image
