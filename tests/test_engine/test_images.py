@@ -180,6 +180,31 @@ def test_files_are_listed_as_the_host_lists_them(tmp_path):
     )
 
 
+def test_imagenet_takes_folder_and_list_from_its_split(tmp_path):
+    for split in ('train', 'val'):
+        for name in 'ab':
+            picture(tmp_path / split / name / '1.png')
+    picture(tmp_path / 'test/1.png')
+    (tmp_path / 'meta').mkdir()
+    (tmp_path / 'meta/val.txt').write_text('a/1.png 0\nb/1.png 2\n')
+    init_default_scope('mmpretrain')
+
+    def look(split):
+        cfg = config(tmp_path, type='ImageNet', metainfo=dict(classes=('x', 'y')))
+        cfg.train_dataloader.dataset.split = split
+        assert read_all_images(cfg, ('train',)) == []
+        built = DATASETS.build(cfg.train_dataloader.dataset)
+        return len(built), *found(cfg)
+
+    assert look('train') == (2, [], dict(x=1, y=1))
+    count, ((level, text),), _ = look('val')
+    assert count == 2 and level == 'error' and 'line 2 has 2' in text
+    assert look('test') == (1, [], {})
+    cfg = config(tmp_path, type='ImageNet', data_prefix='nowhere')
+    cfg.train_dataloader.dataset.split = 'train'
+    assert 'nowhere must exist' in found(cfg)[0][0][1]
+
+
 # ---------------------------------------------------------------------- depth
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import DATASETS, init_default_scope
 
-from .classification import check_classification
+from .classification import check_classification, locate
 from .coco import check_coco
 from .files import folder
 from .finding import Finding, Survey, first
@@ -38,6 +38,7 @@ def check_data(cfg: Config, splits: Sequence[str], converters: Path | None = Non
         loader = cfg.get(f'{split}_dataloader')
         for key, dataset in _datasets(loader, f'{split}_dataloader') if loader else ():
             maker = _dataset_class(dataset)
+            dataset = locate(dataset, maker)
             missing = [path for path in _local_paths(dataset, maker) if not path.exists()]
             if missing:
                 text = f'{missing[0].resolve()} must exist, but is missing. {_advice(key, dataset, converters)}'
