@@ -326,6 +326,28 @@ def test_dataset_of_mmdet(coco, tmp_path):
     assert texts(backend_args=dict(backend='petrel'), metainfo=dict(classes='ship')) == []  # not on this machine
 
 
+def test_panoptic_maps_are_there(coco, tmp_path):
+    maker = pytest.importorskip('mmdet.datasets').CocoPanopticDataset
+    part = dict(id=7, category_id=0, bbox=[5, 5, 20, 20], area=100, iscrowd=0)
+    images = [image(0, file_name='a.jpg'), image(1, file_name='b.jpg')]
+    coco(
+        images=images, annotations=[dict(image_id=i, file_name=f'{"ab"[i]}.png', segments_info=[part]) for i in (0, 1)]
+    )
+    for name in 'ab':
+        cv2.imwrite(str(tmp_path / f'{name}.jpg'), np.zeros((40, 60, 3), np.uint8))
+    (tmp_path / 'maps').mkdir()
+    (tmp_path / 'a.png').rename(tmp_path / 'maps/a.png')
+    config = dataset_config(tmp_path, data_prefix=dict(img='', seg='maps'), metainfo=dict(classes=('cat', 'dog')))
+
+    def errors():
+        return [str(one) for one in check_dataset('train', config, maker).findings if one.level == 'error']
+
+    (text,) = errors()
+    assert '1 are missing' in text and text.endswith('maps/b.png')
+    (tmp_path / 'b.png').rename(tmp_path / 'maps/b.png')
+    assert errors() == []
+
+
 @pytest.mark.parametrize(
     ('name', 'changes', 'text'),
     [

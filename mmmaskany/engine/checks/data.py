@@ -17,7 +17,7 @@ from mmmaskany.registry import name_of
 
 from .classification import check_classification, locate
 from .coco import check_coco
-from .files import folder
+from .files import check_present, folder
 from .finding import Finding, Survey, first
 from .label_maps import check_segmentation
 from .sizes import loading_of
@@ -111,9 +111,10 @@ def _check_coco(key: str, dataset: ConfigDict, maker: type, classes: Sequence[st
         return Survey(key, [Finding('error', key, text)])
     pipeline = dataset.get('pipeline')
     loads_masks = any(isinstance(step, dict) and step.get('with_mask') for step in pipeline or ())
-    return check_coco(
+    path = folder(dataset, dataset['ann_file'])
+    survey = check_coco(
         key,
-        folder(dataset, dataset['ann_file']),
+        path,
         folder(dataset, dataset['data_prefix']['img']),
         classes,
         test_mode=bool(dataset.get('test_mode')),
@@ -123,6 +124,11 @@ def _check_coco(key: str, dataset: ConfigDict, maker: type, classes: Sequence[st
         filter_cfg=dataset.get('filter_cfg'),
         loading=loading_of(pipeline),
     )
+    maps = dataset['data_prefix'].get('seg')
+    if maps and not any(finding.level == 'error' for finding in survey.findings):
+        names = [image['file_name'].replace('.jpg', '.png') for image in parse(path, keep=True)['images']]  # as mmdet
+        survey.findings.extend(check_present(key, [folder(dataset, maps) / name for name in names]))
+    return survey
 
 
 def _check_maps(key: str, dataset: ConfigDict, maker: type, classes: Sequence[str], _: Sequence[str]) -> Survey:
