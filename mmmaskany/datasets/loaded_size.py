@@ -1,7 +1,11 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
-"""Images are as large as they were annotated, looked at where both are at hand: right after they are loaded."""
+"""What is looked at right after a sample was loaded: its size, and how its label map is stored."""
 
+import os
 from typing import Any
+
+import numpy as np
+from PIL import Image
 
 
 def check_sizes_when_loaded(dataset: Any) -> None:
@@ -30,13 +34,16 @@ def check_loaded_size(results: dict) -> dict:
         dict: The same.
 
     Raises:
-        ValueError: If it has another size, as a photo has that is turned by its EXIF orientation.
+        ValueError: If it has another size, as a photo has that is turned by its EXIF orientation, or if its label map
+            was stored so that ids changed, see :func:`check_stored_map`.
     """
     loaded = results.get('ori_shape')
     if loaded is None:
         return results
     label_map = results.get('gt_seg_map')
     if label_map is not None:
+        if isinstance(results.get('seg_map_path'), (str, os.PathLike)):
+            check_stored_map(results['seg_map_path'])
         annotated, source = label_map.shape[:2], f'its label map {results.get("seg_map_path")}'
     else:
         annotated, source = (results.get('height') or 0, results.get('width') or 0), 'its annotation'
@@ -52,3 +59,31 @@ def check_loaded_size(results: dict) -> dict:
             f'{loaded[1]} x {loaded[0]}{turned}'
         )
     return results
+
+
+def check_stored_map(path: str | os.PathLike) -> None:
+    """Make sure that a label map is stored in a way that keeps ids, by the first bytes of its file.
+
+    Args:
+        path (str | os.PathLike): The file; one that is not on this machine is left alone.
+
+    Raises:
+        ValueError: If it is a JPEG, which changes ids, or has 16 bits and holds an id of more than eight, of which
+            mmseg keeps the lower ones.
+    """
+    try:
+        with open(path, 'rb') as file:
+            head = file.read(26)
+    except OSError:
+        return
+    if head.startswith(b'\xff\xd8\xff'):
+        raise ValueError(
+            f'label maps must be stored without loss, but {path} is JPEG, which changes ids: write it anew as '
+            'PNG, from where it came'
+        )
+    if head.startswith(b'\x89PNG') and head[24] == 16:  # bits of a channel
+        with Image.open(path) as image:
+            ids = np.array(image)
+        wrong = ids[(ids > 255) & (ids != 65535)]
+        if wrong.size:
+            raise ValueError(f'ids of label maps must be 0 to 255, but {path} has 16 bits and holds {wrong.max()}')

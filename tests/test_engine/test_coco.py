@@ -7,11 +7,11 @@ import re
 import cv2
 import numpy as np
 import pytest
-from mmengine.config import ConfigDict
+from mmengine.config import Config, ConfigDict
 
 from mmmaskany.datasets import coco_reader
 from mmmaskany.engine.checks.coco import check_coco
-from mmmaskany.engine.checks.data import check_dataset
+from mmmaskany.engine.checks.data import check_data, check_dataset
 
 POLYGON = [[50, 30, 59, 30, 59, 39]]
 
@@ -324,6 +324,59 @@ def test_dataset_of_mmdet(coco, tmp_path):
     with_mask = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', with_mask=True)]
     assert "must have a 'segmentation'" in texts(pipeline=with_mask)[0]
     assert texts(backend_args=dict(backend='petrel'), metainfo=dict(classes='ship')) == []  # not on this machine
+
+
+def test_panoptic_maps_are_there(coco, tmp_path):
+    maker = pytest.importorskip('mmdet.datasets').CocoPanopticDataset
+    part = dict(id=7, category_id=0, bbox=[5, 5, 20, 20], area=100, iscrowd=0)
+    images = [image(0, file_name='a.jpg'), image(1, file_name='b.jpg')]
+    coco(
+        images=images, annotations=[dict(image_id=i, file_name=f'{"ab"[i]}.png', segments_info=[part]) for i in (0, 1)]
+    )
+    for name in 'ab':
+        cv2.imwrite(str(tmp_path / f'{name}.jpg'), np.zeros((40, 60, 3), np.uint8))
+    (tmp_path / 'maps').mkdir()
+    (tmp_path / 'a.png').rename(tmp_path / 'maps/a.png')
+    config = dataset_config(tmp_path, data_prefix=dict(img='', seg='maps'), metainfo=dict(classes=('cat', 'dog')))
+
+    def errors():
+        return [str(one) for one in check_dataset('train', config, maker).findings if one.level == 'error']
+
+    (text,) = errors()
+    assert '1 are missing' in text and text.endswith('maps/b.png')
+    (tmp_path / 'b.png').rename(tmp_path / 'maps/b.png')
+    assert errors() == []
+
+
+@pytest.mark.parametrize(
+    ('name', 'changes', 'text'),
+    [
+        ('set.json', {}, None),
+        ('./set.json', {}, None),
+        ('copy.json', {}, None),  # a copy is the same
+        ('copy.json', dict(annotations=[]), None),
+        (
+            'gone.json',
+            {},
+            r'val_evaluator: ann_file must be that of the data, .*set\.json, but .*gone\.json is missing',
+        ),
+        ('copy.json', dict(images=[dict(id=0, file_name='b.png')]), 'has other images: 1, and not those 2'),
+        ('copy.json', dict(images=[dict(id=0, file_name='b.png'), dict(id=1, file_name='a.png')]), 'other images'),
+        ('copy.json', dict(categories=[dict(id=0, name='dog'), dict(id=5, name='cat')]), 'has other categories'),
+        ('copy.json', dict(images=3), 'or hold the same images, but .*copy.json cannot be read so'),
+    ],
+)
+def test_evaluator_reads_the_annotations_of_its_data(coco, tmp_path, name, changes, text):
+    pytest.importorskip('mmdet')
+    coco()
+    content = json.loads((tmp_path / 'set.json').read_text())
+    (tmp_path / 'copy.json').write_text(json.dumps({**content, **changes}))
+    evaluator = [dict(type='CocoMetric', ann_file=f'{tmp_path}/{name}', metric='bbox')]
+    loader = dict(dataset=dataset_config(tmp_path, test_mode=True))
+    cfg = Config(dict(default_scope='mmdet', val_dataloader=loader, val_evaluator=evaluator))
+    (survey,) = check_data(cfg, ('val',))
+    errors = [str(finding) for finding in survey.findings if finding.level == 'error']
+    assert (errors == []) if text is None else re.search(text, errors[0])
 
 
 def test_mmdet_reads_what_was_derived_and_parses_once(coco, tmp_path, monkeypatch):

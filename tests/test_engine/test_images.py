@@ -1,6 +1,7 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
 """Class folders: what is in them is read, or named; images that lose depth or are shared by two splits are named."""
 
+import io
 import shutil
 
 import cv2
@@ -13,6 +14,7 @@ from PIL import Image
 from mmmaskany.engine.checks.classification import read_all_images
 from mmmaskany.engine.checks.data import check_data
 from mmmaskany.engine.checks.images import check_depth, check_shared, list_files, readers, sort_unread
+from mmmaskany.engine.checks.sizes import Loading, check_sizes
 
 ONE = dict(num_workers=0, persistent_workers=False)
 
@@ -180,6 +182,31 @@ def test_files_are_listed_as_the_host_lists_them(tmp_path):
     )
 
 
+def test_imagenet_takes_folder_and_list_from_its_split(tmp_path):
+    for split in ('train', 'val'):
+        for name in 'ab':
+            picture(tmp_path / split / name / '1.png')
+    picture(tmp_path / 'test/1.png')
+    (tmp_path / 'meta').mkdir()
+    (tmp_path / 'meta/val.txt').write_text('a/1.png 0\nb/1.png 2\n')
+    init_default_scope('mmpretrain')
+
+    def look(split):
+        cfg = config(tmp_path, type='ImageNet', metainfo=dict(classes=('x', 'y')))
+        cfg.train_dataloader.dataset.split = split
+        assert read_all_images(cfg, ('train',)) == []
+        built = DATASETS.build(cfg.train_dataloader.dataset)
+        return len(built), *found(cfg)
+
+    assert look('train') == (2, [], dict(x=1, y=1))
+    count, ((level, text),), _ = look('val')
+    assert count == 2 and level == 'error' and 'line 2 has 2' in text
+    assert look('test') == (1, [], {})
+    cfg = config(tmp_path, type='ImageNet', data_prefix='nowhere')
+    cfg.train_dataloader.dataset.split = 'train'
+    assert 'nowhere must exist' in found(cfg)[0][0][1]
+
+
 # ---------------------------------------------------------------------- depth
 
 
@@ -200,6 +227,74 @@ def test_images_that_lose_depth(tmp_path, suffix, dtype):
 
 def test_depth_of_8_bits(mixed):
     assert list(check_depth('train', [mixed / name for name in list_files(mixed)])) == []
+
+
+def forms(format):
+    """Yield the modes in which Pillow writes a format, with an image of each."""
+    colours = np.kron(
+        np.random.default_rng(0).integers(0, 256, (4, 6, 3), dtype=np.uint8), np.ones((8, 8, 1), np.uint8)
+    )
+    plain = Image.fromarray(colours)
+    deep = np.array(plain.convert('L')).astype(np.int32) * 257
+    for mode in ('1', 'L', 'LA', 'P', 'PA', 'RGB', 'RGBA', 'CMYK', 'YCbCr', 'I', 'I;16', 'F'):
+        if mode in ('I', 'I;16', 'F'):
+            image = Image.fromarray(deep.astype({'I': np.int32, 'I;16': np.uint16, 'F': np.float32}[mode]))
+        else:
+            image = plain.convert('P').convert('PA') if mode == 'PA' else plain.convert(mode)
+        try:
+            image.save(io.BytesIO(), format)
+        except (OSError, ValueError, SystemError):  # the format has no such mode
+            continue
+        yield mode, image
+
+
+@pytest.mark.parametrize('backend', ['cv2', 'pillow'])
+@pytest.mark.parametrize(
+    'suffix',
+    [
+        'bmp',
+        'dds',
+        'dib',
+        'gif',
+        'ico',
+        'im',
+        'jp2',
+        'jpg',
+        'pcx',
+        'pgm',
+        'png',
+        'ppm',
+        'qoi',
+        'sgi',
+        'tga',
+        'tif',
+        'webp',
+    ],
+)
+def test_every_type_that_pillow_writes_is_loaded_as_it_is_or_named(tmp_path, suffix, backend):
+    Image.init()
+    format = Image.EXTENSION.get(f'.{suffix}')
+    if format not in Image.SAVE or (written := dict(forms(format))) == {}:
+        pytest.skip(f'this Pillow writes no {suffix}')
+    loading = Loading(backend=backend)
+    for mode, image in written.items():
+        path = tmp_path / f'{mode.replace(";", "-")}.{suffix}'
+        image.save(path, format)
+        with Image.open(path) as stored:  # an icon has sizes of its own
+            size, expected = stored.size[::-1], np.array(stored.convert('RGB'))[..., ::-1].astype(int)
+        found = check_sizes('train', [(path, size)], loading, 'the test')
+        try:
+            loaded = loading.load(path).astype(int)
+        except Exception:
+            (error,) = [finding for finding in found if finding.level == 'error']
+            assert f'that {backend} reads, but 1 of 1 images are not: {path}' in error.text
+            if 'pillow' in error.text:  # the way out works
+                assert Loading(backend='pillow').load(path).shape == (*size, 3)
+            continue
+        if found:
+            assert [finding.level for finding in found] == ['warning'] and 'are loaded with 8 bits' in found[0].text
+        else:
+            assert loaded.shape == expected.shape and abs(loaded - expected).mean() < 12, (mode, backend)
 
 
 # ---------------------------------------------------------------------- shared images

@@ -286,3 +286,21 @@ def test_a_turned_photo_ends_the_run_with_its_name(host, tmp_path):
         SeededDataset(config)[0]
     steps[0]['color_type'] = 'color_ignore_orientation'
     SeededDataset(config)[0]
+
+
+def test_maps_that_lose_ids_end_the_run_when_they_are_loaded(tmp_path):
+    """The check before a run may have missed them."""
+
+    def load(name, ids):
+        cv2.imwrite(str(tmp_path / name), ids)
+        check_loaded_size(dict(ori_shape=(4, 6), gt_seg_map=ids, seg_map_path=str(tmp_path / name)))
+
+    small = np.full((4, 6), 3, np.uint8)
+    load('a.png', small)
+    load('a.png', small.astype(np.uint16))
+    load('a.png', np.array([[65535, 7]] * 12, np.uint16).reshape(4, 6))  # 65535 becomes 255, which is ignored
+    with pytest.raises(ValueError, match=r'without loss, but .*a\.jpg is JPEG'):
+        load('a.jpg', small)
+    with pytest.raises(ValueError, match=r'0 to 255, but .*a\.png has 16 bits and holds 300'):
+        load('a.png', np.full((4, 6), 300, np.uint16))
+    check_loaded_size(dict(ori_shape=(4, 6), gt_seg_map=small, seg_map_path='s3://elsewhere/a.png'))

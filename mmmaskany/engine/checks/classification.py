@@ -34,6 +34,42 @@ def head_classes(model: Mapping | None) -> int | None:
     return count if isinstance(count, int) else None
 
 
+def image_folder(dataset: ConfigDict) -> Path:
+    """Return the folder of a set of mmpretrain's.
+
+    Args:
+        dataset (ConfigDict): Its config.
+
+    Returns:
+        Path: ``data_prefix``, below ``data_root``.
+    """
+    prefix = dataset.get('data_prefix') or ''
+    return folder(dataset, prefix.get('img_path', '') if isinstance(prefix, Mapping) else prefix)
+
+
+def locate(dataset: ConfigDict, maker: type | None) -> ConfigDict:
+    """Write out which folder and list ``split`` means for mmpretrain's ImageNet, as that does.
+
+    Args:
+        dataset (ConfigDict): The config of a dataset.
+        maker (type, optional): Its class.
+
+    Returns:
+        ConfigDict: A copy with ``data_prefix`` and ``ann_file``; the same config for other sets.
+    """
+    split = dataset.get('split')
+    modules = {parent.__module__ for parent in getattr(maker, '__mro__', ())}
+    if not split or 'mmpretrain.datasets.imagenet' not in modules:
+        return dataset
+    listing = f'meta/{split}.txt'
+    dataset = ConfigDict({**dataset, 'data_prefix': dataset.get('data_prefix') or split})
+    if not dataset.get('ann_file') and folder(dataset, listing).exists():
+        dataset.ann_file = listing
+    if split == 'test':
+        dataset.with_label = False
+    return dataset
+
+
 def check_classification(key: str, dataset: ConfigDict, maker: type, cfg: Config) -> Survey | None:
     """Look at a set of mmpretrain's: class folders, a list of images and labels, or a JSON of several labels.
 
@@ -52,8 +88,7 @@ def check_classification(key: str, dataset: ConfigDict, maker: type, cfg: Config
     kind = 'list' if _is_custom(loader) else 'json' if maker.__name__ == 'MultiLabelDataset' else None
     if kind is None or dataset.get('backend_args'):
         return None
-    prefix = dataset.get('data_prefix') or ''
-    root = folder(dataset, prefix.get('img_path', '') if isinstance(prefix, Mapping) else prefix)
+    root = image_folder(dataset)
     ann_file = dataset.get('ann_file')
     classes = _classes(dataset, maker) or head_classes(cfg.get('model'))
     if kind == 'json':
@@ -202,20 +237,20 @@ def read_all_images(cfg: Config, splits: Iterable[str]) -> list[str]:
         loader = cfg.get(f'{split}_dataloader')
         for key, dataset in _datasets(loader, f'{split}_dataloader') if loader else ():
             maker = _dataset_class(dataset)
+            config, dataset = dataset, locate(dataset, maker)
             if not _is_custom(getattr(maker, 'load_data_list', None)) or dataset.get('ann_file'):
                 continue
-            prefix = dataset.get('data_prefix') or ''
-            root = folder(dataset, prefix.get('img_path', '') if isinstance(prefix, Mapping) else prefix)
+            root = image_folder(dataset)
             if dataset.get('extensions') or dataset.get('backend_args') or not root.is_dir():
                 continue
             files = [name for name in list_files(root) if '/' in name or not dataset.get('with_label', True)]
             more = sort_unread(root, (name for name in files if not name.lower().endswith(SUFFIXES))).get('cv2', [])
             suffixes = {os.path.splitext(name)[1].lower() for name in more} - {''}
             if suffixes:
-                dataset.extensions = tuple(sorted({*SUFFIXES, *suffixes}))
+                config.extensions = tuple(sorted({*SUFFIXES, *suffixes}))
                 notes.append(
                     f'{key}: {len(more)} images of {root} have suffixes that mmpretrain passes over, '
                     f'{by_suffix(more)}: '
-                    f'they are read, too, with extensions={dataset.extensions}.'
+                    f'they are read, too, with extensions={config.extensions}.'
                 )
     return notes

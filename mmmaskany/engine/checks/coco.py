@@ -123,9 +123,9 @@ class _CocoCheck:
 
     def categories(self) -> bool:
         found = self.content['categories']
-        good = self.fields('categories', found, id=(int, str), name=(str, int))
-        if not good:
+        if not self.fields('categories', found, id=(int, str), name=(str, int)):
             return False
+        good = True
         for field in ('id', 'name'):
             twice = [value for value, count in Counter(item[field] for item in found).items() if count > 1]
             advice = (
@@ -165,11 +165,11 @@ class _CocoCheck:
         self.order = order
         return True
 
-    def fields(self, what: str, items: list[dict], **types: tuple) -> bool:
-        """Make sure that all items have some fields, each of one of some types."""
-        good = True
+    def fields(self, what: str, items: list[dict], **types: tuple) -> dict[str, list] | None:
+        """Return some fields of all items, None where one is missing or not of one of its types."""
+        good, columns = True, {}
         for field, allowed in types.items():
-            values = column(items, field)
+            values = columns[field] = column(items, field)
             if set(map(type, values)) <= set(allowed):
                 continue
             wanted = {int: 'a number', float: 'a number', str: 'a text', list: 'a list'}
@@ -180,27 +180,27 @@ class _CocoCheck:
             good &= self.refuse(f'{what} must have {field!r}', missing, (name(i) for i in missing))
             examples = (f'{name(i)} has {_short(values[i])}' for i in other)
             good &= self.refuse(f'{field!r} of {what} must be {called}', other, examples)
-        return good
+        return columns if good else None
 
     def images(self, folder: Path) -> bool:
         images = self.content['images']
         if not images:
             self.say('error', f'{self.path} must list images, but lists none')
             return False
-        good = self.fields('images', images, id=(int, str), file_name=(str,), width=(int, float), height=(int, float))
-        if not good:
+        columns = self.fields(
+            'images', images, id=(int, str), file_name=(str,), width=(int, float), height=(int, float)
+        )
+        if columns is None:
             return False
-        ids = [image['id'] for image in images]
+        good, ids, names = True, columns['id'], columns['file_name']
         if len(set(ids)) < len(ids):
             twice = [value for value, count in Counter(ids).items() if count > 1]
             advice = 'the last would get the boxes of all; give each image its own id'
             good &= self.refuse('images must each have another id', twice, map(repr, twice), advice)
-        sides = [[image['width'] for image in images], [image['height'] for image in images]]
-        shape = np.array(sides, dtype=float).T
+        shape = np.array([columns['width'], columns['height']], dtype=float).T
         rows = np.flatnonzero(~((shape >= 1) & np.isfinite(shape)).all(1))
         examples = (f'{images[i]["file_name"]} has {images[i]["width"]} x {images[i]["height"]} px' for i in rows)
         good &= self.refuse('images must have a size', rows, examples)
-        names = [image['file_name'] for image in images]
         rows = [i for i, name in enumerate(names) if not name.strip()]
         good &= self.refuse("'file_name' of images must not be empty", rows, (f'image {ids[i]!r}' for i in rows))
         if not good:
@@ -209,7 +209,8 @@ class _CocoCheck:
             twice = [value for value, count in Counter(names).items() if count > 1]
             advice = 'each has only a part of its boxes; merge them under one id'
             self.refuse('images must each be listed once', twice, twice, advice, 'warning')
-        paths = [os.path.join(folder, name) for name in names]
+        root = os.fspath(folder)
+        paths = [os.path.join(root, name) for name in names]
         self.sizes = dict(zip(paths, shape[:, ::-1].tolist(), strict=True))
         self.image_ids, self.shape, self.file_names = ids, shape, names
         self.facts['images'] = str(len(images))
@@ -225,12 +226,12 @@ class _CocoCheck:
                 return False
             items = [dict(part, image_id=item['image_id']) for item in items for part in item['segments_info']]
         self.items = items
-        good = self.fields(
+        columns = self.fields(
             'annotations', items, id=(int, str), image_id=(int, str), category_id=(int, str), bbox=(list,)
         )
-        if not good:
+        if columns is None:
             return False
-        ids = column(items, 'id')
+        good, ids, boxes = True, columns['id'], columns['bbox']
         different = set(ids)
         if not self.panoptic and len(different) < len(ids):
             twice = [value for value, count in Counter(ids).items() if count > 1]
@@ -240,20 +241,19 @@ class _CocoCheck:
                 'note',
                 f'annotation 0 of {self.path} never counts as found, for pycocotools takes 0 for none: number from 1',
             )
-        self.image = self.look_up(items, 'image_id', self.image_ids, 'an image')
-        self.category = self.look_up(items, 'category_id', list(self.names), 'a category')
+        self.image = self.look_up('image_id', columns, self.image_ids, 'an image')
+        self.category = self.look_up('category_id', columns, list(self.names), 'a category')
         if self.image is None or self.category is None:
             return False
 
-        boxes = column(items, 'bbox')
         rows = [i for i, box in enumerate(boxes) if len(box) != 4] if set(map(len, boxes)) - {4} else []
-        if not rows and not numbers_only(boxes):
+        flat = list(chain.from_iterable(boxes))
+        if not rows and set(map(type, flat)) - NUMBERS:
             rows = [i for i, box in enumerate(boxes) if set(map(type, box)) - NUMBERS]
         examples = (f'annotation {ids[i]!r} has {_short(boxes[i])}' for i in rows)
         if not self.refuse('boxes must be four numbers, [x, y, width, height],', rows, examples):
             return False
-        flat = np.fromiter(chain.from_iterable(boxes), float, 4 * len(boxes))
-        self.box = flat.reshape(-1, 4)
+        self.box = np.array(flat, dtype=float).reshape(-1, 4)
         rows = np.flatnonzero(~np.isfinite(self.box).all(1))
         examples = (f'annotation {ids[i]!r} has {boxes[i]}' for i in rows)
         good &= self.refuse('boxes must be finite', rows, examples)
@@ -279,19 +279,19 @@ class _CocoCheck:
         self.ignored = np.array([bool(value) for value in column(items, 'ignore')], dtype=bool)
         return good
 
-    def look_up(self, items: list[dict], field: str, known: list, what: str) -> np.ndarray | None:
+    def look_up(self, field: str, columns: dict[str, list], known: list, what: str) -> np.ndarray | None:
         """Return where in a list of ids each annotation's is."""
-        places = {value: i for i, value in enumerate(known)}
-        found = np.fromiter(map(places.get, column(items, field), repeat(-1)), np.int64, len(items))
+        values, places = columns[field], {value: i for i, value in enumerate(known)}
+        found = np.fromiter(map(places.get, values, repeat(-1)), np.int64, len(values))
         rows = np.flatnonzero(found < 0)
         advice = ''
         if len(rows):
-            strange = items[rows[0]][field]
+            strange = values[rows[0]]
             if any(type(value) is not type(strange) and str(value) == str(strange) for value in known):
                 advice = "numbers and texts are not the same id: 1 is not '1'"
             elif field == 'category_id':
                 advice = f'there are {first(known, 10)}'
-        examples = (f'annotation {items[i]["id"]!r} belongs to {items[i][field]!r}' for i in rows)
+        examples = (f'annotation {columns["id"][i]!r} belongs to {values[i]!r}' for i in rows)
         return found if self.refuse(f'annotations must belong to {what}', rows, examples, advice) else None
 
     def text(self, i: int) -> str:

@@ -12,9 +12,12 @@ from pathlib import Path
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import DATASETS, init_default_scope
 
-from .classification import check_classification
+from mmmaskany.datasets.coco_reader import parse
+from mmmaskany.registry import name_of
+
+from .classification import check_classification, locate
 from .coco import check_coco
-from .files import folder
+from .files import check_present, folder
 from .finding import Finding, Survey, first
 from .label_maps import check_segmentation
 from .sizes import loading_of
@@ -38,13 +41,16 @@ def check_data(cfg: Config, splits: Sequence[str], converters: Path | None = Non
         loader = cfg.get(f'{split}_dataloader')
         for key, dataset in _datasets(loader, f'{split}_dataloader') if loader else ():
             maker = _dataset_class(dataset)
+            dataset = locate(dataset, maker)
             missing = [path for path in _local_paths(dataset, maker) if not path.exists()]
             if missing:
                 text = f'{missing[0].resolve()} must exist, but is missing. {_advice(key, dataset, converters)}'
                 surveys.append(Survey(key, [Finding('error', key, text, FileNotFoundError)]))
             elif maker:
+                evaluator = cfg.get(f'{split}_evaluator') if split != 'train' else None
                 survey = check_classification(key, dataset, maker, cfg)
-                surveys.append(survey or check_dataset(key, dataset, maker, _metrics(cfg.get(f'{split}_evaluator'))))
+                surveys.append(survey or check_dataset(key, dataset, maker, _metrics(evaluator)))
+                surveys[-1].findings.extend(_check_evaluator(f'{split}_evaluator', evaluator, key, dataset))
     return surveys
 
 
@@ -105,9 +111,10 @@ def _check_coco(key: str, dataset: ConfigDict, maker: type, classes: Sequence[st
         return Survey(key, [Finding('error', key, text)])
     pipeline = dataset.get('pipeline')
     loads_masks = any(isinstance(step, dict) and step.get('with_mask') for step in pipeline or ())
-    return check_coco(
+    path = folder(dataset, dataset['ann_file'])
+    survey = check_coco(
         key,
-        folder(dataset, dataset['ann_file']),
+        path,
         folder(dataset, dataset['data_prefix']['img']),
         classes,
         test_mode=bool(dataset.get('test_mode')),
@@ -117,6 +124,11 @@ def _check_coco(key: str, dataset: ConfigDict, maker: type, classes: Sequence[st
         filter_cfg=dataset.get('filter_cfg'),
         loading=loading_of(pipeline),
     )
+    maps = dataset['data_prefix'].get('seg')
+    if maps and not any(finding.level == 'error' for finding in survey.findings):
+        names = [image['file_name'].replace('.jpg', '.png') for image in parse(path, keep=True)['images']]  # as mmdet
+        survey.findings.extend(check_present(key, [folder(dataset, maps) / name for name in names]))
+    return survey
 
 
 def _check_maps(key: str, dataset: ConfigDict, maker: type, classes: Sequence[str], _: Sequence[str]) -> Survey:
@@ -135,13 +147,63 @@ CHECKS: dict[str, Callable[..., Survey]] = {
 }
 
 
+def _nodes(evaluator: object) -> list[dict]:
+    """List the metrics of an evaluator's config."""
+    nodes = evaluator if isinstance(evaluator, (list, tuple)) else [evaluator]
+    return [node for node in nodes if isinstance(node, dict)]
+
+
 def _metrics(evaluator: object) -> list[str]:
     """List the metrics of COCO that an evaluator's config asks for."""
     found = []
-    for node in evaluator if isinstance(evaluator, (list, tuple)) else [evaluator]:
-        metric = node.get('metric') or () if isinstance(node, dict) else ()
+    for node in _nodes(evaluator):
+        metric = node.get('metric') or ()
         found += [metric] if isinstance(metric, str) else metric
     return found
+
+
+def _check_evaluator(key: str, evaluator: object, data: str, dataset: ConfigDict) -> Iterator[Finding]:
+    """Compare the annotations that a metric of COCO reads with those of its data: image ids and categories.
+
+    Args:
+        key (str): The config key of the evaluator.
+        evaluator (dict | list[dict]): Its config.
+        data (str): The config key of the data.
+        dataset (ConfigDict): The config of the data.
+
+    Yields:
+        Finding: An error where results would be compared with those of other images or classes.
+    """
+    for node in _nodes(evaluator):
+        path = node.get('ann_file')
+        if not isinstance(path, str) or '://' in path or node.get('backend_args') or dataset.get('backend_args'):
+            continue
+        if not name_of(node.get('type')).startswith('Coco') or not dataset.get('ann_file'):
+            continue
+        ours, theirs = folder(dataset, dataset.ann_file), Path(path).expanduser()
+        if not theirs.is_file():
+            text = f'ann_file must be that of the data, {ours}, but {theirs} is missing'
+            yield Finding('error', key, text, FileNotFoundError)
+        elif not os.path.samefile(ours, theirs):
+            try:
+                (images, names), (other, called) = _ids(ours), _ids(theirs)
+            except (ValueError, TypeError, KeyError):  # the check of the data says what is wrong with its own
+                text = (
+                    f'ann_file must be that of {data}, {ours}, or hold the same images, but {theirs} cannot be read so'
+                )
+                yield Finding('error', key, text)
+                continue
+            if images != other or names != called:
+                what = 'categories' if images == other else f'images: {len(other)}, and not those {len(images)}'
+                text = f'ann_file must be that of {data}, {ours}, but is {theirs}, which has other {what}'
+                yield Finding('error', key, text)
+
+
+def _ids(path: Path) -> tuple[dict, dict]:
+    """Return what the images and the categories of a COCO file are called, by their ids."""
+    content = parse(path, keep=True)
+    images = {image['id']: image['file_name'] for image in content['images']}
+    return images, {category['id']: category['name'] for category in content['categories']}
 
 
 def _datasets(node: ConfigDict, key: str) -> Iterator[tuple[str, ConfigDict]]:

@@ -45,9 +45,9 @@ def check_present(key: str, paths: Iterable[str | Path]) -> list[Finding]:
     listings: dict[str, set[str]] = {}
     missing, found = [], []
     for path in paths:
-        folder, name = os.path.split(path)
+        folder, _, name = path.rpartition('/')
         if folder not in listings:
-            listings[folder] = _names(folder)
+            listings[folder] = _names(folder or '/' * path.startswith('/'))
         if name not in listings[folder]:
             missing.append(path)
     missing = [path for path in missing if not os.path.exists(path)]  # such as on a disk that knows no case

@@ -24,7 +24,8 @@ SHARED = 500
 #: Suffixes of images that neither OpenCV nor Pillow reads.
 _OTHERS = {'.heic', '.heif', '.jxl', '.svg', '.raw', '.cr2', '.nef', '.arw', '.dng', '.dcm', '.nii'}
 #: Suffixes of the images that can have more than 8 bits.
-_DEEP = ('.png', '.apng', '.tif', '.tiff', '.pgm', '.ppm', '.pnm', '.pfm', '.jp2', '.j2k', '.exr', '.hdr', '.avif')
+_DEEP = ('.png', '.apng', '.tif', '.tiff', '.pbm', '.pgm', '.ppm', '.pnm', '.pfm', '.exr', '.hdr', '.avif')
+_DEEP += ('.jp2', '.j2k', '.jpc', '.jpf', '.jpx', '.j2c')
 
 
 def list_files(root: Path) -> list[str]:
