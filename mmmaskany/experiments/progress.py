@@ -8,11 +8,13 @@ import json
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from mmmaskany.apis import Run
+if TYPE_CHECKING:
+    from mmmaskany.apis import Run
 
 #: How often the logs of the runs are read, in seconds.
 EVERY = 2.0

@@ -74,12 +74,9 @@ def say(title: str, baseline: str, gap: tuple[float, float] | None, seeds: int, 
     many = f'{count} seed{"s" if seeds > 1 else ""}'
     spread = '' if math.isnan(half) else f' ± {half:.1f}'
     if abs(mean) < 0.05:
-        start = f'{title} is as good as {baseline} in {unit} ({mean:+.1f}{spread} points)'
-    else:
-        start = f'{title} is {abs(mean):.1f}{spread} points {"above" if mean > 0 else "below"} {baseline} in {unit}'
-    if math.isnan(half):
-        return f'{start}: {many} cannot tell it from chance.'
-    if abs(mean) <= half or half == 0:
+        return f'{title} against {baseline} in {unit}, {many}: no difference can be told ({mean:+.1f}{spread} points).'
+    start = f'{title} is {abs(mean):.1f}{spread} points {"above" if mean > 0 else "below"} {baseline} in {unit}'
+    if math.isnan(half) or abs(mean) <= half or half == 0:
         return f'{start}: {many} cannot tell it from chance.'
     return f'{start}: with {many} this is unlikely to be chance.'
 
@@ -427,8 +424,7 @@ def _about(page: Page, plan: Plan, runs: Sequence[Run]) -> None:
     for text in plan.data.odd or ['Nothing that was looked for.']:
         page.text(text)
     page.heading('What was done')
-    weights = plan.out / 'weights.pth'
-    page.table(['', ''], describe(plan, weights if weights.is_file() else None), words=True)
+    page.table(['', ''], describe(plan), words=True)
     threads = torch.cuda.get_device_name() if torch.cuda.is_available() else f'CPU, {torch.get_num_threads()} threads'
     page.text(
         f'mmmaskany {__version__}, torch {torch.__version__}, Python {platform.python_version()}, {threads}.', 'note'

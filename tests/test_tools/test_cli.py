@@ -22,7 +22,7 @@ from mmmaskany import cli
 from mmmaskany.apis.prediction import list_images
 from mmmaskany.apis.trained import find_run, load_trained
 from mmmaskany.checkpoints.protection import read_checkpoint
-from mmmaskany.engine import user_errors
+from mmmaskany import user_errors
 
 
 def run(*argv):

@@ -17,7 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
 from mmmaskany.apis.exporting import export
 from mmmaskany.apis.trained import FoundRun
-from mmmaskany.engine import user_errors
+from mmmaskany import user_errors
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -24,7 +24,7 @@ import mmmaskany
 from mmmaskany.checkpoints.atomic import atomic_write, serialise
 from mmmaskany.checkpoints.format import EXTRA_STATE
 from mmmaskany.checkpoints.protection import read_checkpoint
-from mmmaskany.engine.user_errors import run
+from mmmaskany.user_errors import run
 from mmmaskany.registry import MODELS
 
 Weights = dict[str, Tensor]
