@@ -386,7 +386,7 @@ def train_all(
     folders = [run.folder for run in runs]
     if twice := sorted({str(folder) for folder in folders if folders.count(folder) > 1}):
         raise ValueError(f'group, arm and seed of a run must be its own, but these are given twice: {twice}')
-    print(f'{len(runs)} runs, {launch.jobs} at a time, in {work_dir}', flush=True)
+    print(f'{len(runs)} run{"s" * (len(runs) != 1)}, {launch.jobs} at a time, in {work_dir}', flush=True)
 
     results: dict[int, Result] = {}
     failures: dict[int, str] = {}

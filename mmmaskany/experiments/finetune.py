@@ -192,6 +192,7 @@ def _finetune(
 
         from .networks import find_network
         from .plan import choose, default_size, describe
+        from .write import find_odd, write
 
         # Not of a process that may have computed already, as that of a notebook.
         start = stack.enter_context(Warm()).start if own_process and not dry_run else start_process
@@ -199,13 +200,13 @@ def _finetune(
             side = size or default_size(found)
             network = find_network(model, weights, found.task != 'classification', side)
         plan = choose(found, network, out, arms, list(range(seeds)), side, epochs, amp, gpus, weights)
+        found.odd += find_odd(plan)
         _tell(describe(plan), console)
         _same(plan)
         if dry_run:
             return plan, [], []
 
         from .progress import watch
-        from .write import write
 
         configs = write(plan)
         _remember(plan)

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import copy
-import difflib
 import importlib.util
 import time
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.registry import MODELS, init_default_scope
 from torch import Tensor, nn
 
+from mmmaskany.apis.model_index import spelled_alike
 from mmmaskany.checkpoints.gaps import CheckpointMismatchError
 from mmmaskany.checkpoints.reading import Weights, guess_network, place, read_weights, silence
 
@@ -127,8 +127,8 @@ def _timm(model: str, dense: bool) -> Network:
 
     name = model.removeprefix('timm/')
     if not timm.is_model(name.partition('.')[0]):
-        alike = difflib.get_close_matches(name, timm.list_models(), n=3)
-        raise ValueError(f'--model must name a network of timm, but got {name}; spelled alike are {", ".join(alike)}')
+        alike = _alike(name, timm.list_models())
+        raise ValueError(f'--model must name a network of timm, but got {name}{alike}')
     source = timm.get_pretrained_cfg(name)
     network = Network(model, dict(type='mmpretrain.TIMMBackbone', model_name=name), [])
     if source is not None:
@@ -159,10 +159,9 @@ def _hub(model: str) -> tuple[Network, str | None]:
         from mmpretrain.apis.model import ModelHub
 
         if model.lower() not in list_models():
-            alike = difflib.get_close_matches(model.lower(), list_models(), n=3, cutoff=0.4)
             raise ValueError(
                 f"--model must be a name of mmpretrain's hub or ours, timm/NAME or a config, but got {model}"
-                + (f'; spelled alike are {", ".join(alike)}' if alike else '')
+                + _alike(model, list_models())
             )
         meta = ModelHub.get(model)
         cfg, url = meta.config, meta.weights
@@ -184,6 +183,11 @@ def _hub(model: str) -> tuple[Network, str | None]:
         network.normalisation = {key: pixels[key] for key in ('mean', 'std') if key in pixels}
         network.normalisation['to_rgb'] = bool(pixels.get('to_rgb', False))
     return network, url
+
+
+def _alike(name: str, names: Sequence[str]) -> str:
+    alike = spelled_alike(name, names)
+    return f'; spelled alike are {", ".join(alike)}' if alike else ''
 
 
 def _plain(node: object) -> dict | None:

@@ -24,6 +24,7 @@ METRICS = {
     'detection': ['coco/bbox_mAP'],
     'segmentation': ['mIoU'],
 }
+_LAST = 'the last epoch counts, never the best'
 #: How much faster a new head learns than what it is put on.
 HEAD_RATE = 5.0
 
@@ -224,7 +225,7 @@ def describe(plan: Plan) -> list[tuple[str, str]]:
         ('weights', f'{plan.weights}: all {len(network.start):,} tensors' if network.start else ' '.join(network.said)),
         ('input', f'{_input(plan)}; mean {_numbers(pixels["mean"])}, std {_numbers(pixels["std"])}'),
         ('recipe', f'AdamW, rate {plan.rate:g}{heads}, cosine, batch {plan.batch * plan.gpus}'),
-        ('budget', f'{many(plan.epochs, "epoch")} of {many(plan.steps, "step")}; {_time(plan)}the last epoch counts, never the best'),
+        ('budget', f'{many(plan.epochs, "epoch")} of {many(plan.steps, "step")}; {_time(plan)}{_LAST}'),
         ('variants', '; '.join(f'{ARMS[name].title}: {ARMS[name].what}' for name in plan.arms)),
         ('seeds', ' '.join(map(str, plan.seeds)) + ' of each'),
     ]
@@ -241,11 +242,11 @@ def _time(plan: Plan) -> str:
         return ''
     images = plan.epochs * len(plan.data.splits['train'].samples) * len(plan.arms) * len(plan.seeds)
     minutes = 3 * plan.network.seconds * images / 60  # backward takes twice as long as forward
-    runs = many(len(plan.arms) * len(plan.seeds), 'run')
-    if minutes < 2:
-        return ''
-    unit, length = next((unit, length) for unit, length in (('day', 1440), ('hour', 60), ('minute', 1)) if minutes >= 2 * length)
-    return f'about {many(round(minutes / length), unit)} for {runs} on this CPU; '
+    for unit, length in (('days', 1440), ('hours', 60), ('minutes', 1)):
+        if minutes >= 2 * length:
+            runs = many(len(plan.arms) * len(plan.seeds), 'run')
+            return f'about {minutes / length:.0f} {unit} for {runs} on this CPU; '
+    return ''
 
 
 def _numbers(values: object) -> str:

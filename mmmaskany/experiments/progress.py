@@ -61,14 +61,19 @@ def watch(runs: Sequence[Run], work_dir: Path, steps: int, console: Console) -> 
     stop = threading.Event()
     # What an earlier start did took no time of this one: it would make the time left look shorter.
     with Progress(*columns, console=console, speed_estimate_period=600) as bar:
-        task = bar.add_task('training', total=max(1, len(runs) * steps - before))
+        left = len(runs) * steps - before
+        task = bar.add_task('training', total=max(1, left))
 
         def follow() -> None:
             last = False
             while True:
                 done = [min(steps, steps_done(work_dir / run.folder)) for run in runs]
                 finished = sum((work_dir / run.folder / 'result.json').is_file() for run in runs)
-                bar.update(task, completed=sum(done) - before, description=f'{finished} of {len(runs)} runs trained')
+                bar.update(
+                    task,
+                    completed=sum(done) - before if left else 1,
+                    description=f'{finished} of {len(runs)} runs trained',
+                )
                 if last:
                     return
                 last = stop.wait(EVERY)

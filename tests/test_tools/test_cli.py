@@ -18,11 +18,10 @@ from PIL import Image
 from shipped import ROOT
 
 import mmmaskany
-from mmmaskany import cli
+from mmmaskany import cli, user_errors
 from mmmaskany.apis.prediction import list_images
 from mmmaskany.apis.trained import find_run, load_trained
 from mmmaskany.checkpoints.protection import read_checkpoint
-from mmmaskany import user_errors
 
 
 def run(*argv):
