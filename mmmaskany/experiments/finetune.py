@@ -187,6 +187,8 @@ def _finetune(
     with contextlib.ExitStack() as stack:
         with console.status('importing PyTorch and OpenMMLab'):
             _import_all(found.task, model, weights)
+        import torch
+
         from mmmaskany.apis import Launch, Run, train_all
         from mmmaskany.apis.warm import Warm, start_process
 
@@ -196,6 +198,11 @@ def _finetune(
 
         # Not of a process that may have computed already, as that of a notebook.
         start = stack.enter_context(Warm()).start if own_process and not dry_run else start_process
+        if 0 < (count := torch.cuda.device_count()) < gpus:
+            raise ValueError(
+                f'--gpus must be at most the GPUs of this machine, {count}, but got {gpus}; with '
+                'CUDA_VISIBLE_DEVICES=-1 the processes train on the CPU'
+            )
         with console.status('building the network'):
             side = size or default_size(found)
             network = find_network(model, weights, found.task != 'classification', side)
@@ -230,6 +237,8 @@ def _finetune(
 def _import_all(task: str, model: str | None, weights: str | None) -> None:
     """Import what the network, the trainings and the report need, once."""
     host = dict(classification='mmpretrain', detection='mmdet', segmentation='mmseg')[task]
+    if importlib.util.find_spec(host) is None:
+        raise ValueError(f'{task} needs {host}, which is not installed: `mmmaskany doctor` says what is missing')
     modules = ['mmmaskany.engine.launch', 'mmmaskany.models', 'mmmaskany.datasets', 'mmpretrain.models', host]
     if importlib.util.find_spec('timm') and (weights is not None or str(model).startswith('timm/')):
         modules.append('timm')

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from .arms import ARMS
 from .look import Data
@@ -224,7 +225,7 @@ def describe(plan: Plan) -> list[tuple[str, str]]:
         ('network', f'{network.name}, {_parameters(network.parameters)}; {_model(plan)}'),
         ('weights', f'{plan.weights}: all {len(network.start):,} tensors' if network.start else ' '.join(network.said)),
         ('input', f'{_input(plan)}; mean {_numbers(pixels["mean"])}, std {_numbers(pixels["std"])}'),
-        ('recipe', f'AdamW, rate {plan.rate:g}{heads}, cosine, batch {plan.batch * plan.gpus}'),
+        ('recipe', f'AdamW, rate {plan.rate:g}{heads}, cosine, batch {plan.batch * plan.gpus}{_how(plan)}'),
         ('budget', f'{many(plan.epochs, "epoch")} of {many(plan.steps, "step")}; {_time(plan)}{_LAST}'),
         ('variants', '; '.join(f'{ARMS[name].title}: {ARMS[name].what}' for name in plan.arms)),
         ('seeds', ' '.join(map(str, plan.seeds)) + ' of each'),
@@ -234,6 +235,12 @@ def describe(plan: Plan) -> list[tuple[str, str]]:
 
 def _parameters(count: int) -> str:
     return f'{count / 1e6:.1f} M parameters' if count >= 1e5 else f'{count:,} parameters'
+
+
+def _how(plan: Plan) -> str:
+    processes = f' in {plan.gpus} processes' if plan.gpus > 1 else ''
+    number = 'float16' if torch.cuda.is_available() else 'bfloat16'
+    return processes + (f', mixed precision ({number})' if plan.amp else '')
 
 
 def _time(plan: Plan) -> str:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -40,7 +41,14 @@ def write(plan: Plan) -> dict[str, Path]:
     Raises:
         OSError: If it cannot be written, or the runs would not have the space for their checkpoints.
     """
-    reserve(plan.out, plan.network.parameters * _BYTES * len(plan.arms) * len(plan.seeds))
+    was_there = plan.out.exists()
+    try:
+        reserve(plan.out, plan.network.parameters * _BYTES * len(plan.arms) * len(plan.seeds))
+    except OSError:
+        if not was_there:
+            with contextlib.suppress(OSError):
+                plan.out.rmdir()
+        raise
     _write_lists(plan.data, plan.out / 'data')
     config = build(plan)
     if plan.network.start is not None and not (plan.out / 'weights.pth').is_file():
