@@ -10,7 +10,6 @@ import mmmaskany
 SCRIPT = """
 import os, sys, torch
 print(sys.argv[1:], os.environ['MINE'], torch.get_num_threads(), flush=True)
-os.read(int(sys.argv[2]), 1)  # a file that it inherited
 if sys.argv[1] == 'dies':
     raise RuntimeError('as intended')
 if sys.argv[1] == 'is killed':
@@ -25,21 +24,17 @@ from mmmaskany.apis.warm import Warm
 script, log = sys.argv[1:]
 
 def run(what):
-    with open('/dev/null') as file, open(f'{log}.{what}', 'a') as out:
-        # The number of an inherited file is the same in a process of its own alone.
-        number = '0' if warm._socket else str(file.fileno())
+    with open(f'{log}.{what}', 'a') as out:
         env = dict(os.environ, MINE=f'of {what}', OMP_NUM_THREADS='1')
-        return warm.start([sys.executable, script, what, number], env, out, [file.fileno()])
+        return warm.start([sys.executable, script, what], env, out, [])
 
 with Warm() as warm:
     with ThreadPoolExecutor(4) as pool:
         print(list(pool.map(run, ['0', '3', 'dies', 'is killed'])))
     print(warm.start(['sh', '-c', 'exit 5'], os.environ, sys.stdout, []))
     os.kill(warm._process, signal.SIGKILL)
-    os.waitpid(warm._process, os.WNOHANG)
-    warm._socket.close()
-    warm._socket = None
-    print(run('4'))
+    os.waitid(os.P_PID, warm._process, os.WEXITED | os.WNOWAIT)
+    print(run('4'))  # as a process of its own
 """
 
 
@@ -54,6 +49,5 @@ def test_copies_end_like_processes(tmp_path):
     )
     assert done.stdout.splitlines() == ['[0, 3, 1, -9]', '5', '4'], done.stderr
     for what in ('0', '3', 'dies', 'is killed', '4'):
-        assert (tmp_path / f'log.{what}').read_text().startswith(f"['{what}', "), what
-        assert f'of {what} 1\n' in (tmp_path / f'log.{what}').read_text()
+        assert (tmp_path / f'log.{what}').read_text().startswith(f"['{what}'] of {what} 1\n"), what
     assert 'RuntimeError: as intended' in (tmp_path / 'log.dies').read_text()
