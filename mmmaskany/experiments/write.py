@@ -99,7 +99,7 @@ def find_odd(plan: Plan) -> list[str]:
         raise kinds[0](texts['error'][0] + more)
     # Where the splits were made here, each has files of its folder that it does not name.
     odd = texts['warning'] + ([] if plan.data.was_split else texts['note'])
-    return [f'{text[0].upper()}{text[1:]}.' for text in dict.fromkeys(odd)]
+    return [f'{text[0].upper()}{text[1:].rstrip(".")}.' for text in dict.fromkeys(odd)]
 
 
 def _python(body: dict) -> str:
