@@ -14,6 +14,7 @@ import os
 import sys
 from typing import NoReturn
 
+from . import user_errors
 from .version import __version__
 
 #: Name, module and what it is for.
@@ -81,8 +82,6 @@ def main(argv: list[str] | None = None) -> int:
 
 def run() -> NoReturn:
     """Run the command line of the process: an error of the user's is one sentence, and exit code 2."""
-    from .engine import user_errors
-
     sys.argv[0] = 'mmmaskany'  # what errors call the program, as `python -m mmmaskany`, too
     try:
         code = user_errors.run(main)

@@ -20,8 +20,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a checkout needs
 import mmmaskany  # noqa: F401
 from mmmaskany.engine import launch
 from mmmaskany.engine.pictures import keep_all_pictures
-from mmmaskany.engine.user_errors import run
 from mmmaskany.registry import host_of, name_of
+from mmmaskany.user_errors import run
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:

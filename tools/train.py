@@ -16,7 +16,7 @@ from torch.distributed.elastic.multiprocessing.errors import record
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a checkout needs no install
 import mmmaskany  # noqa: F401
 from mmmaskany.engine import launch
-from mmmaskany.engine.user_errors import run
+from mmmaskany.user_errors import run
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:

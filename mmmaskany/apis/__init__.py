@@ -1,36 +1,46 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
-"""What scripts and notebooks call. Importing it needs none of the hosts, and protects the loading of checkpoints."""
+"""What scripts and notebooks call. It needs none of the hosts, and protects the loading of checkpoints.
 
-from mmmaskany.checkpoints.protection import protect
+A name is imported when it is asked for: the command line, which is below this package, too, answers ``--help``
+without torch.
+"""
 
-from .model_index import Resolved, index_root, load_models, resolve
-from .runs import METRICS, Launch, Result, Run, plot, read_result, report, table, train, train_all
-from .samples import SIZES, count_flops, draw_batch, is_self_supervised
-from .turns import CLOCKS, Work, take_turns, turns_table
+import importlib
 
-protect()
+#: What is found here, and in which module.
+_LAZY = {
+    'CLOCKS': 'turns',
+    'METRICS': 'runs',
+    'SIZES': 'samples',
+    'Launch': 'runs',
+    'Resolved': 'model_index',
+    'Result': 'runs',
+    'Run': 'runs',
+    'Work': 'turns',
+    'count_flops': 'samples',
+    'draw_batch': 'samples',
+    'index_root': 'model_index',
+    'is_self_supervised': 'samples',
+    'load_models': 'model_index',
+    'plot': 'runs',
+    'read_result': 'runs',
+    'report': 'runs',
+    'resolve': 'model_index',
+    'table': 'runs',
+    'take_turns': 'turns',
+    'train': 'runs',
+    'train_all': 'runs',
+    'turns_table': 'turns',
+}
 
-__all__ = [
-    'CLOCKS',
-    'METRICS',
-    'SIZES',
-    'Launch',
-    'Resolved',
-    'Result',
-    'Run',
-    'Work',
-    'count_flops',
-    'draw_batch',
-    'index_root',
-    'is_self_supervised',
-    'load_models',
-    'plot',
-    'read_result',
-    'report',
-    'resolve',
-    'table',
-    'take_turns',
-    'train',
-    'train_all',
-    'turns_table',
-]
+
+def __getattr__(name: str) -> object:
+    if name not in _LAZY:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    from mmmaskany.checkpoints.protection import protect
+
+    protect()
+    return getattr(importlib.import_module(f'.{_LAZY[name]}', __name__), name)
+
+
+__all__ = sorted(_LAZY)

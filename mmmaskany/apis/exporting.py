@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from mmmaskany.checkpoints.atomic import atomic_write, serialise
 from mmmaskany.checkpoints.protection import read_checkpoint
 
-from .samples import SIZES
+from .samples import image_size
 from .trained import FoundRun, Trained, find_run, load_trained, quietly
 
 #: Largest difference that a merged network and a file of ONNX may have, of what is at most about 1.
@@ -117,7 +117,7 @@ def merge_trained(trained: Trained) -> Trained:
     # Equal where the patches divide the image, see merge_stems.
     steps = getattr(trained.model.backbone.dual_stem.visible, 'stride', (1, 1))
     steps = steps if isinstance(steps, tuple) else (steps, steps)
-    size = [math.ceil(side / step) * step for side, step in zip(image_size(trained), steps, strict=True)]
+    size = [math.ceil(side / step) * step for side, step in zip(image_size(trained.cfg), steps, strict=True)]
     image = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0)) * 4 - 2
     with torch.no_grad():
         pairs = zip(_features(trained.model, image), _features(model, image), strict=True)
@@ -228,7 +228,7 @@ def _timm_predicts(trained: Trained, state: dict[str, Tensor], classes: int) -> 
         network.load_state_dict(state)
     except (RuntimeError, TypeError):  # of other names or shapes
         return False
-    height, width = image_size(trained)
+    height, width = image_size(trained.cfg)
     for factor in (2, 1):  # the larger has more than one pixel to pool, but not every network takes it
         image = torch.randn(1, 3, factor * height, factor * width, generator=torch.Generator().manual_seed(0))
         try:
@@ -301,39 +301,6 @@ class Deployed(nn.Module):
         return logits.sigmoid() if many else logits.softmax(-1)
 
 
-def image_size(trained: Trained) -> tuple[int, int]:
-    """Return the size of the images that a network is tested with: of the last crop or resize, or its host's usual.
-
-    Args:
-        trained (Trained): The network.
-
-    Returns:
-        tuple[int, int]: Height and width in px.
-    """
-    loader = trained.cfg.get('test_dataloader') or trained.cfg.get('val_dataloader') or {}
-    node, size = loader, None
-    while 'dataset' in node:
-        node = node['dataset']
-    for step in node.get('pipeline') or ():
-        found = step.get('crop_size') or step.get('scale')
-        if isinstance(found, int):
-            size = (found, found)
-        elif isinstance(found, list | tuple) and len(found) == 2:
-            size = (found[0], found[1]) if 'crop_size' in step else (found[1], found[0])  # a scale is width, height
-    if size is None and isinstance(first := _small_images(trained.cfg), int):
-        size = (first, first)
-    return size or SIZES[trained.cfg.default_scope]
-
-
-def _small_images(cfg: Config) -> int | None:
-    """Find the size of images that are used as they are, from the crops of the training."""
-    node = cfg.get('train_dataloader') or {}
-    while 'dataset' in node:
-        node = node['dataset']
-    sizes = [step['crop_size'] for step in node.get('pipeline') or () if isinstance(step.get('crop_size'), int)]
-    return sizes[-1] if sizes else None
-
-
 def write_onnx(trained: Trained, out: Path, size: tuple[int, int] | None = None) -> Path:
     """Write a network as ONNX, any number of images at a time; checked by onnxruntime where that is installed.
 
@@ -354,7 +321,7 @@ def write_onnx(trained: Trained, out: Path, size: tuple[int, int] | None = None)
         import onnx
     except ImportError as error:
         raise ModuleNotFoundError('--format onnx needs the package onnx: pip install "mmmaskany[export]"') from error
-    size = tuple(size or image_size(trained))
+    size = tuple(size or image_size(trained.cfg))
     if min(size) < 1:
         raise ValueError(f'the size of the images must be positive, but got {size[0]} x {size[1]}')
     network = Deployed(trained, size).eval()

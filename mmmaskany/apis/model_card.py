@@ -15,13 +15,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
 from mmengine.config import Config
 from rich.console import Console
 from rich.table import Table
 
 from .model_index import load_models, measured_on, resolve
-from .samples import SIZES
 
 
 class Card(NamedTuple):
@@ -51,8 +49,8 @@ def show(name: str | os.PathLike, size: tuple[int, int] | None = None) -> Card:
 
     Args:
         name (str | os.PathLike): A name that :func:`mmmaskany.apis.resolve` knows, a config, or a training's folder.
-        size (tuple[int, int] | None): Height and width of the image in px. Defaults to None, 224 x 224 with
-            mmpretrain, 800 x 1344 with mmdet, 512 x 512 with mmseg.
+        size (tuple[int, int] | None): Height and width of the image in px. Defaults to None, that of the
+            test data.
 
     Returns:
         Card: What is known of it.
@@ -61,9 +59,11 @@ def show(name: str | os.PathLike, size: tuple[int, int] | None = None) -> Card:
         FileNotFoundError: If the folder holds no training.
         ValueError: If there is no such model, or its config is of no host.
     """
+    import torch
     from mmengine.registry import MODELS, init_default_scope
 
     from .costs import count
+    from .samples import SIZES, image_size
     from .trained import find_run
 
     path = Path(name).expanduser()
@@ -79,7 +79,7 @@ def show(name: str | os.PathLike, size: tuple[int, int] | None = None) -> Card:
     host = cfg.get('default_scope')
     if host not in SIZES or 'model' not in cfg:
         raise ValueError(f'{path} must be the config of a network, with default_scope in {list(SIZES)} and a model')
-    size = tuple(size or SIZES[host])
+    size = tuple(size or image_size(cfg))
     if min(size) < 1:
         raise ValueError(f'--shape must be positive, but got {size[0]} {size[1]}')
     init_default_scope(host)
@@ -151,7 +151,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         nargs=2,
         metavar=('HEIGHT', 'WIDTH'),
-        help='of the image in px (default: 224 224 for classifiers, 800 1344 detectors, 512 512 segmentors)',
+        help='of the image in px (default: that of the test data)',
     )
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 
 import difflib
 import functools
+import re
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -86,13 +89,40 @@ def resolve(name: str) -> Resolved:
     """
     model = _models().get(str(name).lower())
     if model is None:
-        alike = difflib.get_close_matches(str(name).lower(), _models(), n=3, cutoff=0.5)
+        alike = spelled_alike(str(name), _models())
         raise ValueError(
-            f'name must be that of a model in model-index.yml, but got {name!r}'
-            + (f'; spelled alike are {", ".join(alike)}' if alike else '')
+            f'name must be that of a model in model-index.yml, but got {name!r}; '
+            + (f'spelled alike are {", ".join(alike)}, ' if alike else '')
+            + '`mmmaskany list` has all'
         )
     weights = model.get('Weights')
     return Resolved(str(index_root() / model['Config']), weights[0] if isinstance(weights, list) else weights)
+
+
+def spelled_alike(name: str, names: Iterable[str], count: int = 3) -> list[str]:
+    """Find the names that are most like one: that share most of its words and numbers, then by their letters.
+
+    Args:
+        name (str): What was asked for.
+        names (Iterable[str]): What there is.
+        count (int): How many at most. Defaults to 3.
+
+    Returns:
+        list[str]: The nearest first; nothing where none is alike.
+    """
+    own = _words(name)
+
+    def likeness(other: str) -> tuple[float, float]:
+        words = _words(other)
+        shared = 2 * (own & words).total() / max(1, own.total() + words.total())
+        return shared, difflib.SequenceMatcher(None, name.lower(), other.lower()).ratio()
+
+    ranked = sorted(((likeness(other), other) for other in names), reverse=True)
+    return [other for (shared, letters), other in ranked if shared >= 0.3 or letters >= 0.5][:count]
+
+
+def _words(name: str) -> Counter[str]:
+    return Counter(re.findall(r'[a-z]+|\d+', name.lower()))
 
 
 def measured(model: dict, metric: str) -> str:

@@ -19,19 +19,22 @@ import os
 import queue
 import socket
 import statistics
-import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from matplotlib.figure import Figure
 
 from mmmaskany.checkpoints.atomic import atomic_write
-from mmmaskany.visualization import plot_arms
+
+from .warm import start_process
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 try:
     import fcntl
@@ -277,7 +280,13 @@ def read_result(run: Run, folder: str | os.PathLike) -> Result:
     )
 
 
-def train(run: Run, work_dir: str | os.PathLike, launch: Launch | None = None, slot: int = 0) -> Result:
+def train(
+    run: Run,
+    work_dir: str | os.PathLike,
+    launch: Launch | None = None,
+    slot: int = 0,
+    start: Callable[..., int] = start_process,
+) -> Result:
     """Train one run, go on where it was interrupted, or return what it gave before.
 
     Its output is appended to ``train.log``, what it gave is written to ``result.json``.
@@ -287,6 +296,7 @@ def train(run: Run, work_dir: str | os.PathLike, launch: Launch | None = None, s
         work_dir (str | os.PathLike): Folder of all runs.
         launch (Launch, optional): How to start it. Defaults to ``Launch()``.
         slot (int): Which of the runs at a time it is, from 0. Defaults to 0.
+        start (Callable): Starts its process and returns the exit code, as :func:`~mmmaskany.apis.warm.start_process`.
 
     Returns:
         Result: What it gave.
@@ -308,17 +318,16 @@ def train(run: Run, work_dir: str | os.PathLike, launch: Launch | None = None, s
         return Result(**json.loads(done.read_text()))
     _write_json(asked, what)
 
-    start = time.time()
+    began = time.time()
     command, env = (launch or Launch()).command(run, folder, slot)
     with _claim(folder) as inherited, log.open('a') as out:
-        files = dict(stdout=out, stderr=subprocess.STDOUT, pass_fds=inherited)
-        code = subprocess.run(command, **files, env=env, check=False).returncode
+        code = start(command, env, out, inherited)
     if code:
         tail = '\n'.join(log.read_text(errors='replace').splitlines()[-15:])
         raise RuntimeError(f'{run} failed with exit code {code}; the end of {log}:\n{tail}')
     result = read_result(run, folder)
     _write_json(done, asdict(result))
-    print(f'{run}: done in {time.time() - start:.0f} s', flush=True)
+    print(f'{run}: done in {time.time() - began:.0f} s', flush=True)
     return result
 
 
@@ -349,6 +358,7 @@ def train_all(
     metrics: Sequence[str],
     launch: Launch | None = None,
     optional: Sequence[str] = (),
+    start: Callable[..., int] = start_process,
 ) -> tuple[list[Result], list[str]]:
     """Train runs and write what they gave to ``table.md`` and ``results.json``, anew whenever one is finished.
 
@@ -360,6 +370,8 @@ def train_all(
         metrics (Sequence[str]): Metrics of the table, which every run must give.
         launch (Launch, optional): How to start them. Defaults to ``Launch()``.
         optional (Sequence[str]): Metrics of the table that only some runs give, such as the mask AP. Defaults to ().
+        start (Callable): Starts the process of a run and returns the exit code, as
+            :func:`~mmmaskany.apis.warm.start_process`.
 
     Returns:
         tuple[list[Result], list[str]]: The results, in the order of the runs, and what went wrong.
@@ -374,7 +386,7 @@ def train_all(
     folders = [run.folder for run in runs]
     if twice := sorted({str(folder) for folder in folders if folders.count(folder) > 1}):
         raise ValueError(f'group, arm and seed of a run must be its own, but these are given twice: {twice}')
-    print(f'{len(runs)} runs, {launch.jobs} at a time, in {work_dir}', flush=True)
+    print(f'{len(runs)} run{"s" * (len(runs) != 1)}, {launch.jobs} at a time, in {work_dir}', flush=True)
 
     results: dict[int, Result] = {}
     failures: dict[int, str] = {}
@@ -385,7 +397,7 @@ def train_all(
     def one(run: Run) -> Result:
         slot = slots.get()
         try:
-            result = train(run, work_dir, launch, slot)
+            result = train(run, work_dir, launch, slot, start)
         finally:
             slots.put(slot)
         if lacking := [metric for metric in metrics if metric not in result.metrics]:
@@ -485,6 +497,8 @@ def plot(runs: Sequence[Run], results: Sequence[Result], metric: str) -> Figure:
     Returns:
         Figure: The plot.
     """
+    from mmmaskany.visualization import plot_arms
+
     arms = {
         run.arm: list(_values([result for result in results if result.arm == run.arm], metric).values()) for run in runs
     }

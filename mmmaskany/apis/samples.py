@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from mmengine.config import Config
 from mmengine.structures import PixelData
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -14,6 +15,43 @@ from torch.utils.flop_counter import FlopCounterMode
 
 #: Size of the images where none is asked for: height and width in px.
 SIZES = {'mmpretrain': (224, 224), 'mmdet': (800, 1344), 'mmseg': (512, 512)}
+
+
+def image_size(cfg: Config) -> tuple[int, int]:
+    """Return the size of the images that a network is tested with: of the last crop or resize, or its host's usual.
+
+    Where a resize keeps the proportions of the images, a segmentor's are taken as squares of the shorter side, a
+    detector's as the largest that fit, padded.
+
+    Args:
+        cfg (Config): The config of its training or test.
+
+    Returns:
+        tuple[int, int]: Height and width in px.
+    """
+    host = cfg.get('default_scope')
+    pipelines = [_pipeline(cfg, name) for name in ('test', 'val')]
+    size = None
+    for step in next(filter(None, pipelines), ()):
+        found = step.get('crop_size') or step.get('scale')
+        if isinstance(found, int):
+            size = (found, found)
+        elif isinstance(found, list | tuple) and len(found) == 2:
+            size = (found[0], found[1]) if 'crop_size' in step else (found[1], found[0])  # a scale is width, height
+            if step.get('keep_ratio'):
+                size = (min(size),) * 2 if host == 'mmseg' else tuple(-(-side // 32) * 32 for side in size)
+    if size is None:  # images that are used as they are: as large as the crops of the training
+        crops = [step['crop_size'] for step in _pipeline(cfg, 'train') if isinstance(step.get('crop_size'), int)]
+        size = (crops[-1], crops[-1]) if crops else None
+    return size or SIZES[host]
+
+
+def _pipeline(cfg: Config, split: str) -> list[dict]:
+    """Return the steps of a split's data, within any wrappers."""
+    node = cfg.get(f'{split}_dataloader') or {}
+    while 'dataset' in node:
+        node = node['dataset']
+    return node.get('pipeline') or []
 
 
 def draw_batch(model: nn.Module, host: str, count: int, size: tuple[int, int]) -> dict:

@@ -7,6 +7,7 @@ one before left in caches and heap changes the next.
 
 from __future__ import annotations
 
+import os
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -67,6 +68,7 @@ class Work:
             torch.cuda.reset_peak_memory_stats()
             self()
             return (torch.cuda.max_memory_allocated() - before + held) / 2**20
+        os.environ.setdefault('KINETO_LOG_LEVEL', '5')  # without a GPU the profiler complains that there is none
         with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
             self()
         total = peak = 0

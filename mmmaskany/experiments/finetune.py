@@ -10,22 +10,27 @@ folders of images and of label maps. Killed and given again, the same command go
 from __future__ import annotations
 
 import argparse
+import contextlib
+import importlib
+import importlib.util
 import json
 import os
+import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
-from mmmaskany.apis import Launch, Result, Run, train_all
-from mmmaskany.checkpoints.atomic import atomic_write
-
 from .arms import ARMS, check_arms
 from .look import TASKS, look
-from .plan import Plan, choose, default_size, describe
-from .progress import watch
+
+if TYPE_CHECKING:
+    from mmmaskany.apis import Result
+
+    from .plan import Plan
 
 #: What is compared where nothing else is asked for.
 DEFAULT_ARMS = ('plain', 'maskany')
@@ -66,6 +71,8 @@ def main(args: argparse.Namespace) -> int:
         FileNotFoundError: As :func:`finetune`.
         ValueError: As :func:`finetune`.
     """
+    # Threads that spin while they wait slow what else runs: read when torch is imported.
+    os.environ.setdefault('OMP_WAIT_POLICY', 'passive')
     plan, _, failures = _finetune(
         Path(args.data),
         args.weights,
@@ -82,6 +89,7 @@ def main(args: argparse.Namespace) -> int:
         jobs=args.jobs,
         dry_run=args.dry_run,
         console=Console(),
+        own_process='torch' not in sys.modules,
     )
     return int(bool(failures))
 
@@ -155,49 +163,96 @@ def _finetune(
     jobs: int,
     dry_run: bool,
     console: Console,
+    own_process: bool = False,
 ) -> tuple[Plan, list[Result], list[str]]:
-    for name, value, least in (('--seeds', seeds, 1), ('--epochs', epochs, 1), ('--size', size, 32)):
+    for name, value, least in (
+        ('--seeds', seeds, 1),
+        ('--epochs', epochs, 1),
+        ('--size', size, 32),
+        ('--gpus', gpus, 1),
+        ('--jobs', jobs, 1),
+    ):
         if value is not None and value < least:
             raise ValueError(f'{name} must be at least {least}, but got {value}')
-    launch = Launch(gpus=gpus, jobs=jobs)
     check_arms(arms, 'classification')  # before what takes time
     out = out.expanduser().resolve()
     if out.exists() and not out.is_dir():
         raise ValueError(f'--out must be a folder, but {out} is a file')
+    if weights not in (None, 'hub') and not Path(weights).expanduser().is_file():
+        raise FileNotFoundError(f'--weights must be a file, but there is no {weights}')
 
     with console.status('looking at the images'):
         found = look(data, task, zero_label, out)
-        arms = check_arms(arms, found.task)
-        from .networks import find_network  # imports the hosts
+    arms = check_arms(arms, found.task)
+    with contextlib.ExitStack() as stack:
+        with console.status('importing PyTorch and OpenMMLab'):
+            _import_all(found.task, model, weights)
+        import torch
 
-        side = size or default_size(found)
-        network = find_network(model, weights, found.task != 'classification', side)
-    plan = choose(found, network, out, arms, list(range(seeds)), side, epochs, amp, gpus)
-    _tell(describe(plan, weights), console)
-    _same(plan)
-    if dry_run:
-        return plan, [], []
+        from mmmaskany.apis import Launch, Run, train_all
+        from mmmaskany.apis.warm import Warm, start_process
+
+        from .networks import find_network
+        from .plan import choose, default_size, describe
+        from .write import find_odd, write
+
+        # Not of a process that may have computed already, as that of a notebook.
+        start = stack.enter_context(Warm()).start if own_process and not dry_run else start_process
+        if 0 < (count := torch.cuda.device_count()) < gpus:
+            raise ValueError(
+                f'--gpus must be at most the GPUs of this machine, {count}, but got {gpus}; with '
+                'CUDA_VISIBLE_DEVICES=-1 the processes train on the CPU'
+            )
+        with console.status('building the network'):
+            side = size or default_size(found)
+            network = find_network(model, weights, found.task != 'classification', side)
+        plan = choose(found, network, out, arms, list(range(seeds)), side, epochs, amp, gpus, weights)
+        found.odd += find_odd(plan)
+        _tell(describe(plan), console)
+        _same(plan)
+        if dry_run:
+            return plan, [], []
+
+        from .progress import watch
+
+        configs = write(plan)
+        _remember(plan)
+        runs = [Run(name, configs[name], seed) for seed in plan.seeds for name in plan.arms]
+        with watch(runs, out, plan.steps * plan.epochs, console):
+            results, failures = train_all(runs, out, plan.metrics, Launch(gpus=gpus, jobs=jobs), start=start)
 
     from .report import write_report
-    from .write import write
 
-    configs = write(plan)
-    _remember(plan)
-    runs = [Run(name, configs[name], seed) for seed in plan.seeds for name in plan.arms]
-    with watch(runs, out, plan.steps * plan.epochs, console):
-        results, failures = train_all(runs, out, plan.metrics, launch)
     with console.status('writing the report'), warnings.catch_warnings():
         warnings.simplefilter('ignore')  # of the hosts and the profiler, none of which a reader can mend
         sentence = write_report(plan, runs, results, failures)
-    console.print(f'\n{sentence}', highlight=False)
+    console.print(f'\n{sentence}', highlight=False, markup=False, soft_wrap=True)
     for failure in failures:
-        console.print(f'[red]failed[/red] {failure.splitlines()[0]}', highlight=False)
-    console.print(f'{out / "report.html"}', highlight=False, soft_wrap=True)
+        console.print('failed', style='red', end=' ')
+        console.print(failure.splitlines()[0], highlight=False, markup=False, soft_wrap=True)
+    console.print(str(out / 'report.html'), highlight=False, markup=False, soft_wrap=True)
     return plan, results, failures
 
 
+def _import_all(task: str, model: str | None, weights: str | None) -> None:
+    """Import what the network, the trainings and the report need, once."""
+    host = dict(classification='mmpretrain', detection='mmdet', segmentation='mmseg')[task]
+    if importlib.util.find_spec(host) is None:
+        raise ValueError(f'{task} needs {host}, which is not installed: `mmmaskany doctor` says what is missing')
+    modules = ['mmmaskany.engine.launch', 'mmmaskany.models', 'mmmaskany.datasets', 'mmpretrain.models', host]
+    if importlib.util.find_spec('timm') and (weights is not None or str(model).startswith('timm/')):
+        modules.append('timm')
+    for module in modules:
+        importlib.import_module(module)
+    importlib.import_module(f'{host}.utils').register_all_modules(init_default_scope=False)
+
+
 def _tell(rows: Sequence[tuple[str, str]], console: Console) -> None:
-    """Print what was found and chosen."""
+    """Print what was found and chosen: wrapped for a person, whole lines for a log, from which paths are copied."""
+    if not console.is_terminal:
+        for name, text in rows:
+            print(f'{name:9} {text}')
+        return
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(style='bold', no_wrap=True)
     table.add_column(overflow='fold')
@@ -224,4 +279,6 @@ def _same(plan: Plan) -> None:
 
 
 def _remember(plan: Plan) -> None:
+    from mmmaskany.checkpoints.atomic import atomic_write
+
     atomic_write(plan.out / 'experiment.json', (json.dumps(plan.identity(), indent=2) + '\n').encode())

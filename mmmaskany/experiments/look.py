@@ -1,8 +1,9 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
-"""What a person's images are: their task, classes and splits, and what is odd about them.
+"""What a person's images are: their task, classes and splits, and what had to be decided about them.
 
 Four layouts are read: folders of classes, a list with labels, COCO json, and folders of images and of label maps. The
-files decide, not a setting; what could be read in two ways is refused.
+files decide, not a setting; what could be read in two ways is refused. What is wrong or odd within them is found by the
+checks of every training, see :func:`mmmaskany.experiments.write.find_odd`.
 """
 
 from __future__ import annotations
@@ -607,10 +608,6 @@ def _label_maps(tree: _Tree, pairs: dict[Path, Path], zero: str | None) -> Data 
             + ('no label' if zero == 'unlabelled' else 'a class, the background')
             + f'; --zero-label {"background" if zero == "unlabelled" else "unlabelled"} takes it otherwise.'
         )
-    if count > len(ids):
-        gaps = count - len([number for number in ids if number or zero == 'background'])
-        if gaps:
-            odd.append(f'{gaps} of {count} numbers of classes do not occur in the label maps.')
     return Data(
         tree.root, 'segmentation', f'images with label maps of {count} classes', names, splits, zero=zero, odd=odd
     )
@@ -767,8 +764,8 @@ def _classes_of(data: Data) -> None:
             f'{train[least]}. The class mean counts each class alike.'
         )
     absent = [name for name, count in zip(data.classes, val, strict=True) if not count]
-    if absent:
-        data.odd.append(f'No {what[:-1]} to validate on: {_some(absent)}.')
+    if absent and data.task == 'classification':
+        data.odd.append(f'No image to validate on: {_some(absent)}.')
 
 
 def _boxes(data: Data) -> None:
@@ -778,15 +775,9 @@ def _boxes(data: Data) -> None:
     boxes = np.array([np.array(box['bbox'][2:4]) / longer[box['image_id']] for box in content['annotations']])
     boxes = boxes.reshape(-1, 2)
     usable = (boxes > 0).all(1)
-    if not usable.all():
-        data.odd.append(f'{(~usable).sum()} boxes have no area and are left out.')
     data.boxes = boxes[usable]
     if not len(data.boxes):
         raise ValueError(f'the annotations of {data.path} must hold boxes with an area, but hold none')
-    with_boxes = {box['image_id'] for box in content['annotations']}
-    empty = sum(image['id'] not in with_boxes for image in content['images'])
-    if empty:
-        data.odd.append(f'{empty} of {len(content["images"])} training images show no object.')
 
 
 def _spread(items: Sequence, count: int) -> list:

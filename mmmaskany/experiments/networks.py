@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import copy
-import difflib
 import importlib.util
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.registry import MODELS, init_default_scope
 from torch import Tensor, nn
 
+from mmmaskany.apis.model_index import spelled_alike
 from mmmaskany.checkpoints.gaps import CheckpointMismatchError
 from mmmaskany.checkpoints.reading import Weights, guess_network, place, read_weights, silence
 
@@ -42,6 +43,7 @@ class Network:
         interpolation (str): How images are resized.
         crop (float): The share of a resized image's side that a test sees.
         strides (list[int]): Strides of the levels.
+        seconds (float | None): How long it takes on the CPU over one image of many, where it was measured.
         start (dict[str, Tensor] | None): The weights that it starts from, under its own names.
         said (list[str]): What a person should know about the weights.
     """
@@ -57,6 +59,7 @@ class Network:
     interpolation: str = 'bilinear'
     crop: float = 0.875
     strides: list[int] = field(default_factory=list)
+    seconds: float | None = None
     start: dict[str, Tensor] | None = None
     said: list[str] = field(default_factory=list)
 
@@ -99,7 +102,8 @@ def _find(model: str | None, weights: str | Path | None, dense: bool, size: int)
     if weights == 'hub':
         read = _download(model, url)
     if read is None:
-        found.said.append('From scratch: --weights FILE starts from what was learned before.')
+        hub = ', --weights hub from what is published of this network' if url or model.startswith('timm/') else ''
+        found.said.append(f'from scratch: --weights FILE starts from what was learned before{hub}')
     else:
         try:
             found.start = place(read, module)
@@ -123,8 +127,8 @@ def _timm(model: str, dense: bool) -> Network:
 
     name = model.removeprefix('timm/')
     if not timm.is_model(name.partition('.')[0]):
-        alike = difflib.get_close_matches(name, timm.list_models(), n=3)
-        raise ValueError(f'--model must name a network of timm, but got {name}; spelled alike are {", ".join(alike)}')
+        alike = _alike(name, timm.list_models())
+        raise ValueError(f'--model must name a network of timm, but got {name}{alike}')
     source = timm.get_pretrained_cfg(name)
     network = Network(model, dict(type='mmpretrain.TIMMBackbone', model_name=name), [])
     if source is not None:
@@ -155,10 +159,9 @@ def _hub(model: str) -> tuple[Network, str | None]:
         from mmpretrain.apis.model import ModelHub
 
         if model.lower() not in list_models():
-            alike = difflib.get_close_matches(model.lower(), list_models(), n=3, cutoff=0.4)
             raise ValueError(
                 f"--model must be a name of mmpretrain's hub or ours, timm/NAME or a config, but got {model}"
-                + (f'; spelled alike are {", ".join(alike)}' if alike else '')
+                + _alike(model, list_models())
             )
         meta = ModelHub.get(model)
         cfg, url = meta.config, meta.weights
@@ -180,6 +183,11 @@ def _hub(model: str) -> tuple[Network, str | None]:
         network.normalisation = {key: pixels[key] for key in ('mean', 'std') if key in pixels}
         network.normalisation['to_rgb'] = bool(pixels.get('to_rgb', False))
     return network, url
+
+
+def _alike(name: str, names: Sequence[str]) -> str:
+    alike = spelled_alike(name, names)
+    return f'; spelled alike are {", ".join(alike)}' if alike else ''
 
 
 def _plain(node: object) -> dict | None:
@@ -220,6 +228,10 @@ def _build(network: Network, dense: bool, size: int) -> nn.Module:
         module = MODELS.build(copy.deepcopy(network.backbone))
         levels = _run(module, size)
         last = levels[-1]
+        if not torch.cuda.is_available():
+            start = time.perf_counter()
+            _run(module, size, count=4)
+            network.seconds = (time.perf_counter() - start) / 4
         if network.neck is None and network.head is None:
             network.neck = _pooling(module, last)
         network.channels = [_width(last, network)]
@@ -228,10 +240,10 @@ def _build(network: Network, dense: bool, size: int) -> nn.Module:
     return module
 
 
-def _run(module: nn.Module, side: int) -> Sequence[Tensor]:
+def _run(module: nn.Module, side: int, count: int = 1) -> Sequence[Tensor]:
     module.eval()
     with torch.no_grad():
-        return module(torch.zeros(1, 3, side, side))
+        return module(torch.zeros(count, 3, side, side))
 
 
 def _width(level: object, network: Network) -> int:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from .arms import ARMS
 from .look import Data
@@ -24,6 +25,7 @@ METRICS = {
     'detection': ['coco/bbox_mAP'],
     'segmentation': ['mIoU'],
 }
+_LAST = 'the last epoch counts, never the best'
 #: How much faster a new head learns than what it is put on.
 HEAD_RATE = 5.0
 
@@ -49,6 +51,7 @@ class Plan:
         anchor_ratios (list[float]): Their heights by their widths.
         train_pipeline (list[dict]): What is done to an image to train on.
         backbone (dict): The plain backbone, with the weights that it starts from.
+        weights (str | None): The file of the weights as it was given, 'hub' for those that are published, or None.
     """
 
     data: Data
@@ -66,6 +69,7 @@ class Plan:
     anchor_ratios: list[float] = field(default_factory=lambda: [0.5, 1.0, 2.0])
     train_pipeline: list[dict] = field(default_factory=list)
     backbone: dict = field(default_factory=dict)
+    weights: str | None = None
 
     @property
     def metrics(self) -> list[str]:
@@ -136,6 +140,7 @@ def choose(
     epochs: int | None = None,
     amp: bool = False,
     gpus: int = 1,
+    weights: str | None = None,
 ) -> Plan:
     """Choose a recipe.
 
@@ -149,12 +154,13 @@ def choose(
         epochs (int, optional): How long to train. Defaults to None, see :data:`EPOCHS`.
         amp (bool): Whether in mixed precision. Defaults to False.
         gpus (int): Processes of each run. Defaults to 1.
+        weights (str, optional): What the network starts from, as it was given. Defaults to None.
 
     Returns:
         Plan: The plan.
     """
     task, fresh = data.task, network.start is None
-    plan = Plan(data, network, out, arms, seeds, epochs or EPOCHS[task][fresh], size, amp, gpus)
+    plan = Plan(data, network, out, arms, seeds, epochs or EPOCHS[task][fresh], size, amp, gpus, weights=weights)
     plan.rate = RATES[task][network.transformer] * (2 if fresh else 1)
     plan.width = next(
         (width for limit, width in ((0.5e6, 32), (2e6, 64), (8e6, 96), (20e6, 128)) if network.parameters < limit), 256
@@ -187,12 +193,16 @@ def anchors(boxes: np.ndarray, stride: int) -> tuple[float, list[float]]:
     return scale, ratios
 
 
-def describe(plan: Plan, weights: object) -> list[tuple[str, str]]:
+def many(count: int, what: str) -> str:
+    """Write a number of things, such as '1 epoch' or '1,200 images'."""
+    return f'{count:,} {what}{"" if count == 1 else "s"}'
+
+
+def describe(plan: Plan) -> list[tuple[str, str]]:
     """Say in about ten lines what was found and chosen.
 
     Args:
         plan (Plan): The plan.
-        weights (object): What the network starts from, None for nothing.
 
     Returns:
         list[tuple[str, str]]: What each line is about, and the line.
@@ -203,23 +213,47 @@ def describe(plan: Plan, weights: object) -> list[tuple[str, str]]:
     if data.was_split:
         images += ' (split here; near-duplicates on one side)'
     if counts:
-        what = 'images' if data.task == 'classification' else 'objects'
-        images += f'; {min(counts):,} to {max(counts):,} {what} a class'
+        what = 'image' if data.task == 'classification' else 'object'
+        least = '' if min(counts) == max(counts) else f'{min(counts):,} to '
+        images += f'; {least}{many(max(counts), what)} a class'
     pixels = network.normalisation
     heads = f' ({HEAD_RATE:g} times that for heads)' if network.start is not None else ''
     rows = [
         ('data', f'{data.path}: {data.layout}'),
         ('images', f'{images}; median {data.size[0]} x {data.size[1]} px'),
         *(('odd', text) for text in data.odd[:3]),
-        ('network', f'{network.name}, {network.parameters / 1e6:.1f} M parameters; {_model(plan)}'),
-        ('weights', f'{weights}: all {len(network.start):,} tensors' if network.start else ' '.join(network.said)),
+        ('network', f'{network.name}, {_parameters(network.parameters)}; {_model(plan)}'),
+        ('weights', f'{plan.weights}: all {len(network.start):,} tensors' if network.start else ' '.join(network.said)),
         ('input', f'{_input(plan)}; mean {_numbers(pixels["mean"])}, std {_numbers(pixels["std"])}'),
-        ('recipe', f'AdamW, rate {plan.rate:g}{heads}, cosine, batch {plan.batch * plan.gpus}'),
-        ('budget', f'{plan.epochs} epochs of {plan.steps} steps; the last epoch counts, never the best'),
+        ('recipe', f'AdamW, rate {plan.rate:g}{heads}, cosine, batch {plan.batch * plan.gpus}{_how(plan)}'),
+        ('budget', f'{many(plan.epochs, "epoch")} of {many(plan.steps, "step")}; {_time(plan)}{_LAST}'),
         ('variants', '; '.join(f'{ARMS[name].title}: {ARMS[name].what}' for name in plan.arms)),
         ('seeds', ' '.join(map(str, plan.seeds)) + ' of each'),
     ]
     return rows
+
+
+def _parameters(count: int) -> str:
+    return f'{count / 1e6:.1f} M parameters' if count >= 1e5 else f'{count:,} parameters'
+
+
+def _how(plan: Plan) -> str:
+    processes = f' in {plan.gpus} processes' if plan.gpus > 1 else ''
+    number = 'float16' if torch.cuda.is_available() else 'bfloat16'
+    return processes + (f', mixed precision ({number})' if plan.amp else '')
+
+
+def _time(plan: Plan) -> str:
+    """Estimate how long all runs take on this machine, where the network was timed."""
+    if plan.network.seconds is None:
+        return ''
+    images = plan.epochs * len(plan.data.splits['train'].samples) * len(plan.arms) * len(plan.seeds)
+    minutes = 3 * plan.network.seconds * images / 60  # backward takes twice as long as forward
+    for unit, length in (('days', 1440), ('hours', 60), ('minutes', 1)):
+        if minutes >= 2 * length:
+            runs = many(len(plan.arms) * len(plan.seeds), 'run')
+            return f'about {minutes / length:.0f} {unit} for {runs} on this CPU; '
+    return ''
 
 
 def _numbers(values: object) -> str:

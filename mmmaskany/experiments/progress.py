@@ -8,11 +8,13 @@ import json
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from mmmaskany.apis import Run
+if TYPE_CHECKING:
+    from mmmaskany.apis import Run
 
 #: How often the logs of the runs are read, in seconds.
 EVERY = 2.0
@@ -59,14 +61,19 @@ def watch(runs: Sequence[Run], work_dir: Path, steps: int, console: Console) -> 
     stop = threading.Event()
     # What an earlier start did took no time of this one: it would make the time left look shorter.
     with Progress(*columns, console=console, speed_estimate_period=600) as bar:
-        task = bar.add_task('training', total=max(1, len(runs) * steps - before))
+        left = len(runs) * steps - before
+        task = bar.add_task('training', total=max(1, left))
 
         def follow() -> None:
             last = False
             while True:
                 done = [min(steps, steps_done(work_dir / run.folder)) for run in runs]
                 finished = sum((work_dir / run.folder / 'result.json').is_file() for run in runs)
-                bar.update(task, completed=sum(done) - before, description=f'{finished} of {len(runs)} runs trained')
+                bar.update(
+                    task,
+                    completed=sum(done) - before if left else 1,
+                    description=f'{finished} of {len(runs)} runs trained',
+                )
                 if last:
                     return
                 last = stop.wait(EVERY)

@@ -27,11 +27,13 @@ from .arms import ARMS
 from .looking import disagreements, looking_sheet
 from .measure import OCCLUDED, Cost, Measured, cost, measure
 from .page import Page
-from .plan import Plan, describe
+from .plan import Plan, describe, many
 
 _NUMBERS = ('no', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine', 'ten')
 #: Columns of a plot that shows how the classes are confused: more cannot be told apart.
 _CONFUSED = 120
+#: Steps of a run from which on their times can be compared.
+STEADY = 20
 
 
 def paired(one: Mapping[int, float], other: Mapping[int, float]) -> tuple[float, float] | None:
@@ -71,17 +73,15 @@ def say(title: str, baseline: str, gap: tuple[float, float] | None, seeds: int, 
         return f'{title} cannot be compared with {baseline}: no seed of both has finished.'
     mean, half = gap
     count = _NUMBERS[seeds] if seeds < len(_NUMBERS) else str(seeds)
-    many = f'{count} seed{"s" if seeds > 1 else ""}'
+    all_of_them = f'{count} seed{"s" if seeds > 1 else ""}'
     spread = '' if math.isnan(half) else f' ± {half:.1f}'
     if abs(mean) < 0.05:
-        start = f'{title} is as good as {baseline} in {unit} ({mean:+.1f}{spread} points)'
-    else:
-        start = f'{title} is {abs(mean):.1f}{spread} points {"above" if mean > 0 else "below"} {baseline} in {unit}'
-    if math.isnan(half):
-        return f'{start}: {many} cannot tell it from chance.'
-    if abs(mean) <= half or half == 0:
-        return f'{start}: {many} cannot tell it from chance.'
-    return f'{start}: with {many} this is unlikely to be chance.'
+        what = f'{title} against {baseline} in {unit}, {all_of_them}'
+        return f'{what}: no difference can be told ({mean:+.1f}{spread} points).'
+    start = f'{title} is {abs(mean):.1f}{spread} points {"above" if mean > 0 else "below"} {baseline} in {unit}'
+    if math.isnan(half) or abs(mean) <= half or half == 0:
+        return f'{start}: {all_of_them} cannot tell it from chance.'
+    return f'{start}: with {all_of_them} this is unlikely to be chance.'
 
 
 def write_report(plan: Plan, runs: Sequence[Run], results: Sequence[Result], failures: Sequence[str]) -> str:
@@ -123,7 +123,7 @@ def write_report(plan: Plan, runs: Sequence[Run], results: Sequence[Result], fai
         if plan.data.task == 'classification' and measured:
             _confusion(page, plan, measured, arms)
         _looking(page, plan, runs, measured, arms)
-        _cost_table(page, arms, costs, done)
+        _cost_table(page, plan, arms, costs, done)
         _write_rows(plan, values, done, measured)
     _about(page, plan, runs)
     page.write(plan.out)
@@ -398,9 +398,10 @@ def _costs(plan: Plan, arms: Sequence[str], runs: Sequence[Run], page: Page) -> 
     return costs
 
 
-def _cost_table(page: Page, arms: Sequence[str], costs: Mapping[str, Cost], done: Mapping) -> None:
+def _cost_table(page: Page, plan: Plan, arms: Sequence[str], costs: Mapping[str, Cost], done: Mapping) -> None:
     page.heading('What they cost')
     rows, baseline = [], None
+    steady = plan.steps * plan.epochs >= STEADY
     for arm in arms:
         steps = [result.step for (other, _), result in done.items() if other == arm and result.step]
         gpu = [result.memory for (other, _), result in done.items() if other == arm and result.memory]
@@ -414,12 +415,16 @@ def _cost_table(page: Page, arms: Sequence[str], costs: Mapping[str, Cost], done
                 f'{own.parameters / 1e6:.2f} M' if own else '',
                 f'{own.macs / 1e6:,.{0 if own.macs > 1e8 else 1}f} M' if own else '',
                 f'{1000 * step:,.0f} ms' if step else '',
-                f'{step / baseline:.2f}' if step else '',
+                f'{step / baseline:.2f}' if step and steady else '',
                 f'{memory:,.0f} MiB' if memory else '',
             ]
         )
     page.table(['variant', 'parameters', 'MACs an image', 'training step', 'ratio', 'memory of a step'], rows)
-    page.text('Steps are timed in the runs themselves, the median; other work on the machine slows them.', 'note')
+    note = 'Steps are timed in the runs themselves, the median; other work on the machine slows them.'
+    if not steady:
+        done = many(plan.steps * plan.epochs, 'step')
+        note += f' Runs of {done} have no ratio: the first steps take longer, it needs {STEADY}.'
+    page.text(note, 'note')
 
 
 def _about(page: Page, plan: Plan, runs: Sequence[Run]) -> None:
@@ -427,8 +432,7 @@ def _about(page: Page, plan: Plan, runs: Sequence[Run]) -> None:
     for text in plan.data.odd or ['Nothing that was looked for.']:
         page.text(text)
     page.heading('What was done')
-    weights = plan.out / 'weights.pth'
-    page.table(['', ''], describe(plan, weights if weights.is_file() else None), words=True)
+    page.table(['', ''], describe(plan), words=True)
     threads = torch.cuda.get_device_name() if torch.cuda.is_available() else f'CPU, {torch.get_num_threads()} threads'
     page.text(
         f'mmmaskany {__version__}, torch {torch.__version__}, Python {platform.python_version()}, {threads}.', 'note'

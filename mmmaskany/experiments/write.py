@@ -3,18 +3,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import json
 import os
+import tempfile
 from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.utils import get_installed_path
 
 from mmmaskany.checkpoints.atomic import atomic_write, reserve, serialise
+from mmmaskany.engine.checks.data import check_data
 
 from .arms import ARMS
 from .look import Data
-from .plan import HEAD_RATE, Plan
+from .plan import HEAD_RATE, Plan, many
 
 _HEADER = '# Written by `mmmaskany finetune`; it may be edited, and trained by\n#     python tools/train.py {}\n'
 #: What is written must leave so much for checkpoints, in bytes, for each parameter of each run.
@@ -37,7 +41,14 @@ def write(plan: Plan) -> dict[str, Path]:
     Raises:
         OSError: If it cannot be written, or the runs would not have the space for their checkpoints.
     """
-    reserve(plan.out, plan.network.parameters * _BYTES * len(plan.arms) * len(plan.seeds))
+    was_there = plan.out.exists()
+    try:
+        reserve(plan.out, plan.network.parameters * _BYTES * len(plan.arms) * len(plan.seeds))
+    except OSError:
+        if not was_there:
+            with contextlib.suppress(OSError):
+                plan.out.rmdir()
+        raise
     _write_lists(plan.data, plan.out / 'data')
     config = build(plan)
     if plan.network.start is not None and not (plan.out / 'weights.pth').is_file():
@@ -53,6 +64,42 @@ def write(plan: Plan) -> dict[str, Path]:
         body = config if name == 'plain' else dict(_base_='./plain.py', **ARMS[name].changes(plan))
         atomic_write(path, (head + _python(body)).encode())
     return {name: paths[name] for name in plan.arms}
+
+
+def find_odd(plan: Plan) -> list[str]:
+    """Look at the data with the checks that come before every training, as ``tools/misc/check_data.py`` does.
+
+    Args:
+        plan (Plan): The plan. Nothing is written into its folder.
+
+    Returns:
+        list[str]: What is odd, a sentence each.
+
+    Raises:
+        FileNotFoundError: If files are missing.
+        ValueError: If a training would be wrong.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        trial = dataclasses.replace(plan, out=Path(folder))
+        _write_lists(plan.data, trial.out / 'data')
+        surveys = check_data(Config(build(trial)), ('train', 'val'))
+        # A json of the person's is called by its own name, and a list that was made here by where it will lie.
+        called = {str(trial.out / 'data' / f'{name}.json'): str(own.source) for name, own in plan.data.splits.items()}
+        called[str(trial.out)] = str(plan.out)
+    texts: dict[str, list[str]] = {'error': [], 'warning': [], 'note': []}
+    kinds = []
+    for finding in (finding for survey in surveys for finding in survey.findings):
+        text = finding.text
+        for path, name in called.items():
+            text = text.replace(path, name)
+        texts[finding.level].append(text)
+        kinds += [finding.kind] if finding.level == 'error' else []
+    if kinds:
+        more = f' ({many(len(kinds) - 1, "more error")})' if len(kinds) > 1 else ''
+        raise kinds[0](texts['error'][0] + more)
+    # Where the splits were made here, each has files of its folder that it does not name.
+    odd = texts['warning'] + ([] if plan.data.was_split else texts['note'])
+    return [f'{text[0].upper()}{text[1:].rstrip(".")}.' for text in dict.fromkeys(odd)]
 
 
 def _python(body: dict) -> str:

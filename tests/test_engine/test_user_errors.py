@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from torch.utils.data import DataLoader
 
-from mmmaskany.engine import user_errors
+from mmmaskany import user_errors
 from mmmaskany.engine.checks.config import read_config
 from mmmaskany.masking import PatchPattern
 

@@ -3,9 +3,15 @@ import argparse
 import csv
 import json
 import math
+import os
 import re
+import resource
 import shutil
+import signal
 import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +19,10 @@ import torch
 from generated_images import TINY, write_classes
 from mmengine.config import Config
 
+import mmmaskany
+from mmmaskany import cli, user_errors
 from mmmaskany.apis import Result
+from mmmaskany.checkpoints.protection import read_checkpoint
 from mmmaskany.experiments import finetune as command
 from mmmaskany.experiments import plan as planning
 from mmmaskany.experiments.arms import ARMS, check_arms
@@ -21,7 +30,7 @@ from mmmaskany.experiments.look import look
 from mmmaskany.experiments.looking import unmatched
 from mmmaskany.experiments.networks import find_network
 from mmmaskany.experiments.report import class_mean, paired, say
-from mmmaskany.experiments.write import write
+from mmmaskany.experiments.write import find_odd, write
 
 
 def run(*options):
@@ -54,7 +63,8 @@ def test_the_sentence():
     assert 'below plain' in say('MaskAny', 'plain', (-2.0, 0.5), 5, 'top-1')
     assert 'with five seeds this is unlikely to be chance' in say('MaskAny', 'plain', (-2.0, 0.5), 5, 'top-1')
     assert 'one seed cannot tell' in say('MaskAny', 'plain', (9.0, math.nan), 1, 'top-1')
-    assert 'as good as' in say('MaskAny', 'plain', (0.01, 0.5), 3, 'top-1')
+    for half, seeds in ((0.5, 3), (math.nan, 1), (0.01, 3)):
+        assert 'no difference can be told (+0.0' in say('MaskAny', 'plain', (0.02, half), seeds, 'top-1')
 
 
 def test_class_mean_counts_each_class_alike():
@@ -148,6 +158,72 @@ def test_weights_of_another_network(class_folders, tiny_network, tmp_path):
     torch.save({'conv9.weight': torch.zeros(3)}, tmp_path / 'other.pth')
     with pytest.raises(ValueError, match=r'other\.pth must hold the weights of .*tiny'):
         run(class_folders('red', 'blue'), '--model', tiny_network, '--weights', tmp_path / 'other.pth', '--out', 'x')
+    import torchvision
+
+    torch.save(torchvision.models.resnet18().state_dict(), tmp_path / 'resnet18.pth')
+    with pytest.raises(ValueError, match=r'resnet18\.pth must .*probably of timm/resnet18: give --model timm/resnet18'):
+        run(class_folders('red', 'blue'), '--model', tiny_network, '--weights', tmp_path / 'resnet18.pth', '--out', 'x')
+
+
+@pytest.mark.parametrize(
+    ('case', 'message'),
+    [
+        ('nowhere', 'there is no'),
+        ('no images', 'must hold images'),
+        ('one class', "at least two classes, but .* holds one, 'red'"),
+        ('one image', 'at least two images to train on, but blue'),
+        ('two readings', 'fits two readings'),
+        ('unknown variant', '--arms must be of plain, maskany'),
+        ('no weights', '--weights must be a file'),
+        ('no space', r'where .* MB can be written, but got: File too large'),
+        ('wrong labels', 'must belong to'),
+    ],
+)
+def test_bad_input_is_one_sentence_and_leaves_nothing(
+    case, message, class_folders, boxes, tiny_network, tmp_path, capsys
+):
+    root, out, more = tmp_path / 'data', tmp_path / 'out', []
+    if case == 'no images':
+        root.mkdir()
+    elif case == 'one class':
+        class_folders('red')
+    elif case == 'wrong labels':
+        path = boxes() / 'annotations' / 'instances_all.json'
+        content = json.loads(path.read_text())
+        content['annotations'][-1]['category_id'] = 77
+        path.write_text(json.dumps(content))
+    elif case != 'nowhere':
+        class_folders('red', 'green')
+    if case == 'one image':
+        class_folders('blue', count=1)
+    elif case == 'two readings':
+        (root / 'labels.csv').write_text('\n'.join(f'red/{i}.png,{"ab"[i % 2]}' for i in range(8)))
+    elif case == 'unknown variant':
+        more = ['--arms', 'mask-any']
+    elif case == 'no weights':
+        more = ['--weights', tmp_path / 'none.pth']
+    argv = ['finetune', root, '--model', tiny_network, '--size', 64, '--out', out, *more]
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        if case == 'no space':
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, limits[1]))
+        assert user_errors.run(cli.main, list(map(str, argv))) == 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.search(message, line)
+    assert not out.exists()
+
+
+def test_what_is_odd_is_what_the_checks_find(boxes, tiny_network, tmp_path):
+    path = boxes() / 'annotations' / 'instances_all.json'
+    content = json.loads(path.read_text())
+    content['annotations'][0]['bbox'][2] = 0
+    path.write_text(json.dumps(content))
+    plan = make_plan(path.parents[1], tiny_network, tmp_path / 'out', size=64)
+    (text,) = find_odd(plan)
+    assert text.startswith('1 of ') and f'boxes have no area and are left out, in {path}: annotation 1' in text
+    assert not (tmp_path / 'out').exists()
 
 
 def test_a_full_disk_is_said_before_anything_is_written(class_folders, tiny_network, tmp_path, monkeypatch):
@@ -155,37 +231,99 @@ def test_a_full_disk_is_said_before_anything_is_written(class_folders, tiny_netw
     plan.network.parameters = 10**15
     with pytest.raises(OSError, match='must be a folder where .* MB can be written'):
         write(plan)
-    assert not list((tmp_path / 'out').iterdir())
+    assert not (tmp_path / 'out').exists()
 
 
 # ---------------------------------------------------------------------- the whole command
 
 
+EPOCHS = 4
+
+
+def start(root, network, out, *more):
+    """Start the command as a user does, as the leader of a group of processes."""
+    arguments = [root, '--model', network, '--out', out, '--seeds', 1, '--epochs', EPOCHS, '--size', 32, *more]
+    return subprocess.Popen(
+        [sys.executable, '-m', 'mmmaskany', 'finetune', *map(str, arguments)],
+        cwd=Path(mmmaskany.__file__).parents[1],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
 @pytest.fixture(scope='module')
 def finished(tmp_path_factory):
-    """Two variants, one seed, on 24 images; and a third variant whose config a person broke."""
+    """Five variants of a command on 24 images: a person broke the configs of three, each in another way."""
     folder = tmp_path_factory.mktemp('finetune')
     root, network, out = write_classes(folder / 'data', ('red', 'green', 'blue')), folder / 'tiny.py', folder / 'out'
     network.write_text(TINY)
     (out / 'configs').mkdir(parents=True)
-    (out / 'configs' / 'unmasked.py').write_text("_base_ = './plain.py'\nmodel = dict(backbone=dict(depth=19))\n")
-    options = dict(model=str(network), arms=['plain', 'maskany', 'unmasked'], seeds=1, epochs=1, size=32, jobs=2)
-    results = command.finetune(root, out=out, **options)
-    return root, out, options, results
+    for arm, change in (
+        ('unmasked', 'model = dict(backbone=dict(depth=19))'),
+        ('noreuse', 'model = dict(data_preprocessor=dict(std=[0.0, 0.0, 0.0]))'),
+        ('cutout', 'import os\nos.kill(os.getpid(), 9)'),
+    ):
+        (out / 'configs' / f'{arm}.py').write_text(f"_base_ = './plain.py'\n{change}\n")
+    command_line = start(root, network, out, '--arms', 'cutout', 'unmasked', 'noreuse', 'plain', 'maskany')
+    said, _ = command_line.communicate()
+    results = [Result(**result) for result in json.loads((out / 'results.json').read_text())]
+    options = dict(model=str(network), seeds=1, epochs=EPOCHS, size=32)
+    return root, out, options, results, command_line.returncode, said
 
 
-def test_a_run_that_dies_does_not_take_the_others_along(finished):
-    _, out, _, results = finished
+def test_runs_that_die_do_not_take_the_others_along(finished):
+    _, out, _, results, code, said = finished
+    assert code == 1
     assert [result.arm for result in results] == ['plain', 'maskany']
-    text = (out / 'report.md').read_text()
-    assert 'Failed: unmasked seed 0 failed with exit code' in text
-    assert '19' in text[text.index('Failed:') :].split('\n')[0]
+    failed = re.findall(r'\*\*Failed: (.*)\*\*', (out / 'report.md').read_text())
+    for arm, why in (('cutout', 'exit code -9'), ('unmasked', '19'), ('noreuse', 'loss')):
+        assert f'failed {arm} seed 0 failed with exit code' in said
+        assert any(line.startswith(f'{arm} seed 0') and why in line for line in failed), (arm, failed)
+
+
+def test_what_it_says_can_be_copied(finished):
+    root, out, _, _, _, said = finished
+    lines = said.splitlines()
+    assert lines[-1] == str(out / 'report.html')
+    assert f'data      {root}: folders of 3 classes' in lines
+    assert any(line.startswith('images    18 train, 6 val') and '; 6 images a class;' in line for line in lines)
+    assert any(line.startswith(f'budget    {EPOCHS} epochs of 1 step; ') for line in lines)
+    assert not any(line != line.rstrip() for line in lines if 'trained' not in line)
+    assert 'gpuGetDeviceCount' not in said and 'Warning' not in said
+
+
+def test_killed_and_given_again_it_ends_as_if_nothing_had_been(finished, tmp_path):
+    root, undisturbed, options, results, _, _ = finished
+    out = tmp_path / 'out'
+    command_line = start(root, options['model'], out, '--arms', 'plain', 'maskany')
+    while not list((out / 'maskany').glob('seed0/epoch_*.pth')):
+        assert command_line.poll() is None, command_line.communicate()[0]
+        time.sleep(0.02)
+    os.killpg(command_line.pid, signal.SIGKILL)
+    command_line.wait()
+    assert not (out / 'maskany' / 'seed0' / 'result.json').exists()
+    before = (out / 'plain' / 'seed0' / 'train.log').read_bytes()
+
+    again = start(root, options['model'], out, '--arms', 'plain', 'maskany')
+    said, _ = again.communicate()
+    assert again.returncode == 0, said
+    assert (out / 'plain' / 'seed0' / 'train.log').read_bytes() == before
+    assert 'resumed epoch' in (out / 'maskany' / 'seed0' / 'train.log').read_text()
+    for arm, result in zip(('plain', 'maskany'), json.loads((out / 'results.json').read_text()), strict=True):
+        expected = next(result for result in results if result.arm == arm)
+        assert result['metrics'] == expected.metrics
+        one, other = (read_checkpoint(place / arm / 'seed0' / f'epoch_{EPOCHS}.pth') for place in (undisturbed, out))
+        assert all(torch.equal(tensor, other['state_dict'][name]) for name, tensor in one['state_dict'].items())
+    assert (out / 'report.html').is_file()
 
 
 def test_the_report_says_it_all(finished):
-    _, out, _, results = finished
+    _, out, _, results, _, _ = finished
     page = (out / 'report.html').read_text()
-    assert 'one seed cannot tell it from chance' in page
+    assert re.search('one seed cannot tell it from chance|one seed: no difference can be told', page)
+    assert f'Runs of {EPOCHS} steps have no ratio' in page
     for heading in ('What they reached', 'Under occlusion', 'How they learned', 'What is confused', 'What they cost'):
         assert f'<h2>{heading}</h2>' in page
     assert 'http://' not in page and 'https://' not in page
@@ -197,22 +335,21 @@ def test_the_report_says_it_all(finished):
 
 
 def test_given_again_nothing_is_trained_again_and_another_experiment_is_refused(finished):
-    root, out, options, results = finished
-    shutil.rmtree(out / 'unmasked')
+    root, out, options, results, _, _ = finished
     (out / 'report.html').unlink()
     before = (out / 'plain' / 'seed0' / 'train.log').read_text()
     again = command.finetune(root, out=out, **dict(options, arms=['plain', 'maskany']))
     assert again == results and all(isinstance(result, Result) for result in again)
     assert (out / 'plain' / 'seed0' / 'train.log').read_text() == before
     assert (out / 'report.html').is_file()
-    with pytest.raises(ValueError, match='epochs 1 there, 2 now'):
+    with pytest.raises(ValueError, match=f'epochs {EPOCHS} there, 2 now'):
         command.finetune(root, out=out, **dict(options, epochs=2))
-    assert json.loads((out / 'experiment.json').read_text())['epochs'] == 1
+    assert json.loads((out / 'experiment.json').read_text())['epochs'] == EPOCHS
 
 
 @pytest.mark.skipif(shutil.which('chromium') is None, reason='needs chromium')
 def test_a_browser_shows_the_report(finished, tmp_path):
-    _, out, _, _ = finished
+    _, out, *_ = finished
     switches = ['--headless', '--no-sandbox', '--disable-gpu', f'--user-data-dir={tmp_path / "profile"}']
     dom = subprocess.run(
         ['chromium', *switches, '--dump-dom', (out / 'report.html').as_uri()],

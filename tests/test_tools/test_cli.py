@@ -18,11 +18,11 @@ from PIL import Image
 from shipped import ROOT
 
 import mmmaskany
-from mmmaskany import cli
+from mmmaskany import cli, user_errors
 from mmmaskany.apis.prediction import list_images
+from mmmaskany.apis.samples import image_size
 from mmmaskany.apis.trained import find_run, load_trained
 from mmmaskany.checkpoints.protection import read_checkpoint
-from mmmaskany.engine import user_errors
 
 
 def run(*argv):
@@ -45,6 +45,16 @@ def test_help_fits_a_screen_and_has_an_example(name, capsys, monkeypatch):
     assert f'\n    mmmaskany {name}' in text
 
 
+def test_help_imports_no_torch():
+    code = (
+        'import sys\nfrom mmmaskany import cli\n'
+        "for argv in (['--help'], *([name, '--help'] for name in ('finetune', 'list', 'show', 'doctor'))):\n"
+        '    try:\n        cli.main(argv)\n    except SystemExit:\n        pass\n'
+        "assert not {'torch', 'mmcv', 'matplotlib', 'scipy'} & sys.modules.keys()\n"
+    )
+    subprocess.run([sys.executable, '-c', code], cwd=ROOT, check=True, capture_output=True)
+
+
 def test_commands_are_functions_of_the_same_names():
     for name in cli.COMMANDS:
         assert callable(getattr(mmmaskany, name))
@@ -60,6 +70,7 @@ def test_commands_are_functions_of_the_same_names():
         (['export', 'nowhere', '--plain'], 'nowhere does not exist'),
         (['predict', 'nowhere', 'a.png'], 'nowhere does not exist'),
         (['show', 'resnot'], "'resnot'"),
+        (['show', 'resnet-18-maskany'], 'spelled alike are maskany_resnet18_'),
         (['show', 'nothing.py'], 'nothing.py does not exist'),
         (['list', 'resnet', 'nothing-like-it'], 'no model has resnet and nothing-like-it'),
     ],
@@ -105,8 +116,22 @@ def test_show(capsys):
     text = capsys.readouterr().out
     assert '700,944' in text and 'model.backbone.masking: 10% of the images by grid, 25% of each' in text
     assert 'Top 1 Accuracy 98.97' in text
-    card = mmmaskany.show('resnet18-narrow_1xb32-coslr-8e_digits', (32, 32))
+    card = mmmaskany.show('resnet18-narrow_1xb32-coslr-8e_digits')
     assert card.masks == [] and 'reused stem' not in card.costs
+    assert card.size == (32, 32)  # of its images
+
+
+@pytest.mark.parametrize(
+    ('config', 'size'),
+    [
+        ('maskany_r50_in1k', (224, 224)),
+        ('maskany_r50_mask-rcnn_coco', (800, 1344)),
+        ('maskany_r50_upernet_ade20k', (512, 512)),
+        ('maskany/maskany_resnet18_1xb128-coslr-200e_cifar10', (32, 32)),
+    ],
+)
+def test_size_of_the_test_data(config, size):
+    assert image_size(Config.fromfile(ROOT / 'configs' / f'{config}.py')) == size
 
 
 # ---------------------------------------------------------------------- predict

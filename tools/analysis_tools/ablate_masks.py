@@ -35,8 +35,8 @@ from mmmaskany.apis.patterns import PATTERNS, masked_share, pattern_cfg
 from mmmaskany.apis.rows import grouped, write_csv
 from mmmaskany.checkpoints.atomic import atomic_write
 from mmmaskany.engine.checks.config import OptionAction, read_config
-from mmmaskany.engine.user_errors import run
 from mmmaskany.models.masking import build_pattern
+from mmmaskany.user_errors import run
 from mmmaskany.visualization import new_plot, save_figure
 from mmmaskany.visualization.curves import draw_curve, draw_level
 

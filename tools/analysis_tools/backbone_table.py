@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
 from mmmaskany.apis import count_flops
-from mmmaskany.engine.user_errors import run
+from mmmaskany.user_errors import run
 
 DOCUMENT = Path(__file__).resolve().parents[2] / 'docs' / 'backbones.md'
 

@@ -35,7 +35,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs
 from mmmaskany.apis import CLOCKS, SIZES, Work, draw_batch, is_self_supervised, take_turns, turns_table
 from mmmaskany.engine import launch
 from mmmaskany.engine.checks.config import OptionAction, read_config
-from mmmaskany.engine.user_errors import run
+from mmmaskany.user_errors import run
 
 
 def build(config: Path, args: argparse.Namespace, twin: nn.Module | None) -> tuple[Work, Work]:

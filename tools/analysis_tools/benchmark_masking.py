@@ -39,7 +39,6 @@ import torch
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
-from mmmaskany.engine.user_errors import run
 from mmmaskany.masking import (
     BlockPattern,
     ConstantFill,
@@ -55,6 +54,7 @@ from mmmaskany.masking import (
     TokenFill,
 )
 from mmmaskany.masking.draw import packed_channels
+from mmmaskany.user_errors import run
 
 FORMATS = {'contiguous': torch.contiguous_format, 'channels_last': torch.channels_last}
 FILLS = {

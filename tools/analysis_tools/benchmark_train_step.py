@@ -33,7 +33,7 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
 from mmmaskany.apis import Work, take_turns, turns_table
-from mmmaskany.engine.user_errors import run
+from mmmaskany.user_errors import run
 
 MASKING = dict(
     pattern=dict(

@@ -24,7 +24,7 @@ from mmengine.registry import init_default_scope
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
 from mmmaskany.datasets.transforms import MaskRegions
-from mmmaskany.engine.user_errors import run
+from mmmaskany.user_errors import run
 
 #: Name, pattern, the loop to compare with, its arguments, and the least ratio that is asked for.
 CASES = (

@@ -21,7 +21,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
 from mmmaskany.apis import Launch, Run, plot, report, train_all
 from mmmaskany.apis.rows import write_csv
-from mmmaskany.engine.user_errors import run
+from mmmaskany.user_errors import run
 from mmmaskany.visualization import save_figure
 
 

@@ -37,8 +37,8 @@ from mmmaskany.apis.classifiers import Candidate, load_classifier
 from mmmaskany.apis.rows import grouped, write_csv
 from mmmaskany.apis.runs import mean_spread
 from mmmaskany.checkpoints.atomic import atomic_write
-from mmmaskany.engine.user_errors import run
 from mmmaskany.evaluation import centroid_accuracy, effective_rank, fisher_ratio, linear_cka
+from mmmaskany.user_errors import run
 from mmmaskany.visualization import COLORS, MARKERS, save_figure
 from mmmaskany.visualization.curves import new_panels
 

@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs
 from mmmaskany.apis import SIZES
 from mmmaskany.apis.costs import count
 from mmmaskany.engine.checks.config import OptionAction, read_config
-from mmmaskany.engine.user_errors import run
+from mmmaskany.user_errors import run
 
 
 def main(argv: list[str] | None = None) -> dict[str, dict[str, int]]:

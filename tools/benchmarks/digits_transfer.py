@@ -22,7 +22,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
 from mmmaskany.apis.runs import METRICS, Launch, Result, Run, report, train_all
-from mmmaskany.engine.user_errors import run
+from mmmaskany.user_errors import run
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 #: Where an arm's config and its classifier's differ from those of the other arms.

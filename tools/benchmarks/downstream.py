@@ -29,7 +29,7 @@ from mmmaskany.apis import Launch, Run, report, train_all
 from mmmaskany.checkpoints.gaps import find_gaps
 from mmmaskany.checkpoints.protection import read_checkpoint
 from mmmaskany.engine.checks.config import read_config
-from mmmaskany.engine.user_errors import run
+from mmmaskany.user_errors import run
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 

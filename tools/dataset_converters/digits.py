@@ -321,6 +321,6 @@ def main(argv: list[str] | None = None) -> int:
 
 if __name__ == '__main__':
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
-    from mmmaskany.engine.user_errors import run
+    from mmmaskany.user_errors import run
 
     sys.exit(run(main))

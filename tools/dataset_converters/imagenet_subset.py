@@ -24,7 +24,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
 from mmmaskany.checkpoints.atomic import atomic_write
-from mmmaskany.engine.user_errors import run
+from mmmaskany.user_errors import run
 
 
 def read_classes(root: Path) -> dict[str, list[str]]:

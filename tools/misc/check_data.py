@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
 import mmmaskany  # noqa: F401
-from mmmaskany.engine import user_errors
+from mmmaskany import user_errors
 from mmmaskany.engine.checks.classification import read_all_images
 from mmmaskany.engine.checks.config import OptionAction, read_config
 from mmmaskany.engine.checks.data import check_data

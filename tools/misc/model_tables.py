@@ -22,7 +22,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
 from mmmaskany.apis.model_index import load_models, measured, measured_on
-from mmmaskany.engine.user_errors import run
+from mmmaskany.user_errors import run
 
 ROOT = Path(__file__).resolve().parents[2]
 MARKERS = re.compile(r'(<!-- models: (?P<data>[^>]+?) -->\n)(?P<table>.*?)(<!-- /models -->)', re.DOTALL)

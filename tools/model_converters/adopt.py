@@ -24,8 +24,8 @@ from mmmaskany.checkpoints.format import KEY
 from mmmaskany.checkpoints.gaps import CheckpointMismatchError
 from mmmaskany.checkpoints.reading import Weights, find_fit, place, read_weights
 from mmmaskany.engine.checks.config import read_config
-from mmmaskany.engine.user_errors import run
 from mmmaskany.models.backbones import MaskAnyMixin
+from mmmaskany.user_errors import run
 
 PREFIX = 'backbone.'
 

@@ -15,9 +15,9 @@ import warnings
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
+from mmmaskany import user_errors
 from mmmaskany.apis.exporting import export
 from mmmaskany.apis.trained import FoundRun
-from mmmaskany.engine import user_errors
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -18,7 +18,7 @@ import mmmaskany
 from mmmaskany.checkpoints.atomic import atomic_write, serialise
 from mmmaskany.checkpoints.format import KEY, format_of
 from mmmaskany.checkpoints.reading import read_weights
-from mmmaskany.engine.user_errors import run
+from mmmaskany.user_errors import run
 
 #: What of a checkpoint's ``meta`` is kept.
 META = ('dataset_meta', 'epoch', 'iter', 'mmengine_version', 'mmmaskany_version', KEY)

@@ -24,8 +24,8 @@ import mmmaskany
 from mmmaskany.checkpoints.atomic import atomic_write, serialise
 from mmmaskany.checkpoints.format import EXTRA_STATE
 from mmmaskany.checkpoints.protection import read_checkpoint
-from mmmaskany.engine.user_errors import run
 from mmmaskany.registry import MODELS
+from mmmaskany.user_errors import run
 
 Weights = dict[str, Tensor]
 #: What a module is called here, by a pattern of its name in the reference.

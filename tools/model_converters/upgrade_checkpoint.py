@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs
 from mmmaskany.checkpoints.atomic import atomic_write, serialise
 from mmmaskany.checkpoints.format import format_of, stamp
 from mmmaskany.checkpoints.protection import plain_histories_allowed, protect, read_checkpoint
-from mmmaskany.engine.user_errors import run
+from mmmaskany.user_errors import run
 
 
 def upgrade(source: Path, target: Path) -> None:

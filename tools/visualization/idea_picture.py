@@ -21,8 +21,8 @@ import torch
 from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, Polygon
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
-from mmmaskany.engine.user_errors import run
 from mmmaskany.masking import GridPattern, Masking
+from mmmaskany.user_errors import run
 from mmmaskany.visualization import credit, load_photo
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -27,7 +27,6 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
 from mmmaskany.checkpoints.atomic import atomic_write
-from mmmaskany.engine.user_errors import run
 from mmmaskany.masking import (
     BlockPattern,
     ConstantFill,
@@ -41,6 +40,7 @@ from mmmaskany.masking import (
     RandomPattern,
     TokenFill,
 )
+from mmmaskany.user_errors import run
 from mmmaskany.visualization import COLORS, credit, draw_panel, load_photo
 
 OUT = Path(__file__).resolve().parents[2] / 'docs' / 'methods' / 'figures'

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
 from mmmaskany.engine.checks.config import read_config
 from mmmaskany.engine.launch import check_files
-from mmmaskany.engine.user_errors import run
+from mmmaskany.user_errors import run
 from mmmaskany.utils.seeding import seed_all
 from mmmaskany.visualization import draw_panel, pixels, save_figure
 

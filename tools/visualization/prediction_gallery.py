@@ -34,7 +34,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs
 import mmmaskany  # noqa: F401
 from mmmaskany.checkpoints.protection import protect
 from mmmaskany.engine.checks.config import read_config
-from mmmaskany.engine.user_errors import run
+from mmmaskany.user_errors import run
 
 ROWS = ('image', 'ground truth', 'prediction')
 SIDE = 480  # px: smaller images are enlarged to about this, and a panel has as many

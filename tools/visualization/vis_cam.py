@@ -34,7 +34,7 @@ from mmmaskany.checkpoints.reading import read_weights
 from mmmaskany.engine import launch
 from mmmaskany.engine.checks.config import read_config
 from mmmaskany.engine.hooks.launch_check_hook import check_checkpoint, start_tensors
-from mmmaskany.engine.user_errors import run
+from mmmaskany.user_errors import run
 from mmmaskany.visualization import COLORS, pixels, save_figure
 from mmmaskany.visualization.cam import METHODS, Explainer, Explanation, cam_class, stem_maps
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 
-_PACKAGE = Path(__file__).resolve().parents[1]
+_PACKAGE = Path(__file__).resolve().parent
 #: Where a sentence that was raised is meant for a reader.
 _OURS = (str(_PACKAGE) + os.sep, str(_PACKAGE.parent / 'tools') + os.sep)
 #: What says that the program is wrong, whoever raises it.
