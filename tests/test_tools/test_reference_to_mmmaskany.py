@@ -63,6 +63,7 @@ NETWORKS = {
     ),
     'vit': (MaskViT, dict(type='mmmaskany.MaskVisionTransformer', arch='small-test', img_size=64, fusion='add')),
     'vit-concat': (lambda: MaskViT(fusion='concat', patch=8, side=8), dict(patch_size=8, fusion='concat')),
+    'vit-pre-logits': (lambda: MaskViT(pre_logits=24), dict(arch='small-test')),
     'vit-deit-small': (
         lambda: MaskViT(width=384, layers=12, heads=6, hidden=1536, classes=1000),
         dict(arch='deit-small', img_size=64),
@@ -105,6 +106,16 @@ def test_outputs_are_those_of_the_papers_layers(name, convert):
         # Both images count.
         assert not torch.allclose(network(pair[0], pair[1].flip(0)), logits, rtol=1e-2)
         assert not torch.allclose(network(pair[0].flip(0), pair[1]), logits, rtol=1e-2)
+
+
+def test_a_layer_before_the_last_one_is_of_the_head(convert):
+    network = MaskViT(pre_logits=24)
+    network(torch.zeros(1, 3, 64, 64), torch.zeros(1, 3, 32, 32))
+    _, config, weights = convert(network.state)
+    assert config['head'] == dict(
+        type='mmpretrain.VisionTransformerClsHead', num_classes=5, in_channels=16, hidden_dim=24
+    )
+    assert torch.equal(weights['head.layers.pre_logits.weight'], network.state['pre_logits.fc.weight'])
 
 
 @pytest.mark.parametrize(
@@ -199,6 +210,12 @@ def test_every_tensor_that_does_not_fit_is_named(network, convert, tmp_path):
     [
         (dict(epoch=3), r"must hold tensors by their names.*but holds \['epoch'\]"),
         ({'conv1.weight': torch.ones(1)}, r"of a network of the reference code.*but has \['conv1\.weight'\]"),
+        (  # plain networks of torchvision and timm, and MoCo's
+            {'conv1.weight': torch.ones(1), 'layer1.0.conv1.weight': torch.ones(1)},
+            r"which has one of \['conv1_x2\.weight', .*but has \['conv1\.weight'",
+        ),
+        ({'patch_embed.proj.weight': torch.ones(1)}, r"of the reference code.*but has \['patch_embed\.proj"),
+        ({'encoder_q.conv1.weight': torch.ones(1)}, r"of the reference code.*but has \['encoder_q\.conv1"),
         ({'patch_embed2.proj.weight': torch.ones(1)}, r"all tensors of its network, but 'pos_embed' is missing"),
         (dict(model=torch.nn.Linear(2, 2)), r'must hold tensors and plain values only, but also holds'),
     ],
