@@ -213,3 +213,26 @@ def test_outputs_are_those_of_another_implementation(name):
         expected = look(network, image)
         difference = (flat(host(image))[-1] - expected).abs().max() / expected.abs().max()
     assert expected.std() > 0 and difference < 1e-7
+
+
+@pytest.mark.parametrize(('host', 'shifts'), [('mmdet', True), ('mmseg', True), ('mmpretrain', False)])
+def test_where_a_map_is_one_window_hosts_shift_it_or_not(host, shifts):
+    """The authors and timm do not (see test_names.py), nor does mmpretrain; MaskSwin does, as the paper's code."""
+    arch = dict(embed_dims=8, depths=[2, 2, 2, 2], num_heads=[1, 1, 2, 2])
+    flat_arch = {key: tuple(value) if isinstance(value, list) else value for key, value in arch.items()}
+    network = MODELS.build(
+        dict(type=f'{host}.SwinTransformer', **(dict(arch=arch) if host[2:] == 'pretrain' else flat_arch))
+    )
+    always, never = (MODELS.build(dict(type='mmpretrain.SwinTransformer', arch=arch, pad_small_map=p)) for p in (1, 0))
+    state = shaken(network).state_dict()
+    image = torch.randn(1, 3, 224, 224)
+    with torch.no_grad():
+        for other in (always, never):
+            missing = other.load_state_dict(state, strict=False).missing_keys
+            assert all(key.endswith(('relative_position_index', 'attn_mask')) for key in missing)
+        levels = []
+        for each in (network, always, never):
+            each.eval()
+            levels.append(each(image)[-1])
+    assert torch.allclose(levels[0], levels[1], atol=1e-5) == shifts
+    assert torch.allclose(levels[0], levels[2], atol=1e-5) != shifts
