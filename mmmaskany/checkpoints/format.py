@@ -10,7 +10,7 @@ newer format than is known here is refused.
 | format | what the same tensors compute from it on |
 |---|---|
 | 1 | what they did in the first release |
-| 2 | MaskSwin shifts its windows even where the map is one window, and pads smaller maps, as the paper's code does |
+| 2 | MaskSwin shifts windows even where the map is one window, and pads smaller maps; no stem resizes what fits it |
 
 To change a function: raise :data:`FORMAT`, add a line to the table, and mix :class:`FormatMixin` into the module whose
 function changes. The number of a file cannot tell that for a module, for a network that was loaded from an old file and

@@ -64,6 +64,9 @@ def _finish_vit(tensors: Tensors, host: Mapping[str, Tensor]) -> Tensors:
     bias = 'patch_embed.projection.bias'
     if bias in host and bias not in tensors and 'patch_embed.projection.weight' in tensors:  # CLIP's has none
         tensors[bias] = torch.zeros(len(tensors['patch_embed.projection.weight']))
+    if 'layers.0.gamma_1' in host:  # BEiT, whose LayerScale lies beside attention and feed-forward part
+        scale = re.compile(r'^(layers\.\d+\.)(?:attn|ffn)\.gamma([12])\.weight$')
+        tensors = {scale.sub(r'\1gamma_\2', name): tensor for name, tensor in tensors.items()}
     if 'layers.0.attn.attn.in_proj_weight' in host:  # mmseg's ViT
         return {
             name.replace('.attn.qkv.', '.attn.attn.in_proj_').replace('.attn.proj.', '.attn.attn.out_proj.'): tensor

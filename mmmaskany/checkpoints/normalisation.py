@@ -15,6 +15,9 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
+#: The source of what a file's own config says.
+OWN_CONFIG = 'its config says so'
+
 
 class Normalisation(NamedTuple):
     """What weights want of their images.
@@ -98,7 +101,8 @@ def _of_config(checkpoint: Mapping, path: str) -> Normalisation | None:
         tree = ast.parse(text)
     except (SyntaxError, ValueError):
         return None
-    for node in ast.walk(tree):  # `data_preprocessor = dict(...)`, or an argument of the model's
+    # The argument of the model's counts before `data_preprocessor = dict(...)`, which is for models without one.
+    for node in sorted(ast.walk(tree), key=lambda node: not isinstance(node, ast.keyword)):
         name = node.arg if isinstance(node, ast.keyword) else None
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             name = node.targets[0].id
@@ -108,7 +112,7 @@ def _of_config(checkpoint: Mapping, path: str) -> Normalisation | None:
                 with contextlib.suppress(ValueError):
                     values[argument.arg] = ast.literal_eval(argument.value)
             if values.get('mean') is not None and values.get('std') is not None:
-                return _of_preprocessor(values, 'its config says so')
+                return _of_preprocessor(values, OWN_CONFIG)
     return None
 
 

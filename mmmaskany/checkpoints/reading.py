@@ -29,9 +29,10 @@ from .normalisation import Normalisation, find_normalisation
 from .protection import read_checkpoint
 
 #: Where the weights of a file lie, the first one wins. Averaged weights come before those that were trained, as timm
-#: and the authors of the files have it. MMEngine's own averaged weights are in ``state_dict``.
+#: and the authors of the files have it; but of MoCo's and MixMask's two encoders the authors use the trained one.
+#: MMEngine's own averaged weights are in ``state_dict``.
 CONTAINERS = (
-    'state_dict_ema', 'model_ema', 'ema_model', 'ema', 'params_ema', 'teacher', 'target_encoder',
+    'state_dict_ema', 'model_ema', 'ema_model', 'ema', 'params_ema', 'teacher', 'target_encoder', 'encoder_q',
     'state_dict', 'model_state_dict', 'model_state', 'model', 'net', 'network', 'module', 'backbone', 'encoder',
     'visual', 'weights', 'params', 'state', 'student',
 )  # fmt: skip
@@ -186,6 +187,7 @@ class Fit(NamedTuple):
         prefix (str): What was taken off the file's names.
         source (str): Whose names they were; '' where they are the module's own.
         inside (str): Where in the module the network is that they fit, such as ``'timm_model.'``.
+        others (tuple[str, ...]): Beginnings of names of further networks in the file that fit. Defaults to ().
     """
 
     tensors: dict[str, Tensor]
@@ -193,6 +195,7 @@ class Fit(NamedTuple):
     prefix: str
     source: str
     inside: str
+    others: tuple[str, ...] = ()
 
     @property
     def badness(self) -> tuple[int, int]:
@@ -304,7 +307,8 @@ def _best(fits: Sequence[Fit]) -> Fit:
                 f'the checkpoint must hold one network that fits, but has several, below '
                 f'{_quoted(dict.fromkeys(fit.prefix for fit in ranked))}: name one of them as the prefix'
             )
-        best = ranked[0]
+        prefixes = dict.fromkeys(fit.prefix for fit in ranked)
+        best = ranked[0]._replace(others=tuple(prefixes)[1:])
     return best
 
 
@@ -463,6 +467,8 @@ def _rest(tensors: Mapping[str, Tensor], model: nn.Module, fit: Fit) -> dict[str
             for name, tensor in tensors.items()
             if name.startswith(outer) and not name.startswith(fit.prefix)
         }
+    if 'encoder_q' in fit.prefix.split('.'):
+        return {}  # what MoCo calls fc projects features, and classifies nothing
     head = getattr(model, 'head', None)
     linear = [name for name, child in head.named_modules() if isinstance(child, nn.Linear)] if head else []
     tails = [name for name in tensors if (match := _CLASSIFIER.search(name)) and match.start() == len(fit.prefix)]
@@ -498,6 +504,7 @@ def _report(weights: Weights, module: nn.Module, fit: Fit) -> None:
     text = f'{type(module).__name__}: {weights} fills all {fit.gaps.wanted} tensors of the backbone'
     text += f'; the names are those of {fit.source}' if fit.source else ''
     text += f"; '{fit.prefix}' was taken off them" if fit.prefix else ''
+    text += f'; not taken: the networks below {_quoted(fit.others)}' if fit.others else ''
     text += f'; left over: {fit.gaps.describe_left()}' if fit.gaps.left else ''
     print_log(f'{text}.', logger='current', level=logging.INFO)
 

@@ -315,15 +315,15 @@ def _tensor(features: object) -> Tensor:
     return features
 
 
-def stem_maps(model: nn.Module, run: Callable[[], object]) -> dict[str, np.ndarray]:
-    """Look at what the two stems and the fusion of a backbone return: the length of each feature vector.
+def stem_features(model: nn.Module, run: Callable[[], object]) -> dict[str, Tensor]:
+    """Keep what the two stems and the fusion of a backbone return.
 
     Args:
         model (nn.Module): The model, with a ``backbone`` that has a second stem.
         run (Callable): Runs the model once, on a batch of one.
 
     Returns:
-        dict[str, np.ndarray]: The maps ``(h, w)`` of the 'visible stem', 'reused stem' and 'fusion'.
+        dict[str, Tensor]: The features ``(C, h, w)`` of the 'visible stem', 'reused stem' and 'fusion', in float32.
 
     Raises:
         ValueError: If the backbone has no second stem.
@@ -331,12 +331,12 @@ def stem_maps(model: nn.Module, run: Callable[[], object]) -> dict[str, np.ndarr
     stem = getattr(model.backbone, 'dual_stem', None)
     if stem is None:
         raise ValueError(f'the backbone must have a second stem, but {type(model.backbone).__name__} has none')
-    maps: dict[str, np.ndarray] = {}
+    features: dict[str, Tensor] = {}
     parts = {'visible stem': stem.visible, 'reused stem': stem.reused, 'fusion': stem.fusion}
 
     def keep(name: str) -> Callable[[nn.Module, tuple, Tensor], None]:
         def hook(module: nn.Module, args: tuple, output: Tensor) -> None:
-            maps[name] = torch.linalg.vector_norm(output[0].detach().float(), dim=0).cpu().numpy()
+            features[name] = output[0].detach().float().cpu()
 
         return hook
 
@@ -347,4 +347,9 @@ def stem_maps(model: nn.Module, run: Callable[[], object]) -> dict[str, np.ndarr
     finally:
         for handle in handles:
             handle.remove()
-    return maps
+    return features
+
+
+def stem_maps(model: nn.Module, run: Callable[[], object]) -> dict[str, np.ndarray]:
+    """Return the length of each feature vector of :func:`stem_features`, as maps ``(h, w)``."""
+    return {name: torch.linalg.vector_norm(each, dim=0).numpy() for name, each in stem_features(model, run).items()}

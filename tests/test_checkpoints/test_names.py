@@ -3,10 +3,12 @@
 
 import importlib.util
 import re
+import uuid
 from pathlib import Path
 
 import pytest
 import torch
+from mmengine.logging import MMLogger
 from mmengine.registry import MODELS
 from torch import nn
 
@@ -132,6 +134,13 @@ def torchvision_trunk(network, image):
     return nn.Sequential(*list(network.children())[:-2])(image)
 
 
+def beit():
+    return timm.models.beit.Beit(
+        img_size=64, patch_size=16, embed_dim=32, depth=2, num_heads=2, mlp_ratio=2, use_rel_pos_bias=True,
+        use_abs_pos_emb=False, init_values=0.1,
+    )  # fmt: skip
+
+
 #: publisher's network, its features, the host, the size of the image, what the publisher calls its tensors.
 PUBLISHED = {
     'torchvision ResNet': (
@@ -166,6 +175,20 @@ PUBLISHED = {
     'CLIP': (
         lambda: vit(pre_norm=True, norm_layer=nn.LayerNorm), class_token,
         dict(VIT, pre_norm=True, norm_cfg=dict(type='LN', eps=1e-5)), 64, as_clip,
+    ),
+    'CLIP of OpenAI': (
+        lambda: vit(pre_norm=True, norm_layer=nn.LayerNorm, act_layer=timm.layers.QuickGELU), class_token,
+        dict(VIT, pre_norm=True, norm_cfg=dict(type='LN', eps=1e-5),
+             layer_cfgs=dict(act_cfg=dict(type='mmpretrain.QuickGELU'))), 64, as_clip,
+    ),
+    'timm BEiT': (
+        lambda: beit(), lambda network, image: network.fc_norm(network.forward_features(image)[:, 1:].mean(1)),
+        dict(type='mmpretrain.BEiTViT', arch=VIT['arch'], img_size=64, layer_scale_init_value=0.1), 64, None,
+    ),
+    'timm BEiT in mmseg': (
+        lambda: beit(), lambda network, image: network.forward_features(image)[:, 1:].mT.unflatten(2, (4, 4)),
+        dict(type='mmseg.BEiT', img_size=64, embed_dims=32, num_layers=2, num_heads=2, mlp_ratio=2, out_indices=1,
+             qv_bias=True, init_values=0.1), 64, None,
     ),
     'torchvision ViT': (
         lambda: torchvision.models.VisionTransformer(64, 16, 2, 2, 32, 64),
@@ -241,6 +264,37 @@ def test_the_hosts_give_the_publishers_features(name, tmp_path):
             host.eval()
             torch.testing.assert_close(flat(host(image))[-1], expected, atol=1e-4, rtol=1e-4)
     assert model.dual_stem.fusion.is_silent()
+
+
+def test_published_moco_and_mixmask_give_the_encoder_that_was_trained(tmp_path, capsys):
+    """Their files hold a second, averaged encoder, a queue, and heads that project features to 128 dimensions."""
+    MMLogger.get_instance(uuid.uuid4().hex, log_level='INFO')  # writes to today's output
+    encoders = [shaken(torchvision.models.resnet50()), torchvision.models.resnet50()]
+    state = {'module.queue': torch.rand(128, 16), 'module.queue_ptr': torch.zeros(1, dtype=torch.long)}
+    for letter, encoder in zip('qk', encoders, strict=True):
+        encoder.fc = nn.Sequential(nn.Linear(2048, 2048), nn.ReLU(), nn.Linear(2048, 128))
+        state |= {f'module.encoder_{letter}.{name}': tensor for name, tensor in encoder.state_dict().items()}
+    path = tmp_path / 'checkpoint_0199.pth.tar'
+    torch.save(dict(epoch=200, arch='resnet50', state_dict=state, optimizer=dict(state={})), path)
+    image = torch.randn(1, 3, 64, 64)
+    cfg = dict(type='mmpretrain.ResNet', depth=50, init_cfg=dict(type='Pretrained', checkpoint=str(path)))
+    model = MaskAny(dict(cfg))
+    model.init_weights()
+    model.eval()
+    with torch.no_grad():
+        torch.testing.assert_close(model(image)[0], torchvision_trunk(encoders[0], image), rtol=0, atol=1e-5)
+        encoders[1].eval()
+        assert (model(image)[0] - torchvision_trunk(encoders[1], image)).abs().max() > 0.01
+    said = ' '.join(capsys.readouterr().out.split())
+    assert "'encoder_q.' was taken off them; not taken: the networks below 'encoder_k.'; left over: fc.0 (2)" in said
+
+    # A head of MoCo v1 is no classifier, whatever its shape.
+    cfg = dict(type='mmpretrain.ResNet', depth=18)
+    encoder = torchvision.models.resnet18(num_classes=128)
+    tensors = {f'encoder_q.{name}': tensor for name, tensor in encoder.state_dict().items()}
+    head = dict(type='LinearClsHead', num_classes=128, in_channels=512)
+    classifier = MODELS.build(dict(type='mmpretrain.ImageClassifier', backbone=cfg, head=head))
+    assert not [name for name in place(tensors, classifier) if name.startswith('head.')]
 
 
 @pytest.mark.parametrize(

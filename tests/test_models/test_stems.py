@@ -1,8 +1,10 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+import copy
 from collections import OrderedDict
 
 import pytest
 import torch
+import torch.nn.functional as F
 from mmengine.registry import MODELS
 from torch import nn
 
@@ -112,6 +114,67 @@ def test_dual_stem_resizes_the_reused_image_never_crops_it():
         out = stem(torch.ones(1, 1, 16, 16))
     assert out.shape == (1, 1, 4, 4)
     assert out[0, 0, :, 0].eq(0).all() and out[0, 0, :, -1].eq(1).all()
+
+
+def independent_stems(stem, image, half):
+    """The paper's two ResNet stems, added, written as functions."""
+
+    def layer(x, part, index, padding):
+        conv, norm = (getattr(part, f'{kind}{index}') for kind in ('conv', 'bn'))
+        x = F.conv2d(x, conv.weight, conv.bias, stride=2, padding=padding)
+        return F.silu(F.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=1e-5))
+
+    visible = layer(layer(image, stem.visible, 1, 3), stem.visible, 2, 1)
+    return visible + layer(half, stem.reused, 1, 3)
+
+
+@pytest.mark.parametrize(('side', 'same'), [(224, True), (225, False), (226, False), (227, True)])
+def test_nothing_that_fits_is_resized_and_files_of_format_1_keep_what_they_did(side, same):
+    """A half of 113 px fits beside 225: both stems return 57. Until format 2 it became 114 px first."""
+    torch.manual_seed(0)
+    stem = (
+        build(dict(type='mmmaskany.MaskResNet', depth=18, stem_channels=8, base_channels=4)).dual_stem.double().eval()
+    )
+    state = stem.state_dict()
+    image, half = (torch.randn(2, 3, length, length, dtype=torch.float64) for length in (side, (side + 1) // 2))
+    old, again = copy.deepcopy(stem), copy.deepcopy(stem)
+    old.load_state_dict({name: tensor for name, tensor in state.items() if not name.endswith('_extra_state')})
+    again.load_state_dict(old.state_dict())  # trained on and saved anew, it is still what it was
+    assert (stem.format, old.format, again.format) == (2, 1, 1)
+
+    def run(stem):
+        with torch.no_grad(), stem.holding(half):
+            return stem(image)
+
+    with torch.no_grad():
+        expected = independent_stems(stem, image, half)
+        twice = tuple(2 * length for length in expected.shape[2:])
+        resized = independent_stems(stem, image, F.interpolate(half, twice, mode='bilinear', align_corners=False))
+    assert torch.equal(run(stem), expected)
+    assert torch.equal(run(old), resized) and torch.equal(run(again), resized)
+    assert torch.equal(run(old), run(stem)) == same
+
+
+@pytest.mark.parametrize(
+    ('backbone', 'side', 'size'),
+    [
+        (dict(type='mmpretrain.ResNet', depth=18), 65, 33),  # 17 from 65, and from 33 as it is
+        (dict(type='mmpretrain.MobileNetV2', widen_factor=0.25), 65, 33),
+        (dict(type='mmpretrain.RepVGG', arch='A0'), 65, 33),
+        (dict(type='mmpretrain.ConvNeXt', arch='atto'), 65, 33),  # patches do not reach the border
+        (dict(type='mmpretrain.ConvNeXt', arch='atto'), 63, 30),  # 15 patches from 63 px, but 16 from 32
+        (dict(type='mmpretrain.VisionTransformer', arch='deit-tiny'), 63, 32),  # padded by the host to 64
+        (dict(type='mmpretrain.VisionTransformer', arch='deit-tiny'), 65, 40),  # to 80
+    ],
+)
+def test_a_reused_image_is_resized_only_where_its_features_do_not_fit(backbone, side, size):
+    model = build(dict(type='mmmaskany.MaskAny', backbone=backbone))
+    model.eval()
+    seen = []
+    model.dual_stem.reused.register_forward_pre_hook(lambda stem, images: seen.append(images[0].shape[-1]))
+    with torch.no_grad():
+        model(torch.randn(1, 3, side, side))
+    assert seen == [size]
 
 
 def test_dual_stem_of_stride_one_upsamples_the_features():

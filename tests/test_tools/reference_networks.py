@@ -83,12 +83,17 @@ class MaskResNet(Reference):
 
 
 class MaskViT(Reference):
-    """Patches of both images, added or side by side, one class token, one position embedding, layers."""
+    """Patches of both images, added or side by side, one class token, one position embedding, layers.
 
-    def __init__(self, width=16, layers=2, heads=2, hidden=32, patch=16, side=4, fusion='add', classes=5):
+    Networks of ImageNet-21k have a layer and tanh before the last one, of ``pre_logits`` channels.
+    """
+
+    def __init__(
+        self, width=16, layers=2, heads=2, hidden=32, patch=16, side=4, fusion='add', classes=5, pre_logits=None
+    ):
         super().__init__()
         self.width, self.layers, self.heads, self.hidden, self.patch = width, layers, heads, hidden, patch
-        self.side, self.fusion, self.classes = side, fusion, classes
+        self.side, self.fusion, self.classes, self.pre_logits = side, fusion, classes, pre_logits
 
     def __call__(self, visible, reused):
         channels = self.width if self.fusion == 'add' else self.width // 2
@@ -102,7 +107,10 @@ class MaskViT(Reference):
         for index in range(self.layers):
             x = x + self.attention(self.layer_norm(x, f'blocks.{index}.norm1', 1e-6), f'blocks.{index}.attn')
             x = x + self.mlp(self.layer_norm(x, f'blocks.{index}.norm2', 1e-6), f'blocks.{index}.mlp', self.hidden)
-        return self.linear(self.layer_norm(x, 'norm', 1e-6)[:, 0], 'head', self.classes)
+        x = self.layer_norm(x, 'norm', 1e-6)[:, 0]
+        if self.pre_logits:
+            x = self.linear(x, 'pre_logits.fc', self.pre_logits).tanh()
+        return self.linear(x, 'head', self.classes)
 
     def attention(self, x, name):
         q, k, v = (

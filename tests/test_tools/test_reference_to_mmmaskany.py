@@ -63,6 +63,7 @@ NETWORKS = {
     ),
     'vit': (MaskViT, dict(type='mmmaskany.MaskVisionTransformer', arch='small-test', img_size=64, fusion='add')),
     'vit-concat': (lambda: MaskViT(fusion='concat', patch=8, side=8), dict(patch_size=8, fusion='concat')),
+    'vit-pre-logits': (lambda: MaskViT(pre_logits=24), dict(arch='small-test')),
     'vit-deit-small': (
         lambda: MaskViT(width=384, layers=12, heads=6, hidden=1536, classes=1000),
         dict(arch='deit-small', img_size=64),
@@ -107,6 +108,48 @@ def test_outputs_are_those_of_the_papers_layers(name, convert):
         assert not torch.allclose(network(pair[0].flip(0), pair[1]), logits, rtol=1e-2)
 
 
+def test_a_layer_before_the_last_one_is_of_the_head(convert):
+    network = MaskViT(pre_logits=24)
+    network(torch.zeros(1, 3, 64, 64), torch.zeros(1, 3, 32, 32))
+    _, config, weights = convert(network.state)
+    assert config['head'] == dict(
+        type='mmpretrain.VisionTransformerClsHead', num_classes=5, in_channels=16, hidden_dim=24
+    )
+    assert torch.equal(weights['head.layers.pre_logits.weight'], network.state['pre_logits.fc.weight'])
+
+
+@pytest.mark.parametrize(
+    ('make', 'side', 'half', 'renewed'),
+    [
+        (lambda: MaskResNet((2, 2, 2, 2), bottleneck=False, stem=4, width=4), 225, 113, True),
+        (lambda: MaskResNet((3, 4, 6, 3), bottleneck=True, stem=4, width=4), 97, 49, True),
+        (lambda: MaskEfficientNetV2(TINY, head=32), 65, 33, False),  # 33 either way
+        (lambda: MaskSwin(8, (2, 2, 2, 2), (1, 1, 2, 2), window=7), 224, 112, True),  # the last map is one window
+        (lambda: MaskSwin(8, (2, 2, 2, 2), (1, 1, 2, 2), window=12), 384, 192, True),
+        (lambda: MaskSwin(8, (2, 2), (1, 2), window=4), 32, 16, True),
+        (lambda: MaskSwin(8, (2,), (2,), window=8), 64, 32, False),  # four windows
+    ],
+)
+def test_odd_sizes_and_single_windows_in_double_precision(make, side, half, renewed, convert):
+    """Nothing is resized where both stems fit, and windows are shifted even where the map is one."""
+    network = make()
+    pair = [torch.randn(1, 3, length, length, dtype=torch.float64) for length in (side, half)]
+    with torch.no_grad():
+        network(*(image.float() for image in pair))  # makes the tensors
+        model, _, weights = convert(network.state)
+        network.state = {
+            name: value.double() if value.is_floating_point() else value for name, value in network.state.items()
+        }
+        logits = network(*pair)
+        model.double()
+        torch.testing.assert_close(model(Views(*pair), mode='tensor'), logits, rtol=0, atol=1e-11)
+        # A file of format 1 keeps what it was trained with.
+        old = {name: tensor for name, tensor in weights.items() if not name.endswith('_extra_state')}
+        model.load_state_dict(old, strict=False)
+        difference = (model(Views(*pair), mode='tensor') - logits).abs().max()
+        assert difference > 1e-4 if renewed else difference < 1e-11
+
+
 @pytest.fixture
 def network():
     network = MaskSwin()
@@ -120,7 +163,10 @@ def test_what_is_written_is_a_checkpoint_of_a_classifier(network, convert, tmp_p
     assert read_checkpoint(tmp_path / 'ours.pth')['meta']['mmmaskany_format'] == FORMAT
     assert all(name.startswith(('backbone.', 'head.fc.')) for name in weights)
     tensors = [name for name in network.state if not name.endswith('attn_mask')]
-    assert len(weights) == len(tensors) + 1 and weights['backbone._extra_state'] == FORMAT  # windows are shifted
+    # Windows are shifted, and no reused image that fits is resized.
+    formats = [name for name in weights if name.endswith('_extra_state')]
+    assert len(weights) == len(tensors) + len(formats) and {int(weights[name]) for name in formats} == {FORMAT}
+    assert formats == ['backbone._extra_state', 'backbone.patch_embed.projection._extra_state']
     assert torch.equal(weights['head.fc.weight'], network.state['head.weight'])
     # It starts a training of the backbone alone, too.
     init_cfg = dict(type='Pretrained', checkpoint=str(tmp_path / 'ours.pth'), prefix='backbone.')
@@ -164,6 +210,12 @@ def test_every_tensor_that_does_not_fit_is_named(network, convert, tmp_path):
     [
         (dict(epoch=3), r"must hold tensors by their names.*but holds \['epoch'\]"),
         ({'conv1.weight': torch.ones(1)}, r"of a network of the reference code.*but has \['conv1\.weight'\]"),
+        (  # plain networks of torchvision and timm, and MoCo's
+            {'conv1.weight': torch.ones(1), 'layer1.0.conv1.weight': torch.ones(1)},
+            r"which has one of \['conv1_x2\.weight', .*but has \['conv1\.weight'",
+        ),
+        ({'patch_embed.proj.weight': torch.ones(1)}, r"of the reference code.*but has \['patch_embed\.proj"),
+        ({'encoder_q.conv1.weight': torch.ones(1)}, r"of the reference code.*but has \['encoder_q\.conv1"),
         ({'patch_embed2.proj.weight': torch.ones(1)}, r"all tensors of its network, but 'pos_embed' is missing"),
         (dict(model=torch.nn.Linear(2, 2)), r'must hold tensors and plain values only, but also holds'),
     ],

@@ -7,6 +7,8 @@ import pytest
 import torch
 from torch import nn
 
+from mmmaskany.checkpoints.protection import read_checkpoint
+
 
 @pytest.fixture
 def test_tool(tiny_config, tool, tmp_path):
@@ -142,3 +144,23 @@ def test_images_without_labels(evaluator, trained, test_tool, image_folder, tmp_
     assert all(torch.equal(unlabelled[name], labelled[name]) for name in labelled)
     test_tool(trained / 'epoch_2.pth', test_evaluator=None)
     assert 'There are no metrics: --out or --show-dir keeps the predictions' in ''.join(capfd.readouterr())
+
+
+def test_images_are_made_as_in_the_training_of_a_file(trained, test_tool, tmp_path):
+    """A file says in its own config what images it was trained on; others would silently give other results."""
+    known = read_checkpoint(trained / 'epoch_2.pth')
+    text = 'data_preprocessor = dict(mean=[1.0, 2.0, 3.0], std=[4.0, 5.0, 6.0], to_rgb=True)\n'
+    own = dict(known['meta'], cfg=text)
+    torch.save(dict(known, meta=own), tmp_path / 'old.pth')
+    message = (
+        r'data_preprocessor must make the images that .*old\.pth was trained on, but makes .*mean .* instead of '
+        r'\[1\.0, 2\.0, 3\.0\].*has mean=\[1\.0, 2\.0, 3\.0\], std=\[4\.0, 5\.0, 6\.0\] and RGB channels: set these'
+    )
+    with pytest.raises(ValueError, match=message):
+        test_tool(tmp_path / 'old.pth')
+    test_tool(tmp_path / 'old.pth', model=dict(data_preprocessor=dict(mean=[1, 2, 3], std=[4, 5, 6])))
+    # The model's own preprocessor counts before the one beside it.
+    inner = f'model = dict(data_preprocessor={text.partition(" = ")[2].strip()})\n'
+    own['cfg'] = 'data_preprocessor = dict(mean=[9, 9, 9], std=[1, 1, 1])\n' + inner
+    torch.save(dict(known, meta=own), tmp_path / 'inner.pth')
+    test_tool(tmp_path / 'inner.pth', model=dict(data_preprocessor=dict(mean=[1, 2, 3], std=[4, 5, 6])))

@@ -117,6 +117,35 @@ def test_images_of_ones_own_are_written_as_png_and_svg(cam, model, capsys):
     assert 'classification, gradcam of backbone.layer4' in capsys.readouterr().out
 
 
+def test_feature_maps_of_both_stems_are_dumped(cam, model, tmp_path):
+    config, checkpoint = model(MASKANY)
+    images = sorted(map(str, Path('data/digits/val').rglob('*.png')))[:2]
+    argv = [config, checkpoint, '--images', *images, '--names', 'MaskAny', '--features', '--out', str(tmp_path)]
+    assert cam['main'](argv) == 0
+    features = np.load(tmp_path / 'features-MaskAny.npz')
+    names = [f'{Path(image).name}/{part}' for image in images for part in ('visible stem', 'reused stem', 'fusion')]
+    assert features.files == names
+    # By hand: the visible stem of the built network on the image as the config normalises it.
+    cfg = Config.fromfile(config)
+    cfg.model.data_preprocessor = cfg.get('data_preprocessor', cfg.model.get('data_preprocessor'))
+    with DefaultScope.overwrite_default_scope(cfg.default_scope):
+        network = MODELS.build(cfg.model)
+    network.load_state_dict(torch.load(checkpoint)['state_dict'])
+    network.eval()
+    mean, std = network.data_preprocessor.mean, network.data_preprocessor.std
+    pixels = torch.from_numpy(cv2.imread(images[0])[..., ::-1].copy()).permute(2, 0, 1).float()
+    image = ((pixels - mean) / std)[None]
+    host, stem = network.backbone, network.backbone.dual_stem
+    with torch.no_grad():
+        for part in host.stem_parts[:-1]:
+            image = host.get_submodule(part)(image)
+        expected = stem.visible(image)[0].numpy()
+    np.testing.assert_allclose(features[names[0]], expected, rtol=1e-4, atol=1e-5)
+    assert features[names[2]].shape == expected.shape == (16, 32, 32)
+    assert features[names[1]].shape == (16, 16, 16)  # of ResNet_CIFAR, whose stem has stride 1: upsampled to be fused
+    assert not np.allclose(features[names[0]], features[names[3]])
+
+
 def test_what_cannot_be_drawn_is_said(cam, model, capsys, monkeypatch, tmp_path):
     plain, maskany = model(PLAIN), model(MASKANY)
     other = tmp_path / 'other.py'
@@ -137,5 +166,6 @@ def test_what_cannot_be_drawn_is_said(cam, model, capsys, monkeypatch, tmp_path)
     assert 'must hold the tensors of this ImageClassifier' in error(plain[0], 'strange.pth')
     assert 'layer must name a module of the model' in error(*plain, '--layer', 'layer9')
     assert 'must be an existing file, but got none.pth' in error(plain[0], 'none.pth')
+    assert "--features needs a model with a second stem, but none of ['" in error(*plain, '--features')
     monkeypatch.setitem(sys.modules, 'pytorch_grad_cam', None)
     assert "which the extra 'vis' brings: pip install 'mmmaskany[vis]'" in error(*plain)

@@ -103,7 +103,10 @@ def vit(weights: Weights) -> tuple[dict, Names]:
         patch_size=projection.shape[-1],
         fusion=_fusion(projection, width),
     )
-    return _classifier(backbone, weights['head.weight'], neck=None, head='VisionTransformer'), {
+    classifier = _classifier(backbone, weights['head.weight'], neck=None, head='VisionTransformer')
+    if 'pre_logits.fc.weight' in weights:  # a layer and tanh before the last one, as in networks of ImageNet-21k
+        classifier['head'].update(in_channels=width, hidden_dim=len(weights['pre_logits.fc.weight']))
+    return classifier, {
         r'': r'backbone',  # the class token and the position embedding belong to the network itself
         r'patch_embed\.proj': r'backbone.patch_embed.projection.visible',
         r'patch_embed2\.proj': r'backbone.patch_embed.projection.reused',
@@ -112,6 +115,7 @@ def vit(weights: Weights) -> tuple[dict, Names]:
         r'blocks\.(\d+)\.mlp\.fc1': r'backbone.layers.\1.ffn.layers.0.0',
         r'blocks\.(\d+)\.mlp\.fc2': r'backbone.layers.\1.ffn.layers.1',
         r'norm': r'backbone.ln1',
+        r'pre_logits\.fc': r'head.layers.pre_logits',
         r'head': r'head.layers.head',
     }
 

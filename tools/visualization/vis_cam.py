@@ -6,7 +6,8 @@
 
 Classifiers, detectors and segmentors, convolutional or of transformers. The images are spread evenly over the test
 data, or named by --images. Written are cam.png and cam.svg, and for each model with a second stem what both stems and
-their fusion return, as stems-NAME.png and .svg. It needs the grad-cam library, which the extra 'vis' brings.
+their fusion return, as stems-NAME.png and .svg; with --features the feature maps themselves, too, as
+features-NAME.npz. It needs the grad-cam library, which the extra 'vis' brings.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from mmmaskany.engine.checks.config import read_config
 from mmmaskany.engine.hooks.launch_check_hook import check_checkpoint, start_tensors
 from mmmaskany.user_errors import run
 from mmmaskany.visualization import COLORS, pixels, save_figure
-from mmmaskany.visualization.cam import METHODS, Explainer, Explanation, cam_class, stem_maps
+from mmmaskany.visualization.cam import METHODS, Explainer, Explanation, cam_class, stem_features
 
 #: From dark to bright in steps that every eye sees.
 COLORMAP = 'inferno'
@@ -53,7 +54,8 @@ class Picture:
         said (str): What the model says, or ''.
         found (Explanation): Where.
         boxes (np.ndarray): The annotated boxes, ``(N, 4)``.
-        stems (dict[str, np.ndarray]): What the stems return; empty where there is no second one.
+        stems (dict[str, np.ndarray]): What the stems and their fusion return, ``(C, h, w)``; empty where there is no
+            second stem.
     """
 
     name: str
@@ -134,7 +136,8 @@ def look(config: str, checkpoint: str, args: argparse.Namespace) -> list[Picture
         found.cam = found.cam[:height, :width]
         stems = {}
         if getattr(model.backbone, 'dual_stem', None) is not None:
-            stems = stem_maps(model, lambda inputs=inputs: explainer.outputs(inputs))
+            features = stem_features(model, lambda inputs=inputs: explainer.outputs(inputs))
+            stems = {part: each.numpy() for part, each in features.items()}
         truth, boxes = '', np.zeros((0, 4))
         if 'gt_label' in sample:
             truth = word(int(sample.gt_label[0]))
@@ -206,10 +209,11 @@ def stem_sheet(name: str, pictures: list[Picture]) -> Figure:
     for column, picture in enumerate(pictures):
         axes[0, column].imshow(picture.image)
         axes[0, column].set_title(picture.truth or picture.name, fontsize=9)
-        largest = max(float(features.max()) for features in picture.stems.values()) or 1
-        for row, features in enumerate(picture.stems.values(), 1):
-            axes[row, column].imshow(features / largest, cmap=COLORMAP, vmin=0, vmax=1, interpolation='nearest')
-            axes[row, column].set_title(f'mean {features.mean() / largest:.2f}', fontsize=8)
+        lengths = [np.linalg.norm(features, axis=0) for features in picture.stems.values()]
+        largest = max(float(length.max()) for length in lengths) or 1
+        for row, length in enumerate(lengths, 1):
+            axes[row, column].imshow(length / largest, cmap=COLORMAP, vmin=0, vmax=1, interpolation='nearest')
+            axes[row, column].set_title(f'mean {length.mean() / largest:.2f}', fontsize=8)
     figure.suptitle(name, fontsize=10)
     return figure
 
@@ -235,6 +239,11 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument('--method', choices=METHODS, default='gradcam', help='default: gradcam')
     parser.add_argument('--score', type=float, default=0.3, help='leave out detections below this (default: 0.3)')
+    parser.add_argument(
+        '--features',
+        action='store_true',
+        help='also write the feature maps of both stems and their fusion, as arrays named IMAGE/STEM, (C, h, w)',
+    )
     parser.add_argument('--out', type=Path, help='folder of the sheets (default: work_dirs/CONFIG/cam)')
     parser.add_argument('--device', default='cpu', help='default: cpu')
     args = parser.parse_args(argv)
@@ -251,13 +260,25 @@ def main(argv: list[str] | None = None) -> int:
         files = [[picture.name for picture in pictures] for pictures in seen.values()]
         if any(other != files[0] for other in files):
             raise ValueError(f'both models must be tested on the same images, but got {files[0]} and {files[-1]}')
-        sheets = {'cam': cam_sheet(seen, args.method)}
+        if args.features and not any(pictures[0].stems for pictures in seen.values()):
+            raise ValueError(
+                f'--features needs a model with a second stem, but none of {[config for config, _ in models]} has one'
+            )
+        sheets, arrays = {'cam': cam_sheet(seen, args.method)}, {}
         for name, pictures in seen.items():
             if pictures[0].stems:
                 sheets[f'stems-{"".join(name.split())}'] = stem_sheet(name.replace('\n', '_'), pictures)
+                arrays[f'features-{"".join(name.split())}'] = {
+                    f'{picture.name}/{part}': features
+                    for picture in pictures
+                    for part, features in picture.stems.items()
+                }
         for name, figure in sheets.items():
             for path in save_figure(figure, args.out / name):
                 print(f'wrote {path}')
+        for name, features in arrays.items() if args.features else ():
+            np.savez_compressed(args.out / f'{name}.npz', **features)
+            print(f'wrote {args.out / name}.npz')
     except (ImportError, OSError, ValueError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 1

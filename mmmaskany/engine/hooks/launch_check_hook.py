@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 
 from mmmaskany.checkpoints.gaps import CheckpointMismatchError
 from mmmaskany.checkpoints.late_fusion import name_late_fusion
+from mmmaskany.checkpoints.normalisation import OWN_CONFIG, Normalisation, find_normalisation
 from mmmaskany.checkpoints.reading import Weights, place, silence, unpack
 from mmmaskany.checkpoints.starting import hold_to_files, pretrained_cfgs, read_start
 from mmmaskany.engine.checks.batches import (
@@ -100,6 +101,10 @@ class LaunchCheckHook(Hook):
             if training:
                 report_normalisation(runner.model, weights, runner.logger)
         complete = resumes or not training
+        if complete:
+            path = runner._load_from
+            known = find_normalisation(str(path), checkpoint) if resumes else weights.normalisation
+            check_normalisation(runner.model, known, path)
         check_checkpoint(runner.model, checkpoint, runner._load_from, complete)
         loop = runner._train_loop if training else runner._test_loop
         if complete and isinstance(loop, BaseLoop):
@@ -244,6 +249,30 @@ def report_normalisation(model: nn.Module, weights: Weights, logger: logging.Log
         logger.warning(
             f'{weights.path} wants images otherwise than data_preprocessor makes them, so that its features are not '
             f'what they were: {difference} ({weights.normalisation.source})'
+        )
+
+
+def check_normalisation(model: nn.Module, normalisation: Normalisation | None, path: str) -> None:
+    """Make sure that a trained network gets images as in its training, where the config in its file says how.
+
+    Args:
+        model (nn.Module): The model, with its data preprocessor.
+        normalisation (Normalisation | None): How the images of its training were prepared.
+        path (str): What to call the checkpoint in the error.
+
+    Raises:
+        ValueError: If the data preprocessor makes them otherwise. The message says what to set.
+    """
+    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+        model = model.module
+    preprocessor = getattr(model, 'data_preprocessor', None)
+    if normalisation is None or normalisation.source != OWN_CONFIG or preprocessor is None:
+        return
+    if difference := normalisation.differs_from(preprocessor):
+        raise ValueError(
+            f'data_preprocessor must make the images that {path} was trained on, but makes {difference}, so that it '
+            f'would compute something else. Its config has mean={list(normalisation.mean)}, '
+            f'std={list(normalisation.std)} and {"RGB" if normalisation.to_rgb else "BGR"} channels: set these there'
         )
 
 

@@ -40,6 +40,7 @@ class MaskEfficientNetV2(MaskAnyMixin, EfficientNetV2):
         masking (dict | nn.Module | None): What masks a batch in training mode, see :func:`MaskAny`. Defaults to None.
         conv_cfg (dict | None): Kind of the convolutions. Defaults to None, PyTorch's.
         drop_path_rate (float): Drop path of the last block; it grows from 0 at the first. Defaults to the paper's 0.2.
+        frozen (bool): Whether to train the head alone, see :meth:`MaskAnyMixin.freeze`. Defaults to False.
         **kwargs: Other arguments of mmpretrain's EfficientNetV2, such as ``frozen_stages`` and ``with_cp``.
 
     Shape:
@@ -72,6 +73,7 @@ class MaskEfficientNetV2(MaskAnyMixin, EfficientNetV2):
         masking: dict | nn.Module | None = None,
         conv_cfg: dict | None = None,
         drop_path_rate: float = 0.2,
+        frozen: bool = False,
         **kwargs,
     ) -> None:
         super().__init__(arch, conv_cfg=conv_cfg, drop_path_rate=drop_path_rate, **kwargs)
@@ -86,4 +88,6 @@ class MaskEfficientNetV2(MaskAnyMixin, EfficientNetV2):
         self.stem_parts = ('layers.0',)
         self.masking = as_masking(masking)
         self._freeze_stages()
+        if frozen:
+            self.freeze()
         self.warn_if_frozen()

@@ -47,6 +47,7 @@ class MaskResNet(MaskAnyMixin, ResNet):
             ResNet. With strides (1, 2, 1, 1) and dilations (1, 1, 2, 4) every fourth feature in both directions is
             then exactly the one that the undilated network has there. Defaults to False.
         zero_init_residual (bool): Whether the last norm of a block starts from 0. Defaults to the paper's False.
+        frozen (bool): Whether to train the head alone, see :meth:`MaskAnyMixin.freeze`. Defaults to False.
         **kwargs: Other arguments of mmpretrain's ResNet, but ``deep_stem``.
 
     Shape:
@@ -65,6 +66,7 @@ class MaskResNet(MaskAnyMixin, ResNet):
         stem_channels: int = 128,
         contract_dilation: bool = False,
         zero_init_residual: bool = False,
+        frozen: bool = False,
         **kwargs,
     ) -> None:
         self.contract_dilation = contract_dilation  # the host's constructor makes the stages
@@ -88,6 +90,8 @@ class MaskResNet(MaskAnyMixin, ResNet):
         self.stem_parts = ('stem',)
         self.masking = as_masking(masking)
         self._freeze_stages()
+        if frozen:
+            self.freeze()
         self.warn_if_frozen()
 
     def _stem_layer(self, index: int, in_channels: int, out_channels: int, **kwargs) -> dict[str, nn.Module]:

@@ -38,6 +38,7 @@ class MaskSwinTransformer(FormatMixin, MaskAnyMixin, SwinTransformer):
             of two projections to all channels. Defaults to 'concat'.
         masking (dict | nn.Module | None): What masks a batch in training mode, see :func:`MaskAny`. Defaults to None.
         pad_small_map (bool): Whether maps no larger than a window are padded and shifted. Defaults to True.
+        frozen (bool): Whether to train the head alone, see :meth:`MaskAnyMixin.freeze`. Defaults to False.
         **kwargs: Other arguments of mmpretrain's SwinTransformer, such as ``img_size``, ``frozen_stages`` and
             ``with_cp``. ``patch_size`` must be even.
 
@@ -59,6 +60,7 @@ class MaskSwinTransformer(FormatMixin, MaskAnyMixin, SwinTransformer):
         fusion: str | dict | nn.Module = 'concat',
         masking: dict | nn.Module | None = None,
         pad_small_map: bool = True,
+        frozen: bool = False,
         **kwargs,
     ) -> None:
         super().__init__(arch, pad_small_map=pad_small_map, **kwargs)
@@ -70,6 +72,8 @@ class MaskSwinTransformer(FormatMixin, MaskAnyMixin, SwinTransformer):
         self.stem_parts = ('patch_embed.projection',)
         self.masking = as_masking(masking)
         self._freeze_stages()
+        if frozen:
+            self.freeze()
         self.warn_if_frozen()
 
     def set_extra_state(self, state: Tensor | int) -> None:

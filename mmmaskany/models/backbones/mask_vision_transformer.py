@@ -39,6 +39,7 @@ class MaskVisionTransformer(MaskAnyMixin, VisionTransformer):
             ``dict(type='mmmaskany.GatedFusion')``, of two projections to all channels. Defaults to 'add'.
         masking (dict | nn.Module | None): What masks a batch in training mode, see :func:`MaskAny`. Defaults to None.
         drop_rate (float): Dropout rate. Defaults to the paper's 0.15.
+        frozen (bool): Whether to train the head alone, see :meth:`MaskAnyMixin.freeze`. Defaults to False.
         **kwargs: Other arguments of mmpretrain's VisionTransformer, such as ``img_size``, ``out_type`` and
             ``frozen_stages``. ``patch_size`` must be even.
 
@@ -58,6 +59,7 @@ class MaskVisionTransformer(MaskAnyMixin, VisionTransformer):
         fusion: str | dict | nn.Module = 'add',
         masking: dict | nn.Module | None = None,
         drop_rate: float = 0.15,
+        frozen: bool = False,
         **kwargs,
     ) -> None:
         super().__init__(arch, drop_rate=drop_rate, **kwargs)
@@ -68,6 +70,8 @@ class MaskVisionTransformer(MaskAnyMixin, VisionTransformer):
         self.masking = as_masking(masking)
         if self.frozen_stages > 0:  # as the host does in its constructor, which ran before the stems were made
             self._freeze_stages()
+        if frozen:
+            self.freeze()
         self.warn_if_frozen()
 
     def init_weights(self) -> None:

@@ -39,7 +39,7 @@ class MaskAnyMixin:
        half size. Nothing is random in evaluation mode.
     2. It lays the reused image into the dual stem and runs the host's forward on the visible one. With late fusion it
        runs the host on both, and fuses the levels (``fuse_at='levels'``) or hands on both (``fuse_at='neck'``).
-    3. It freezes the reused stem wherever the host froze its own.
+    3. It freezes the reused stem wherever the host froze its own, and with ``frozen=True`` all of itself.
     4. It loads checkpoints completely or not at all. A checkpoint of the plain host is adopted: the reused stem takes
        the weights of the host's, but contributes exactly nothing, as the levels of the reused image do in late
        fusion, so that the outputs are the plain host's.
@@ -55,6 +55,8 @@ class MaskAnyMixin:
     halved: tuple[str, ...] = ()
     #: Whether a checkpoint was loaded.
     filled = False
+    #: Whether nothing of it learns, see :meth:`freeze`.
+    frozen = False
     #: The masking of a batch in training mode, or None; without a value here, which would hide the module.
     masking: nn.Module | None
 
@@ -164,7 +166,18 @@ class MaskAnyMixin:
     def train(self, mode: bool = True) -> MaskAnyMixin:
         super().train(mode)
         self.freeze_reused_stem()
+        if self.frozen:
+            for module in self.children():
+                nn.Module.train(module, False)
         return self
+
+    def freeze(self) -> None:
+        """Freeze all of it for good, so that only what follows it learns, such as a head: weights, both stems and their
+        fusion, statistics of norms, dropout and drop path. Images are still masked in training mode.
+        """
+        self.frozen = True
+        self.requires_grad_(False)
+        self.train(self.training)
 
     def freeze_reused_stem(self) -> bool:
         """Freeze the reused stem and the fusion, statistics too, where the host's own stem is frozen."""
@@ -181,8 +194,8 @@ class MaskAnyMixin:
         return frozen
 
     def warn_if_frozen(self) -> None:
-        """Warn of a frozen stem that cannot learn what it is asked to."""
-        if not self.freeze_reused_stem():
+        """Warn of a frozen stem that cannot learn what it is asked to, unless nothing of the backbone is to learn."""
+        if not self.freeze_reused_stem() or self.frozen:
             return
         if self.masking is not None:
             trouble = 'masking is on, but the stem is frozen, so the reused stem cannot learn.'
@@ -404,6 +417,7 @@ def MaskAny(
     fuse_at: str = 'stem',
     stem: str | None = None,
     init_cfg: dict | list | None = None,
+    frozen: bool = False,
 ) -> nn.Module:
     """Build a backbone and give it a second stem for the reused image.
 
@@ -427,6 +441,7 @@ def MaskAny(
         stem (str | None): Name of the module that is the host's stem, such as ``'features.0'``, for a host whose stem
             is not known; those of the families in docs/backbones.md are. Defaults to None.
         init_cfg (dict | list | None): Replaces the host's ``init_cfg``. Defaults to None.
+        frozen (bool): Whether to train the head alone, see :meth:`MaskAnyMixin.freeze`. Defaults to False.
 
     Returns:
         nn.Module: The host, of the class ``MaskAny<Host>``; see :class:`MaskAnyMixin` for what it takes and does.
@@ -482,6 +497,8 @@ def MaskAny(
             each.silence()
         what = 'reused stem starts from those of its stem and contributes' if fuse_at == 'stem' else 'levels contribute'
         host._report(f'the host has its weights already: the {what} nothing before it is trained.')
+    if frozen:
+        host.freeze()
     host.warn_if_frozen()
     return host
 

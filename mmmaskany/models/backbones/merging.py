@@ -126,7 +126,7 @@ def _difference(stem: DualStem, merged: nn.Module) -> float:
 
 def _make_plain(backbone: nn.Module) -> None:
     """Turn a backbone whose dual stem was replaced into one of the host's class."""
-    for name in ('stem_parts', 'halved', 'fuse_at', 'filled'):
+    for name in ('stem_parts', 'halved', 'fuse_at', 'filled', 'frozen'):
         backbone.__dict__.pop(name, None)
     del backbone.masking
     mro = type(backbone).__mro__

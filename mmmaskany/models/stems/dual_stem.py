@@ -9,17 +9,24 @@ from contextlib import contextmanager
 
 from torch import Tensor, nn
 
+from mmmaskany.checkpoints.format import FormatMixin
 from mmmaskany.masking.masking import resize
 
+from .find import dry_run
 
-class DualStem(nn.Module):
+
+class DualStem(FormatMixin, nn.Module):
     r"""Holds the host's own stem, the reused stem and their fusion, and returns what the host's stem returned.
 
     ::
 
-        x ─────────── visible ──────────────────────┐
-                          │ size                    fusion ── y
-        reused image ─ resize ─ reused ─ (upsample) ┘
+        x ─────────── visible ────────────────────────┐
+                          │ size                      fusion ── y
+        reused image ─ (resize) ─ reused ─ (upsample) ┘
+
+    The reused image is resized only where its features would have another size than those of the visible one, as in
+    the paper's code, where both stems fit an image of 225 px and its half of 113. A checkpoint of format 1 goes on
+    computing what it was trained with: there, 113 px became 114, twice the size of the features.
 
     The reused image does not pass through the host: the backbone lays it in, see :meth:`holding`, and calls the host's
     forward within.
@@ -36,13 +43,15 @@ class DualStem(nn.Module):
 
     Shape:
         - x: what the host's stem, or its last module, takes.
-        - output: ``(B, C, h, w)``, as ``visible`` returns it. The reused image is resized to
-          ``(ceil(h * stride), ceil(w * stride))`` where it has another size.
+        - output: ``(B, C, h, w)``, as ``visible`` returns it. A reused image that does not fit is resized to
+          ``(ceil(h * stride), ceil(w * stride))``.
 
     Raises:
         RuntimeError: If it is called without a reused image.
         ValueError: If both stems return different sizes.
     """
+
+    formats = (1, 2)
 
     def __init__(self, visible: nn.Module, reused: nn.Module, fusion: nn.Module, stride: float = 2) -> None:
         super().__init__()
@@ -50,6 +59,7 @@ class DualStem(nn.Module):
         self.reused = reused
         self.fusion = fusion
         self.stride = stride
+        self.padding = _padding(reused, max(1, int(stride)))
         self.reused_image: Tensor | None = None
 
     @contextmanager
@@ -76,7 +86,9 @@ class DualStem(nn.Module):
             )
         visible = self.visible(x)
         size = visible.shape[-2:]
-        image = resize(self.reused_image, tuple(math.ceil(length * self.stride) for length in size))
+        image = self.reused_image
+        if self.format == 1 or not self._fits(image, size):
+            image = resize(image, tuple(math.ceil(length * self.stride) for length in size))
         reused = self.reused(image)
         if self.stride < 1:
             reused = resize(reused, size)
@@ -87,5 +99,20 @@ class DualStem(nn.Module):
             )
         return self.fusion(visible, reused)
 
+    def _fits(self, image: Tensor, size: tuple[int, int]) -> bool:
+        """Tell whether the reused stem returns features of a size for an image, from their sizes alone."""
+        sides = zip(image.shape[-2:], size, strict=True)
+        return all((side + self.padding) // self.stride == wanted for side, wanted in sides)
+
     def extra_repr(self) -> str:
         return f'stride={self.stride}'
+
+
+def _padding(stem: nn.Module, stride: int) -> int:
+    """Find out what a stem adds to a side of the image before it divides it: ``(side + padding) // stride`` is left.
+
+    Convolutions and poolings, one after the other, come to just that; the stride divides one of so many sides in turn.
+    """
+    channels = next((module.in_channels for module in stem.modules() if isinstance(module, nn.Conv2d)), 3)
+    sides = range(16 * stride, 17 * stride)
+    return max(dry_run(stem, (1, channels, side, side))[2] * stride - side for side in sides)
