@@ -34,7 +34,7 @@ import torch
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # a checkout needs no install
-from mmmaskany.engine.user_errors import run  # noqa: E402
+from mmmaskany.user_errors import run  # noqa: E402
 
 CLASSES = tuple(f'class{index}' for index in range(80))
 SIZE = 64, 48  # px, width and height of an image
