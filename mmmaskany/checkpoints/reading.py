@@ -22,7 +22,7 @@ import torch
 from mmengine.logging import MMLogger, print_log
 from torch import Tensor, nn
 
-from .fingerprints import fingerprint, known_networks
+from .fingerprints import known_networks
 from .gaps import REBUILT, CheckpointMismatchError, Gaps, find_gaps, new_norms
 from .names import NAMINGS
 from .normalisation import Normalisation, find_normalisation
@@ -465,7 +465,7 @@ def _rest(tensors: Mapping[str, Tensor], model: nn.Module, fit: Fit) -> dict[str
         }
     head = getattr(model, 'head', None)
     linear = [name for name, child in head.named_modules() if isinstance(child, nn.Linear)] if head else []
-    tails = [name for name in tensors if (match := _CLASSIFIER.search(name)) and match.start() == len(fit.prefix)]
+    tails = [name for name in tensors if (match := _CLASSIFIER.search(name)) and match.start() in (0, len(fit.prefix))]
     if len(linear) != 1 or len(tails) != 1:
         return {}
     layer, start = head.get_submodule(linear[0]), tails[0].removesuffix('weight')
@@ -511,26 +511,58 @@ def guess_network(weights: Weights) -> str | None:
     Returns:
         str | None: ``'timm/NAME'``, or a name of mmpretrain's hub; None where it cannot be told.
     """
-    names = known_networks().get(fingerprint(_network(weights.tensors)), [])
-    timm = [name for name in names if name.startswith('timm/')]
-    hub = [name for name in names if not name.startswith('timm/')]
-    if any('_conv_stem.' in name for name in weights.tensors):  # efficientnet_pytorch pads as TensorFlow does
-        timm = [name for name in timm if name.startswith('timm/tf_')] or timm
-    file = os.path.basename(weights.path).lower().replace('-', '_')
-    said = [name for name in (*timm, *hub) if name.removeprefix('timm/').replace('-', '_') in file]
-    if said:
-        return max(said, key=len)
+    return next(iter(guess_networks(weights)), None)
+
+
+def guess_networks(weights: Weights) -> list[str]:
+    """List the networks that a file may be of by the shapes of its tensors, the likeliest first.
+
+    First come those whose vectors and positions agree, too, then those that the file is named after, those of the
+    library whose names its tensors have, and of these the shortest name: ``resnet50`` before ``resnet50_gn``.
+
+    Args:
+        weights (Weights): The weights.
+
+    Returns:
+        list[str]: Names, those of timm as ``'timm/NAME'``. All of them agree equally well.
+    """
+    known = next(filter(None, map(known_networks, _networks(weights.tensors))), {})
+    best = max(known.values(), default=0)
+    names = [name for name, agrees in known.items() if agrees == best]
     openmmlab = any(_OPENMMLAB.search(name) for name in weights.tensors)
-    if hub and (openmmlab or not timm or importlib.util.find_spec('timm') is None):
-        return min(hub, key=lambda name: (len(name), name))
-    return min(timm, key=lambda name: (len(name), name), default=None)
+    hub = openmmlab or importlib.util.find_spec('timm') is None
+    tensorflow = any('_conv_stem.' in name for name in weights.tensors)  # efficientnet_pytorch pads as it does
+    file = os.path.basename(weights.path).lower().replace('-', '_')
+
+    def order(name: str) -> tuple:
+        bare = name.removeprefix('timm/').replace('-', '_')
+        said = len(bare) if bare in file else 0
+        return -said, name.startswith('timm/') == hub, tensorflow and not bare.startswith('tf_'), len(bare), bare
+
+    return sorted(names, key=order)
 
 
 #: Names that only OpenMMLab gives.
 _OPENMMLAB = re.compile(r'^backbone\.|\.ffn\.layers\.|\.w_msa\.|projection\.|depthwise_conv\.')
 
 
-def _network(tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """Return the backbone of a model's tensors, without a second stem."""
-    own = {name: tensor for name, tensor in tensors.items() if re.search(r'(^|\.)backbone\.', name)} or tensors
-    return {name: tensor for name, tensor in own.items() if '.reused.' not in name and '.fusion.' not in name}
+def _networks(tensors: Mapping[str, Tensor]) -> Iterator[Mapping[str, Tensor]]:
+    """Yield what may be a network among tensors, without a second stem: a model's backbone, all, each of several.
+
+    Where a publisher stores matrices in parts, they are joined: query, key and value of transformers.
+    """
+    plain = {name: tensor for name, tensor in tensors.items() if '.reused.' not in name and '.fusion.' not in name}
+    groups = [{name: tensor for name, tensor in plain.items() if re.search(r'(^|\.)backbone\.', name)}, plain]
+    for depth in (1, 2):
+        starts = dict.fromkeys('.'.join(name.split('.')[:depth]) + '.' for name in plain)
+        starts = sorted(starts, key=_rank)[:8]
+        groups += [
+            {name.removeprefix(start): each for name, each in plain.items() if name.startswith(start)}
+            for start in starts
+        ]
+    for group in filter(None, groups):
+        yield group
+        for naming in NAMINGS:
+            if naming.source.startswith('transformers'):
+                for start in _starts_at(group, naming.anchor):
+                    yield naming({name.removeprefix(start): each for name, each in group.items()}, {})
