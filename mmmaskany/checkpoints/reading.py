@@ -28,13 +28,17 @@ from .names import NAMINGS
 from .normalisation import Normalisation, find_normalisation
 from .protection import read_checkpoint
 
-#: Where the weights of a file lie, the first one wins. Averaged weights come before those that were trained, as timm
-#: and the authors of the files have it. MMEngine's own averaged weights are in ``state_dict``.
+#: Where the weights of a file lie, the first one wins; behind the names may stand ``_state_dict`` and the like.
+#: Averaged weights (``_AVERAGED``) come before these, as timm and the authors of the files have it. Of networks that
+#: teach each other those come first that their authors evaluate: DINO's teacher, the one of MoCo and BYOL that was
+#: trained, the target encoder of I-JEPA.
 CONTAINERS = (
-    'state_dict_ema', 'model_ema', 'ema_model', 'ema', 'params_ema', 'teacher', 'target_encoder',
-    'state_dict', 'model_state_dict', 'model_state', 'model', 'net', 'network', 'module', 'backbone', 'encoder',
-    'visual', 'weights', 'params', 'state', 'student',
+    'teacher', 'base_encoder', 'encoder_q', 'online_encoder', 'online_network', 'target_encoder',
+    'state_dict', 'model', 'net', 'network', 'module', 'trunk', 'backbone', 'encoder', 'visual', 'weights', 'params',
+    'state', 'student',
 )  # fmt: skip
+_AVERAGED = re.compile(r'(^|_)(ema|swa|averaged?)(_|$)')
+_ENDS = re.compile(r'_(state_dict|state|weights|params)$')
 #: What else lies in such files and holds tensors, but no network.
 _OTHER = re.compile(r'optim|sched|scaler|rng|loss|criterion|meta$|message_hub|gradients|callbacks|loops', re.IGNORECASE)
 #: Modules that PyTorch puts around others, by the names that they give them.
@@ -108,7 +112,7 @@ def unpack(checkpoint: Mapping, path: str = '', container: str | None = None) ->
             )
         taken = container
     else:
-        taken = _choose(found, path, list(checkpoint)[:5])
+        taken = _choose(found, path, checkpoint)
     tensors, wrapper = _unwrap(found[taken])
     meta = checkpoint.get('meta')
     if not isinstance(meta, dict):
@@ -124,7 +128,7 @@ def _find(node: Mapping, name: str = '', depth: int = 0) -> Iterator[tuple[str, 
     if tensors:
         yield name, tensors
     for key, child in node.items():
-        if isinstance(key, str) and isinstance(child, Mapping) and depth < 3 and not _OTHER.search(key):
+        if isinstance(key, str) and isinstance(child, Mapping) and depth < 5 and not _OTHER.search(key):
             yield from _find(child, f'{name}.{key}' if name else key, depth + 1)
 
 
@@ -136,14 +140,21 @@ def _tensor(value: object) -> Tensor | None:
     return None
 
 
-def _choose(found: Mapping[str, Mapping], path: str, held: list) -> str:
+def _choose(found: Mapping[str, Mapping], path: str, checkpoint: Mapping) -> str:
     if not found:
-        raise ValueError(f'checkpoint {path} must hold tensors by their names, but holds {held}')
+        parts = (checkpoint, *checkpoint.values())
+        optimizer = any(isinstance(part, Mapping) and 'param_groups' in part for part in parts)
+        raise ValueError(
+            f'checkpoint {path} must hold tensors by their names, but holds {list(checkpoint)[:5]}'
+            + (', the state of an optimizer without its network: give the file with the weights' if optimizer else '')
+        )
     nested = [name for name in found if name]
-    for known in CONTAINERS:
-        inside = [name for name in nested if name.split('.')[0] == known]
-        if inside:  # {'ema': {'decay': ..., 'module': ...}}: what has the most in it
-            return max(inside, key=lambda name: len(found[name]))
+    ranks = {name: min(map(_rank_part, name.split('.'))) for name in nested}
+    if isinstance(checkpoint.get('meta'), Mapping):  # MMEngine swaps them: averaged weights are in 'state_dict'
+        ranks.pop('ema_state_dict', None)
+    best = min(ranks.values(), default=_UNKNOWN)
+    if best < _UNKNOWN:  # {'ema': {'decay': ..., 'module': ...}}: what has the most in it
+        return max((name for name in ranks if ranks[name] == best), key=lambda name: len(found[name]))
     if '' in found or len(nested) == 1:
         largest = max(found, key=lambda name: len(found[name]))
         return largest if len(nested) < 2 else ''
@@ -151,6 +162,17 @@ def _choose(found: Mapping[str, Mapping], path: str, held: list) -> str:
         f'checkpoint {path} must say where its weights lie, but holds tensors in {_quoted(nested)}: name one of them '
         'as the container'
     )
+
+
+_UNKNOWN = len(CONTAINERS)
+
+
+def _rank_part(part: str) -> int:
+    """Rank a container by its name, the best first: -1 are averaged weights, ``_UNKNOWN`` is none that is known."""
+    if _AVERAGED.search(part):
+        return -1
+    part = _ENDS.sub('', part)
+    return CONTAINERS.index(part) if part in CONTAINERS else _UNKNOWN
 
 
 def _quoted(names) -> str:
@@ -186,6 +208,7 @@ class Fit(NamedTuple):
         prefix (str): What was taken off the file's names.
         source (str): Whose names they were; '' where they are the module's own.
         inside (str): Where in the module the network is that they fit, such as ``'timm_model.'``.
+        rivals (tuple[str, ...]): What else could be taken off: the file holds several networks of this kind.
     """
 
     tensors: dict[str, Tensor]
@@ -193,6 +216,7 @@ class Fit(NamedTuple):
     prefix: str
     source: str
     inside: str
+    rivals: tuple[str, ...] = ()
 
     @property
     def badness(self) -> tuple[int, int]:
@@ -220,7 +244,8 @@ def place(
 
     Raises:
         CheckpointMismatchError: If they leave a gap in the backbone, or belong to another one.
-        ValueError: If no name begins with the prefix, or the file holds several networks that fit.
+        ValueError: If no name begins with the prefix, the file holds several networks that fit, or its weights are
+            quantised or not finite.
     """
     weights = weights if isinstance(weights, Weights) else Weights(dict(weights), 'a dict', '', '', {}, None)
     start = f'{prefix.rstrip(".")}.' if prefix and prefix.rstrip('.') else ''
@@ -233,6 +258,7 @@ def place(
     backbone = getattr(module, 'backbone', None)
     inner = backbone if isinstance(backbone, nn.Module) else module
     fit = find_fit(tensors, inner)
+    _check_numbers(weights.path, fit.tensors, inner)
     if fit.gaps:
         raise CheckpointMismatchError(_mismatch(weights, inner, fit))
     placed = {
@@ -243,6 +269,25 @@ def place(
     if report:
         _report(weights, inner, fit)
     return placed
+
+
+def _check_numbers(path: str, tensors: Mapping[str, Tensor], module: nn.Module) -> None:
+    """Refuse weights that are codes and not numbers, or no numbers at all."""
+    own = module.state_dict()
+    for name, tensor in tensors.items():
+        if name not in own or not own[name].is_floating_point():
+            continue
+        if tensor.is_quantized or not tensor.is_floating_point() or tensor.element_size() < 2:
+            kind = str(tensor.dtype).removeprefix('torch.')
+            raise ValueError(
+                f'the weights of checkpoint {path} must be floating-point numbers of 16 bits or more, but {name} is '
+                f'{kind}: it is quantised; give the file from before that'
+            )
+        if not name.endswith(REBUILT) and not torch.isfinite(tensor).all():
+            raise ValueError(
+                f'the weights of checkpoint {path} must be finite, but {name} holds NaN or infinity: the training that '
+                'wrote it diverged; give an earlier file'
+            )
 
 
 def find_fit(tensors: Mapping[str, Tensor], module: nn.Module) -> Fit:
@@ -304,15 +349,13 @@ def _best(fits: Sequence[Fit]) -> Fit:
                 f'the checkpoint must hold one network that fits, but has several, below '
                 f'{_quoted(dict.fromkeys(fit.prefix for fit in ranked))}: name one of them as the prefix'
             )
-        best = ranked[0]
+        others = dict.fromkeys(fit.prefix for fit in ranked if fit.prefix != ranked[0].prefix)
+        best = ranked[0]._replace(rivals=tuple(others))
     return best
 
 
 def _rank(prefix: str) -> int:
-    if not prefix:
-        return -1
-    ranks = [CONTAINERS.index(part) for part in prefix.split('.') if part in CONTAINERS]
-    return min(ranks, default=len(CONTAINERS))
+    return min(map(_rank_part, prefix.rstrip('.').split('.'))) if prefix else -2
 
 
 def _cores(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
@@ -498,6 +541,7 @@ def _report(weights: Weights, module: nn.Module, fit: Fit) -> None:
     text = f'{type(module).__name__}: {weights} fills all {fit.gaps.wanted} tensors of the backbone'
     text += f'; the names are those of {fit.source}' if fit.source else ''
     text += f"; '{fit.prefix}' was taken off them" if fit.prefix else ''
+    text += f' (another network lies below {_quoted(fit.rivals)})' if fit.rivals else ''
     text += f'; left over: {fit.gaps.describe_left()}' if fit.gaps.left else ''
     print_log(f'{text}.', logger='current', level=logging.INFO)
 
