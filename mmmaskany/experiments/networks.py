@@ -267,8 +267,13 @@ def _width(level: object, network: Network) -> int:
     return level.shape[-1] if channels_last else level.shape[1]
 
 
-def _pooling(module: nn.Module, level: Tensor) -> dict:
-    """Choose what pools the features of a network of timm: maps, maps with the channels last, or tokens."""
+def _pooling(module: nn.Module, level: Tensor) -> dict | None:
+    """Choose what pools the features of a network of timm: maps, maps with the channels last, or tokens.
+
+    Distilled DeiTs return vectors, the mean of their two tokens: there is nothing left to pool.
+    """
+    if level.ndim == 2:
+        return None
     if level.ndim == 4 and level.shape[1] >= level.shape[-1]:
         return dict(type='GlobalAveragePooling')
     tokens = [name for name, _ in module.named_parameters() if name.endswith(('cls_token', 'dist_token'))]
