@@ -5,6 +5,7 @@ import sys
 from datetime import timedelta
 
 import torch
+from masksub_training import FirstCells
 from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import OptimWrapper
 from mmengine.registry import MODELS, init_default_scope
@@ -26,7 +27,7 @@ def build(levels):
         out_indices=levels,
         gap_before_final_norm=False,
     )
-    masking = dict(pattern=dict(type='mmmaskany.GridPattern', scale=0.5, cell=16))
+    masking = dict(pattern=FirstCells(scale=0.5, cell=16, base=16))  # the same of each image, in any process
     head = dict(type='LinearClsHead', num_classes=3, in_channels=16)
     return MODELS.build(
         dict(

@@ -23,7 +23,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
-from mmmaskany.checkpoints.fingerprints import TABLE, fingerprint
+from mmmaskany.checkpoints.fingerprints import TABLE, Fingerprint, fingerprint
 
 #: What parameters are made by.
 _MAKERS = (torch.empty, torch.zeros, torch.ones, torch.rand, torch.randn, torch.full)
@@ -65,7 +65,7 @@ def of_timm(table: dict, only: str) -> None:
 
     for name in timm.list_models():
         if only in name and (network := build(lambda: timm.create_model(name), name)) is not None:  # noqa: B023
-            add(table, f'timm/{name}', network)
+            add(table, f'timm/{name}', fingerprint(network.state_dict()))
 
 
 def of_mmpretrain(table: dict, only: str) -> None:
@@ -82,14 +82,14 @@ def of_mmpretrain(table: dict, only: str) -> None:
             continue
         key = repr(backbone)
         if key not in known:
-            known[key] = build(lambda: MODELS.build(copy.deepcopy(backbone)), name)  # noqa: B023
+            network = build(lambda: MODELS.build(copy.deepcopy(backbone)), name)  # noqa: B023
+            known[key] = network and fingerprint(network.state_dict())
         if known[key] is not None:
             add(table, name, known[key])
 
 
-def add(table: dict, name: str, network: nn.Module) -> None:
+def add(table: dict, name: str, found: Fingerprint) -> None:
     """Add a network to the table."""
-    found = fingerprint(network.state_dict())
     table[found.kernels][name] = found.vectors + found.positions
 
 
