@@ -207,12 +207,13 @@ def describe(plan: Plan, weights: object) -> list[tuple[str, str]]:
         images += f'; {min(counts):,} to {max(counts):,} {what} a class'
     pixels = network.normalisation
     heads = f' ({HEAD_RATE:g} times that for heads)' if network.start is not None else ''
+    filled = [f'{weights}: all {len(network.start):,} tensors.'] if network.start else []
     rows = [
         ('data', f'{data.path}: {data.layout}'),
         ('images', f'{images}; median {data.size[0]} x {data.size[1]} px'),
         *(('odd', text) for text in data.odd[:3]),
         ('network', f'{network.name}, {network.parameters / 1e6:.1f} M parameters; {_model(plan)}'),
-        ('weights', f'{weights}: all {len(network.start):,} tensors' if network.start else ' '.join(network.said)),
+        ('weights', ' '.join([*filled, *network.said])),
         ('input', f'{_input(plan)}; mean {_numbers(pixels["mean"])}, std {_numbers(pixels["std"])}'),
         ('recipe', f'AdamW, rate {plan.rate:g}{heads}, cosine, batch {plan.batch * plan.gpus}'),
         ('budget', f'{plan.epochs} epochs of {plan.steps} steps; the last epoch counts, never the best'),

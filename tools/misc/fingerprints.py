@@ -77,7 +77,13 @@ def of_mmpretrain(table: dict, only: str) -> None:
     init_default_scope('mmpretrain')
     known = {}
     for name in list_models(task='Image Classification'):
-        backbone = ModelHub.get(name).config.model.get('backbone') if only in name else None
+        if only not in name:
+            continue
+        try:
+            backbone = ModelHub.get(name).config.model.get('backbone')
+        except Exception as error:  # one of its configs cannot be read
+            print(f'{name}: {type(error).__name__}', file=sys.stderr)
+            continue
         if backbone is None or str(backbone.type).startswith('mmmaskany.'):
             continue
         key = repr(backbone)
