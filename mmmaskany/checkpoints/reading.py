@@ -587,7 +587,7 @@ def guess_networks(weights: Weights) -> list[str]:
 
 
 #: Names that only OpenMMLab gives.
-_OPENMMLAB = re.compile(r'^backbone\.|\.ffn\.layers\.|\.w_msa\.|projection\.|depthwise_conv\.')
+_OPENMMLAB = re.compile(r'^backbone\.|\.ffn\.layers\.|\.w_msa\.|patch_embed\.projection\.|depthwise_conv\.')
 
 
 def _networks(tensors: Mapping[str, Tensor]) -> Iterator[Mapping[str, Tensor]]:
