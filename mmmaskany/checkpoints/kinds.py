@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
 from pathlib import Path
 from typing import BinaryIO
@@ -53,11 +54,13 @@ def describe(file: BinaryIO, name: str) -> str | None:
         if start.startswith(magic):
             return text
     text = start.lstrip(b'\xef\xbb\xbf \t\r\n').lower()
+    if b'<net ' in start:
+        return 'a network of OpenVINO: it must be converted to PyTorch first'
     if text.startswith((b'<!doctype', b'<html', b'<?xml', b'<head')):
         return 'a web page, not the file itself: the download went to a page that shows or refuses it'
     if text.startswith((b'{', b'[')):
-        index = b'weight_map' in start or Path(name).name.endswith('.index.json')
-        return 'JSON text' + (': the index of a file that was split up; give the parts' if index else '')
+        index = b'weight_map' in start
+        return 'JSON text' + (': the index of a file in parts, whose name must end in .index.json' if index else '')
     if tar:
         return 'a tar archive: unpack it first'
     if zipfile.is_zipfile(file):
@@ -67,11 +70,42 @@ def describe(file: BinaryIO, name: str) -> str | None:
             'a plain pickle, which may run code where it is read: in the program that made it, save its tensors with '
             'torch.save'
         )
-    if Path(name).suffix.lower() == '.onnx':
-        return 'an ONNX file, a network and not its PyTorch tensors'
+    if Path(name).suffix.lower() == '.onnx' or (start.startswith(b'\x08') and re.search(b'pytorch|onnx', start[:64])):
+        return 'an ONNX file, a network and not its PyTorch tensors: give the checkpoint that it was exported from'
+    if start[4:8] == b'TFL3':
+        return 'a network of TensorFlow Lite: it must be converted to PyTorch first'
+    if Path(name).suffix.lower() == '.msgpack':
+        return 'tensors of Flax: they must be converted to PyTorch first'
     if b'\0' not in start and all(byte < 128 for byte in start):
         return f'text, which begins with {start[:40].decode("ascii").splitlines()[0]!r}'
     return None
+
+
+def describe_folder(folder: Path) -> str:
+    """Say what a folder is that somebody gives as a checkpoint, and which file in it to give.
+
+    Args:
+        folder (Path): The folder.
+
+    Returns:
+        str: Such as 'a folder: give the file model.safetensors in it'.
+    """
+    if (folder / '.metadata').is_file():
+        return (
+            'a folder of torch.distributed.checkpoint: make it one file by '
+            f'`python -m torch.distributed.checkpoint.format_utils dcp_to_torch {folder} NEW`'
+        )
+    if (folder / 'zero_to_fp32.py').is_file():
+        return f'a folder of DeepSpeed: make it one file by its own script, `python {folder}/zero_to_fp32.py`'
+    if (folder / 'saved_model.pb').is_file():
+        return 'a folder of TensorFlow: it must be converted to PyTorch first'
+    names = [path.name for path in folder.iterdir() if path.name.endswith(_WEIGHTS)]
+    names.sort(key=lambda name: (not name.endswith('.index.json'), not name.endswith('.safetensors'), name))
+    return 'a folder' + (f': give the file {names[0]} in it' if names else '')
+
+
+#: Ends of names of files that hold weights.
+_WEIGHTS = ('.safetensors', '.safetensors.index.json', '.bin.index.json', '.bin', '.pth', '.pt', '.ckpt', '.tar')
 
 
 def _describe_zip(file: BinaryIO, path: str) -> str:
@@ -83,6 +117,8 @@ def _describe_zip(file: BinaryIO, path: str) -> str:
             'a TorchScript program, which holds code: where you trust it, save its tensors by '
             f'`torch.save(torch.jit.load({path!r}).state_dict(), NEW)`'
         )
+    if 'model.weights.h5' in names:
+        return 'a network of Keras: it must be converted to PyTorch first'
     if 'data.pkl' in inner:
         return 'a damaged PyTorch file'
     if names and all(name.endswith('.npy') for name in names):

@@ -64,9 +64,11 @@ def _finish_vit(tensors: Tensors, host: Mapping[str, Tensor]) -> Tensors:
     bias = 'patch_embed.projection.bias'
     if bias in host and bias not in tensors and 'patch_embed.projection.weight' in tensors:  # CLIP's has none
         tensors[bias] = torch.zeros(len(tensors['patch_embed.projection.weight']))
-    if 'layers.0.gamma_1' in host:  # BEiT, whose LayerScale lies beside attention and feed-forward part
-        scale = re.compile(r'^(layers\.\d+\.)(?:attn|ffn)\.gamma([12])\.weight$')
-        tensors = {scale.sub(r'\1gamma_\2', name): tensor for name, tensor in tensors.items()}
+    if 'layers.0.gamma_1' in host:  # BEiT's
+        tensors = {
+            name.replace('.attn.gamma1.weight', '.gamma_1').replace('.ffn.gamma2.weight', '.gamma_2'): tensor
+            for name, tensor in tensors.items()
+        }
     if 'layers.0.attn.attn.in_proj_weight' in host:  # mmseg's ViT
         return {
             name.replace('.attn.qkv.', '.attn.attn.in_proj_').replace('.attn.proj.', '.attn.attn.out_proj.'): tensor
@@ -87,11 +89,16 @@ def _is_square(number: int) -> bool:
     return number > 0 and round(number**0.5) ** 2 == number
 
 
-def _finish_clip(tensors: Tensors, host: Mapping[str, Tensor]) -> Tensors:
-    for name, leading in (('cls_token', 2), ('pos_embed', 1)):
+def _finish_tokens(tensors: Tensors) -> Tensors:
+    """Give tokens and their positions the three sides that they have everywhere but in CLIP."""
+    for name in ('cls_token', 'pos_embed'):
         if name in tensors:
-            tensors[name] = tensors[name][(None,) * leading]
-    return _finish_vit(tensors, host)
+            tensors[name] = tensors[name][(None,) * (3 - tensors[name].dim())]
+    return tensors
+
+
+def _finish_clip(tensors: Tensors, host: Mapping[str, Tensor]) -> Tensors:
+    return _finish_vit(_finish_tokens(tensors), host)
 
 
 _VIT = (
@@ -346,19 +353,211 @@ def _finish_torchvision_mobilenet(tensors: Tensors, host: Mapping[str, Tensor]) 
     return renamed
 
 
+def _finish_torchvision_mobilenet_v3(tensors: Tensors, host: Mapping[str, Tensor]) -> Tensors:
+    last = max(int(match[1]) for name in tensors if (match := re.match(r'features\.(\d+)\.', name)))
+    convs = {}  # of each block, in their order: to expand where it does, for each channel, to project
+    for name in tensors:
+        if match := re.match(r'features\.(\d+)\.block\.(\d+)\.0\.weight$', name):
+            convs.setdefault(match[1], []).append(match[2])
+    renamed = {}
+    for name, tensor in tensors.items():
+        if match := re.match(r'features\.(\d+)\.block\.(\d+)\.(\w+)\.(.*)', name):
+            place, part, inner, leaf = match.groups()
+            if inner.startswith('fc'):
+                new = f'se.conv{inner[2:]}.conv'
+            else:
+                part = ('expand_conv', 'depthwise_conv', 'linear_conv')[convs[place].index(part) - len(convs[place])]
+                new = f'{part}.{("conv", "bn")[int(inner)]}'
+            name = f'layer{place}.{new}.{leaf}'
+        elif match := re.match(rf'features\.(0|{last})\.([01])\.(.*)', name):
+            name = f'layer{match[1]}.{("conv", "bn")[int(match[2])]}.{match[3]}'
+        renamed[name] = tensor
+    return renamed
+
+
+def _finish_vgg(tensors: Tensors, host: Mapping[str, Tensor]) -> Tensors:
+    layers = [int(match[1]) for name in tensors if (match := re.match(r'features\.(\d+)\.weight$', name))]
+    convs = sorted(layer for layer in layers if tensors[f'features.{layer}.weight'].dim() == 4)
+    own = sorted(int(match[1]) for name in host if (match := re.match(r'features\.(\d+)\.conv\.weight$', name)))
+    places = {conv: f'features.{place}.conv.' for conv, place in zip(convs, own, strict=False)}
+    places |= {conv + 1: place.replace('conv', 'bn') for conv, place in places.items()}  # where it has such a norm
+
+    def place(match: re.Match) -> str:
+        return places.get(int(match[1]), match[0])
+
+    return {re.sub(r'^features\.(\d+)\.', place, name): tensor for name, tensor in tensors.items()}
+
+
+_DENSENET = (
+    (r'^features\.conv0\.', 'stem.0.'),
+    (r'^features\.norm0\.', 'stem.1.'),
+    (
+        r'^features\.denseblock(\d+)\.denselayer(\d+)\.(conv|norm)\.?([12])\.',  # before 2018 with a dot
+        lambda m: f'stages.{int(m[1]) - 1}.block.{int(m[2]) - 1}.{m[3]}{m[4]}.',
+    ),
+    (r'^features\.transition(\d+)\.', lambda m: f'transitions.{int(m[1]) - 1}.'),
+    (r'^features\.norm5\.', 'transitions.3.0.'),
+)
+_TORCHVISION_REGNET = (
+    (r'^stem\.0\.', 'stem.conv.'),
+    (r'^stem\.1\.', 'stem.bn.'),
+    (r'^trunk_output\.block(\d)\.block\d-(\d+)\.', lambda m: f's{m[1]}.b{int(m[2]) + 1}.'),
+    (r'\.proj\.0\.', '.downsample.conv.'),
+    (r'\.proj\.1\.', '.downsample.bn.'),
+    (r'\.f\.([abc])\.([01])\.', lambda m: f'.conv{"abc".index(m[1]) + 1}.{("conv", "bn")[int(m[2])]}.'),
+    (r'\.f\.se\.', '.se.'),
+    (r'^fc\.', 'head.fc.'),
+)
+_TIMM_REGNET = (
+    (r'^stem\.conv\.', 'conv1.'),
+    (r'^stem\.bn\.', 'bn1.'),
+    (r'^s(\d)\.b(\d+)\.', lambda m: f'layer{m[1]}.{int(m[2]) - 1}.'),
+    (r'\.downsample\.conv\.', '.downsample.0.'),
+    (r'\.downsample\.bn\.', '.downsample.1.'),
+    (r'\.conv(\d)\.conv\.', r'.conv\1.'),
+    (r'\.conv(\d)\.bn\.', r'.bn\1.'),
+)
+
+# ---------------------------------------------------------------------- transformers
+
+
+def _finish_transformers(tensors: Tensors, host: Mapping[str, Tensor]) -> Tensors:
+    """Join query, key and value, and give tokens their sides of length 1, as timm and the authors store them."""
+    joined = {}
+    for name, tensor in tensors.items():
+        match = re.fullmatch(r'(.*\.attn\.)([qkv])\.(weight|bias)', name)
+        if not match:
+            joined[name] = tensor
+            continue
+        start, part, leaf = match.groups()
+        if part != 'q':
+            continue
+        parts = [tensors.get(f'{start}{each}.{leaf}') for each in 'qkv']
+        if leaf == 'bias' and parts[1] is None and parts[2] is not None:  # BEiT and Swin V2: keys have none
+            joined |= {f'{start}q_bias': parts[0], f'{start}v_bias': parts[2]}
+        elif all(each is not None for each in parts):
+            joined[f'{start}qkv.{leaf}'] = torch.cat(parts)
+    return _finish_tokens(joined)
+
+
+_TRANSFORMERS = (  # names of files; then those that the library has in memory since its fifth version
+    (r'\.attention\.(attention|self)\.(query|key|value)\.', lambda m: f'.attn.{m[2][0]}.'),
+    (r'\.(attention|self_attn)\.([qkv])_proj\.', r'.attn.\2.'),
+    (r'\.(attention\.output\.dense|attention\.o_proj|self_attn\.out_proj)\.', '.attn.proj.'),
+    (r'\.(intermediate\.dense)\.', '.mlp.fc1.'),
+    (r'\.output\.dense\.', '.mlp.fc2.'),
+    (r'\.(layernorm_before|layer_norm1)\.', '.norm1.'),
+    (r'\.(layernorm_after|layer_norm2)\.', '.norm2.'),
+    (r'^(layernorm|post_layernorm)\.', 'norm.'),
+    (r'^embeddings\.patch_embeddings?\.(projection\.)?', 'patch_embed.proj.'),
+)
+_TRANSFORMERS_VIT = (
+    *_TRANSFORMERS,
+    (r'^embeddings\.(cls_token|class_embedding)$', 'cls_token'),
+    (r'^embeddings\.position_embeddings?(\.weight)?$', 'pos_embed'),
+    (r'^embeddings\.distillation_token$', 'dist_token'),
+    (r'^embeddings\.register_tokens$', 'reg_token'),
+    (r'^embeddings\.mask_token$', 'mask_token'),
+    (r'^pre_layrnorm\.', 'norm_pre.'),  # sic
+    (r'^pooler\.layernorm\.', 'fc_norm.'),
+    (r'^(encoder\.layers?|layers)\.', 'blocks.'),
+    (r'\.layer_scale([12])\.lambda1$', r'.ls\1.gamma'),
+    (r'\.lambda_([12])$', r'.gamma_\1'),
+    (r'\.mlp\.weights_in\.', '.mlp.w12.'),
+    (r'\.mlp\.weights_out\.', '.mlp.w3.'),
+    (r'\.(attention\.attention\.)?relative_position_bias\.relative_position_bias_table$',
+     '.attn.relative_position_bias_table'),
+)  # fmt: skip
+_TRANSFORMERS_SWIN = (
+    *_TRANSFORMERS,
+    (r'^embeddings\.norm\.', 'patch_embed.norm.'),
+    (r'^encoder\.', ''),
+    (r'^layers\.(\d+)\.downsample\.', lambda m: f'layers.{int(m[1]) + 1}.downsample.'),  # where timm merges patches
+    (r'\.attention\.(self\.)?(relative_position_bias\.)?relative_position_bias_table$',
+     '.attn.relative_position_bias_table'),
+    (r'\.attention\.self\.logit_scale$', '.attn.logit_scale'),
+    (r'\.attention\.self\.continuous_position_bias_mlp\.', '.attn.cpb_mlp.'),
+)  # fmt: skip
+_TRANSFORMERS_CONVNEXT = (
+    (r'^embeddings\.patch_embeddings\.', 'stem.0.'),
+    (r'^embeddings\.layernorm\.', 'stem.1.'),
+    (r'^encoder\.stages\.(\d+)\.downsampling_layer\.', r'stages.\1.downsample.'),
+    (r'^encoder\.stages\.(\d+)\.layers\.', r'stages.\1.blocks.'),
+    (r'\.dwconv\.', '.conv_dw.'),
+    (r'\.pwconv([12])\.', r'.mlp.fc\1.'),
+    (r'\.grn\.', '.mlp.grn.'),
+    (r'^layernorm\.', 'head.norm.'),
+    (r'\.layernorm\.', '.norm.'),
+    (r'\.layer_scale_parameter$', '.gamma'),
+)
+_TRANSFORMERS_RESNET = (
+    (r'^embedder\.embedder\.convolution\.', 'conv1.'),
+    (r'^embedder\.embedder\.normalization\.', 'bn1.'),
+    (r'^encoder\.stages\.(\d)\.layers\.', lambda m: f'layer{int(m[1]) + 1}.'),
+    (r'\.layer\.(\d)\.convolution\.', lambda m: f'.conv{int(m[1]) + 1}.'),
+    (r'\.layer\.(\d)\.normalization\.', lambda m: f'.bn{int(m[1]) + 1}.'),
+    (r'\.shortcut\.convolution\.', '.downsample.0.'),
+    (r'\.shortcut\.normalization\.', '.downsample.1.'),
+)
+
+
+def _through(naming: Naming, then: Naming) -> tuple[Naming, Naming]:
+    """Return a naming that gives timm's names, for its networks, and one that goes on from there to the hosts'."""
+    return naming, naming._replace(rules=(), finish=lambda tensors, host: then(naming(tensors, host), host))
+
+
+_TIMM_VITS = Naming('timm, DeiT, DeiT-III, MAE, BEiT, DINO or DINOv2', 'patch_embed.proj.weight', _VIT, _finish_vit)
+_SWINS = Naming('Swin or timm (Swin)', 'layers.0.blocks.0.attn.qkv.weight', _SWIN, _finish_swin)
+_TIMM_CONVNEXTS = Naming('timm (ConvNeXt)', 'stem.0.weight', _TIMM_CONVNEXT, _finish_convnext)
+_TIMM_REGNETS = Naming('timm (RegNet)', 'stem.conv.weight', _TIMM_REGNET)
+
 NAMINGS = (
-    Naming('timm, DeiT, DeiT-III, MAE, DINO or DINOv2', 'patch_embed.proj.weight', _VIT, _finish_vit),
+    _TIMM_VITS,
     Naming('CLIP', 'positional_embedding', _CLIP, _finish_clip),
     Naming('torchvision (ViT)', 'conv_proj.weight', _TORCHVISION_VIT, _finish_vit),
     Naming('mmpretrain (ViT)', 'patch_embed.projection.weight', (), _finish_vit),
     Naming('an old mmpretrain (Swin)', 'stages.0.blocks.0.attn.w_msa.qkv.weight', (), _finish_convnext),
-    Naming('Swin or timm (Swin)', 'layers.0.blocks.0.attn.qkv.weight', _SWIN, _finish_swin),
+    _SWINS,
     Naming('torchvision (Swin)', 'features.1.0.attn.qkv.weight', _TORCHVISION_SWIN, _finish_torchvision_swin),
     Naming('ConvNeXt', 'downsample_layers.0.0.weight', _CONVNEXT, _finish_convnext),
-    Naming('timm (ConvNeXt)', 'stem.0.weight', _TIMM_CONVNEXT, _finish_convnext),
+    _TIMM_CONVNEXTS,
     Naming('torchvision (ConvNeXt)', 'features.1.0.layer_scale', _TORCHVISION_CONVNEXT, _finish_torchvision_convnext),
     Naming('timm (ResNet-D)', 'conv1.0.weight', _RESNET_D, _finish_resnet_d),
     Naming('efficientnet_pytorch', '_conv_stem.weight', (), _finish_efficientnet),
     Naming('timm (EfficientNet)', 'conv_stem.weight', (), _finish_timm_efficientnet),
     Naming('torchvision (MobileNetV2)', 'features.1.conv.0.0.weight', (), _finish_torchvision_mobilenet),
+    Naming('torchvision (MobileNetV3)', 'features.1.block.0.0.weight', (), _finish_torchvision_mobilenet_v3),
+    Naming('torchvision or timm (DenseNet)', 'features.conv0.weight', _DENSENET),
+    Naming('torchvision or timm (VGG)', 'features.0.weight', (), _finish_vgg),
+    *_through(
+        Naming('torchvision (RegNet)', 'trunk_output.block1.block1-0.f.a.0.weight', _TORCHVISION_REGNET), _TIMM_REGNETS
+    ),
+    _TIMM_REGNETS,
+    *_through(
+        Naming(
+            'transformers (ViT)',
+            'embeddings.patch_embeddings.projection.weight',
+            _TRANSFORMERS_VIT,
+            _finish_transformers,
+        ),
+        _TIMM_VITS,
+    ),
+    *_through(
+        Naming('transformers (CLIP)', 'embeddings.patch_embedding.weight', _TRANSFORMERS_VIT, _finish_transformers),
+        _TIMM_VITS,
+    ),
+    *_through(
+        Naming(
+            'transformers (Swin)',
+            'embeddings.patch_embeddings.projection.weight',
+            _TRANSFORMERS_SWIN,
+            _finish_transformers,
+        ),
+        _SWINS,
+    ),
+    *_through(
+        Naming('transformers (ConvNeXt)', 'embeddings.patch_embeddings.weight', _TRANSFORMERS_CONVNEXT),
+        _TIMM_CONVNEXTS,
+    ),
+    Naming('transformers (ResNet)', 'embedder.embedder.convolution.weight', _TRANSFORMERS_RESNET),
 )

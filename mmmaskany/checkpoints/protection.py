@@ -13,6 +13,7 @@ type of ours loads anything; so do our tools. Importing this module replaces not
 import contextlib
 import importlib
 import io
+import json
 import logging
 import os
 import pickle
@@ -35,11 +36,13 @@ from torch import nn
 
 from .format import check_format, stamp
 from .histories import from_plain, to_plain
-from .kinds import describe, is_safetensors
+from .kinds import describe, describe_folder, is_safetensors
 from .late_fusion import name_late_fusion
 from .records import RECORDS
 
 _CONVERTER = 'tools/model_converters/upgrade_checkpoint.py'
+#: How parts of a file are called.
+_PART = re.compile(r'-(?P<one>\d{5})-of-(?P<all>\d{5})(?P<end>\.(safetensors|bin))$')
 #: The begin of its SHA-256 in the name of a file, as OpenMMLab and PyTorch publish them; a date is none.
 _HASH = re.compile(r'-(?!(?:19|20)\d{6}\.)([0-9a-f]{8,64})\.\w+$')
 
@@ -69,7 +72,7 @@ def read_checkpoint(path: str | os.PathLike, map_location: str | torch.device | 
     """Read a checkpoint under the ``weights_only`` protection.
 
     Args:
-        path (str | os.PathLike): A local file.
+        path (str | os.PathLike): A local file, or the index (``.index.json``) of one in parts.
         map_location (str | torch.device, optional): As for ``torch.load``. Defaults to ``'cpu'``.
 
     Returns:
@@ -84,10 +87,41 @@ def read_checkpoint(path: str | os.PathLike, map_location: str | torch.device | 
     path = os.path.expanduser(path)
     if not os.path.isfile(path):
         raise FileNotFoundError(
-            f'checkpoint must be an existing file, but got {path}' + (', a folder' if os.path.isdir(path) else '')
+            f'checkpoint must be an existing file, but got {path}'
+            + (f', {describe_folder(Path(path))}' if os.path.isdir(path) else '')
+        )
+    if str(path).endswith('.index.json'):
+        return _read_parts(Path(path), map_location)
+    if (part := _PART.search(str(path))) and int(part['all']) > 1:
+        index = Path(path[: part.start()] + part['end'] + '.index.json')
+        raise ValueError(
+            f'checkpoint {path} must be the whole of a network, but is part {int(part["one"])} of {int(part["all"])}: '
+            f'give the index of the parts, {index.name}, which lies beside them'
         )
     with open(path, 'rb') as file:
         return _read(file, str(path), map_location)
+
+
+def _read_parts(index: Path, map_location: str | torch.device | None) -> dict:
+    """Read a checkpoint in several files, as transformers and timm write a large one, by the index of its tensors."""
+    try:
+        names = json.loads(index.read_text(encoding='utf-8'))['weight_map']
+        parts = sorted(set(names.values()))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"checkpoint {index} must be the index of a file in parts, JSON with 'weight_map', but is not"
+        ) from error
+    tensors = {}
+    for part in parts:
+        if not isinstance(part, str) or Path(part).name != part:
+            raise ValueError(f'the parts of {index} must be files beside it, but one is {part!r}')
+        if not index.with_name(part).is_file():
+            raise FileNotFoundError(f'{index} needs all its {len(parts)} parts beside it, but there is no {part}')
+        with open(index.with_name(part), 'rb') as file:
+            tensors |= _read(file, str(index.with_name(part)), map_location)
+    if lost := [name for name in names if name not in tensors]:
+        raise ValueError(f'the parts of {index} must hold all its {len(names)} tensors, but {lost[0]} is missing')
+    return tensors
 
 
 def _read(file: BinaryIO, name: str, map_location: str | torch.device | None) -> dict:

@@ -22,20 +22,23 @@ import torch
 from mmengine.logging import MMLogger, print_log
 from torch import Tensor, nn
 
-from .fingerprints import fingerprint, known_networks
+from .fingerprints import known_networks
 from .gaps import REBUILT, CheckpointMismatchError, Gaps, find_gaps, new_norms
 from .names import NAMINGS
 from .normalisation import Normalisation, find_normalisation
 from .protection import read_checkpoint
 
-#: Where the weights of a file lie, the first one wins. Averaged weights come before those that were trained, as timm
-#: and the authors of the files have it; but of MoCo's and MixMask's two encoders the authors use the trained one.
-#: MMEngine's own averaged weights are in ``state_dict``.
+#: Where the weights of a file lie, the first one wins; behind the names may stand ``_state_dict`` and the like.
+#: Averaged weights (``_AVERAGED``) come before these, as timm and the authors of the files have it. Of networks that
+#: teach each other those come first that their authors evaluate: DINO's teacher, the one of MoCo and BYOL that was
+#: trained, the target encoder of I-JEPA.
 CONTAINERS = (
-    'state_dict_ema', 'model_ema', 'ema_model', 'ema', 'params_ema', 'teacher', 'target_encoder', 'encoder_q',
-    'state_dict', 'model_state_dict', 'model_state', 'model', 'net', 'network', 'module', 'backbone', 'encoder',
-    'visual', 'weights', 'params', 'state', 'student',
+    'teacher', 'base_encoder', 'encoder_q', 'online_encoder', 'online_network', 'target_encoder',
+    'state_dict', 'model', 'net', 'network', 'module', 'trunk', 'backbone', 'encoder', 'visual', 'weights', 'params',
+    'state', 'student',
 )  # fmt: skip
+_AVERAGED = re.compile(r'(^|_)(ema|swa|averaged?)(_|$)')
+_ENDS = re.compile(r'_(state_dict|state|weights|params)$')
 #: What else lies in such files and holds tensors, but no network.
 _OTHER = re.compile(r'optim|sched|scaler|rng|loss|criterion|meta$|message_hub|gradients|callbacks|loops', re.IGNORECASE)
 #: Modules that PyTorch puts around others, by the names that they give them.
@@ -109,7 +112,7 @@ def unpack(checkpoint: Mapping, path: str = '', container: str | None = None) ->
             )
         taken = container
     else:
-        taken = _choose(found, path, list(checkpoint)[:5])
+        taken = _choose(found, path, checkpoint)
     tensors, wrapper = _unwrap(found[taken])
     meta = checkpoint.get('meta')
     if not isinstance(meta, dict):
@@ -125,7 +128,7 @@ def _find(node: Mapping, name: str = '', depth: int = 0) -> Iterator[tuple[str, 
     if tensors:
         yield name, tensors
     for key, child in node.items():
-        if isinstance(key, str) and isinstance(child, Mapping) and depth < 3 and not _OTHER.search(key):
+        if isinstance(key, str) and isinstance(child, Mapping) and depth < 5 and not _OTHER.search(key):
             yield from _find(child, f'{name}.{key}' if name else key, depth + 1)
 
 
@@ -137,14 +140,21 @@ def _tensor(value: object) -> Tensor | None:
     return None
 
 
-def _choose(found: Mapping[str, Mapping], path: str, held: list) -> str:
+def _choose(found: Mapping[str, Mapping], path: str, checkpoint: Mapping) -> str:
     if not found:
-        raise ValueError(f'checkpoint {path} must hold tensors by their names, but holds {held}')
+        parts = (checkpoint, *checkpoint.values())
+        optimizer = any(isinstance(part, Mapping) and 'param_groups' in part for part in parts)
+        raise ValueError(
+            f'checkpoint {path} must hold tensors by their names, but holds {list(checkpoint)[:5]}'
+            + (', the state of an optimizer without its network: give the file with the weights' if optimizer else '')
+        )
     nested = [name for name in found if name]
-    for known in CONTAINERS:
-        inside = [name for name in nested if name.split('.')[0] == known]
-        if inside:  # {'ema': {'decay': ..., 'module': ...}}: what has the most in it
-            return max(inside, key=lambda name: len(found[name]))
+    ranks = {name: min(map(_rank_part, name.split('.'))) for name in nested}
+    if isinstance(checkpoint.get('meta'), Mapping):  # MMEngine swaps them: averaged weights are in 'state_dict'
+        ranks.pop('ema_state_dict', None)
+    best = min(ranks.values(), default=_UNKNOWN)
+    if best < _UNKNOWN:  # {'ema': {'decay': ..., 'module': ...}}: what has the most in it
+        return max((name for name in ranks if ranks[name] == best), key=lambda name: len(found[name]))
     if '' in found or len(nested) == 1:
         largest = max(found, key=lambda name: len(found[name]))
         return largest if len(nested) < 2 else ''
@@ -152,6 +162,17 @@ def _choose(found: Mapping[str, Mapping], path: str, held: list) -> str:
         f'checkpoint {path} must say where its weights lie, but holds tensors in {_quoted(nested)}: name one of them '
         'as the container'
     )
+
+
+_UNKNOWN = len(CONTAINERS)
+
+
+def _rank_part(part: str) -> int:
+    """Rank a container by its name, the best first: -1 are averaged weights, ``_UNKNOWN`` is none that is known."""
+    if _AVERAGED.search(part):
+        return -1
+    part = _ENDS.sub('', part)
+    return CONTAINERS.index(part) if part in CONTAINERS else _UNKNOWN
 
 
 def _quoted(names) -> str:
@@ -187,7 +208,7 @@ class Fit(NamedTuple):
         prefix (str): What was taken off the file's names.
         source (str): Whose names they were; '' where they are the module's own.
         inside (str): Where in the module the network is that they fit, such as ``'timm_model.'``.
-        others (tuple[str, ...]): Beginnings of names of further networks in the file that fit. Defaults to ().
+        rivals (tuple[str, ...]): What else could be taken off: the file holds several networks of this kind.
     """
 
     tensors: dict[str, Tensor]
@@ -195,7 +216,7 @@ class Fit(NamedTuple):
     prefix: str
     source: str
     inside: str
-    others: tuple[str, ...] = ()
+    rivals: tuple[str, ...] = ()
 
     @property
     def badness(self) -> tuple[int, int]:
@@ -223,7 +244,8 @@ def place(
 
     Raises:
         CheckpointMismatchError: If they leave a gap in the backbone, or belong to another one.
-        ValueError: If no name begins with the prefix, or the file holds several networks that fit.
+        ValueError: If no name begins with the prefix, the file holds several networks that fit, or its weights are
+            quantised or not finite.
     """
     weights = weights if isinstance(weights, Weights) else Weights(dict(weights), 'a dict', '', '', {}, None)
     start = f'{prefix.rstrip(".")}.' if prefix and prefix.rstrip('.') else ''
@@ -236,6 +258,7 @@ def place(
     backbone = getattr(module, 'backbone', None)
     inner = backbone if isinstance(backbone, nn.Module) else module
     fit = find_fit(tensors, inner)
+    _check_numbers(weights.path, fit.tensors, inner)
     if fit.gaps:
         raise CheckpointMismatchError(_mismatch(weights, inner, fit))
     placed = {
@@ -246,6 +269,25 @@ def place(
     if report:
         _report(weights, inner, fit)
     return placed
+
+
+def _check_numbers(path: str, tensors: Mapping[str, Tensor], module: nn.Module) -> None:
+    """Refuse weights that are codes and not numbers, or no numbers at all."""
+    own = module.state_dict()
+    for name, tensor in tensors.items():
+        if name not in own or not own[name].is_floating_point():
+            continue
+        if tensor.is_quantized or not tensor.is_floating_point() or tensor.element_size() < 2:
+            kind = str(tensor.dtype).removeprefix('torch.')
+            raise ValueError(
+                f'the weights of checkpoint {path} must be floating-point numbers of 16 bits or more, but {name} is '
+                f'{kind}: it is quantised; give the file from before that'
+            )
+        if not name.endswith(REBUILT) and not torch.isfinite(tensor).all():
+            raise ValueError(
+                f'the weights of checkpoint {path} must be finite, but {name} holds NaN or infinity: the training that '
+                'wrote it diverged; give an earlier file'
+            )
 
 
 def find_fit(tensors: Mapping[str, Tensor], module: nn.Module) -> Fit:
@@ -307,16 +349,13 @@ def _best(fits: Sequence[Fit]) -> Fit:
                 f'the checkpoint must hold one network that fits, but has several, below '
                 f'{_quoted(dict.fromkeys(fit.prefix for fit in ranked))}: name one of them as the prefix'
             )
-        prefixes = dict.fromkeys(fit.prefix for fit in ranked)
-        best = ranked[0]._replace(others=tuple(prefixes)[1:])
+        others = dict.fromkeys(fit.prefix for fit in ranked if fit.prefix != ranked[0].prefix)
+        best = ranked[0]._replace(rivals=tuple(others))
     return best
 
 
 def _rank(prefix: str) -> int:
-    if not prefix:
-        return -1
-    ranks = [CONTAINERS.index(part) for part in prefix.split('.') if part in CONTAINERS]
-    return min(ranks, default=len(CONTAINERS))
+    return min(map(_rank_part, prefix.rstrip('.').split('.'))) if prefix else -2
 
 
 def _cores(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
@@ -471,7 +510,7 @@ def _rest(tensors: Mapping[str, Tensor], model: nn.Module, fit: Fit) -> dict[str
         return {}  # what MoCo calls fc projects features, and classifies nothing
     head = getattr(model, 'head', None)
     linear = [name for name, child in head.named_modules() if isinstance(child, nn.Linear)] if head else []
-    tails = [name for name in tensors if (match := _CLASSIFIER.search(name)) and match.start() == len(fit.prefix)]
+    tails = [name for name in tensors if (match := _CLASSIFIER.search(name)) and match.start() in (0, len(fit.prefix))]
     if len(linear) != 1 or len(tails) != 1:
         return {}
     layer, start = head.get_submodule(linear[0]), tails[0].removesuffix('weight')
@@ -504,7 +543,7 @@ def _report(weights: Weights, module: nn.Module, fit: Fit) -> None:
     text = f'{type(module).__name__}: {weights} fills all {fit.gaps.wanted} tensors of the backbone'
     text += f'; the names are those of {fit.source}' if fit.source else ''
     text += f"; '{fit.prefix}' was taken off them" if fit.prefix else ''
-    text += f'; not taken: the networks below {_quoted(fit.others)}' if fit.others else ''
+    text += f'; not taken: the networks below {_quoted(fit.rivals)}' if fit.rivals else ''
     text += f'; left over: {fit.gaps.describe_left()}' if fit.gaps.left else ''
     print_log(f'{text}.', logger='current', level=logging.INFO)
 
@@ -518,26 +557,58 @@ def guess_network(weights: Weights) -> str | None:
     Returns:
         str | None: ``'timm/NAME'``, or a name of mmpretrain's hub; None where it cannot be told.
     """
-    names = known_networks().get(fingerprint(_network(weights.tensors)), [])
-    timm = [name for name in names if name.startswith('timm/')]
-    hub = [name for name in names if not name.startswith('timm/')]
-    if any('_conv_stem.' in name for name in weights.tensors):  # efficientnet_pytorch pads as TensorFlow does
-        timm = [name for name in timm if name.startswith('timm/tf_')] or timm
-    file = os.path.basename(weights.path).lower().replace('-', '_')
-    said = [name for name in (*timm, *hub) if name.removeprefix('timm/').replace('-', '_') in file]
-    if said:
-        return max(said, key=len)
+    return next(iter(guess_networks(weights)), None)
+
+
+def guess_networks(weights: Weights) -> list[str]:
+    """List the networks that a file may be of by the shapes of its tensors, the likeliest first.
+
+    First come those whose vectors and positions agree, too, then those that the file is named after, those of the
+    library whose names its tensors have, and of these the shortest name: ``resnet50`` before ``resnet50_gn``.
+
+    Args:
+        weights (Weights): The weights.
+
+    Returns:
+        list[str]: Names, those of timm as ``'timm/NAME'``. All of them agree equally well.
+    """
+    known = next(filter(None, map(known_networks, _networks(weights.tensors))), {})
+    best = max(known.values(), default=0)
+    names = [name for name, agrees in known.items() if agrees == best]
     openmmlab = any(_OPENMMLAB.search(name) for name in weights.tensors)
-    if hub and (openmmlab or not timm or importlib.util.find_spec('timm') is None):
-        return min(hub, key=lambda name: (len(name), name))
-    return min(timm, key=lambda name: (len(name), name), default=None)
+    hub = openmmlab or importlib.util.find_spec('timm') is None
+    tensorflow = any('_conv_stem.' in name for name in weights.tensors)  # efficientnet_pytorch pads as it does
+    file = os.path.basename(weights.path).lower().replace('-', '_')
+
+    def order(name: str) -> tuple:
+        bare = name.removeprefix('timm/').replace('-', '_')
+        said = len(bare) if bare in file else 0
+        return -said, name.startswith('timm/') == hub, tensorflow and not bare.startswith('tf_'), len(bare), bare
+
+    return sorted(names, key=order)
 
 
 #: Names that only OpenMMLab gives.
-_OPENMMLAB = re.compile(r'^backbone\.|\.ffn\.layers\.|\.w_msa\.|projection\.|depthwise_conv\.')
+_OPENMMLAB = re.compile(r'^backbone\.|\.ffn\.layers\.|\.w_msa\.|patch_embed\.projection\.|depthwise_conv\.')
 
 
-def _network(tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """Return the backbone of a model's tensors, without a second stem."""
-    own = {name: tensor for name, tensor in tensors.items() if re.search(r'(^|\.)backbone\.', name)} or tensors
-    return {name: tensor for name, tensor in own.items() if '.reused.' not in name and '.fusion.' not in name}
+def _networks(tensors: Mapping[str, Tensor]) -> Iterator[Mapping[str, Tensor]]:
+    """Yield what may be a network among tensors, without a second stem: a model's backbone, all, each of several.
+
+    Where a publisher stores matrices in parts, they are joined: query, key and value of transformers.
+    """
+    plain = {name: tensor for name, tensor in tensors.items() if '.reused.' not in name and '.fusion.' not in name}
+    groups = [{name: tensor for name, tensor in plain.items() if re.search(r'(^|\.)backbone\.', name)}, plain]
+    for depth in (1, 2):
+        starts = dict.fromkeys('.'.join(name.split('.')[:depth]) + '.' for name in plain)
+        starts = sorted(starts, key=_rank)[:8]
+        groups += [
+            {name.removeprefix(start): each for name, each in plain.items() if name.startswith(start)}
+            for start in starts
+        ]
+    for group in filter(None, groups):
+        yield group
+        for naming in NAMINGS:
+            if naming.source.startswith('transformers'):
+                for start in _starts_at(group, naming.anchor):
+                    yield naming({name.removeprefix(start): each for name, each in group.items()}, {})

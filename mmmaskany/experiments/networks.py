@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from mmmaskany.apis.model_index import spelled_alike
 from mmmaskany.checkpoints.gaps import CheckpointMismatchError
-from mmmaskany.checkpoints.reading import Weights, guess_network, place, read_weights, silence
+from mmmaskany.checkpoints.reading import Weights, guess_networks, place, read_weights, silence
 
 #: What is taken without weights and without a name.
 DEFAULT = 'resnet18_8xb32_in1k'
@@ -89,29 +89,54 @@ def find_network(model: str | None, weights: str | Path | None, dense: bool, siz
 def _find(model: str | None, weights: str | Path | None, dense: bool, size: int) -> Network:
     init_default_scope('mmpretrain')
     read = None if weights in (None, 'hub') else read_weights(weights)
-    guess = guess_network(read) if read is not None else None
-    if model is None:
-        model = guess or (DEFAULT if read is None else None)
-        if model is None:
-            raise ValueError(
-                f'--model must say which network {weights} is of, a name of the hub or timm/NAME, for its tensors '
-                f'({", ".join(list(read.tensors)[:3])} ...) do not tell'
-            )
-    found, url = (_timm(model, dense), None) if model.startswith('timm/') else _hub(model)
-    module = _build(found, dense, size)
-    if weights == 'hub':
-        read = _download(model, url)
-    if read is None:
-        hub = ', --weights hub from what is published of this network' if url or model.startswith('timm/') else ''
-        found.said.append(f'from scratch: --weights FILE starts from what was learned before{hub}')
-    else:
+    guesses = guess_networks(read) if read is not None else []
+    models = [model] if model else _first_of_each(guesses) or ([DEFAULT] if read is None else [])
+    if not models:
+        raise ValueError(
+            f'--model must say which network {weights} is of, a name of the hub or timm/NAME, for its tensors '
+            f'({", ".join(list(read.tensors)[:3])} ...) do not tell'
+        )
+    problem = None
+    for name in models:
+        found, url = (_timm(name, dense), None) if name.startswith('timm/') else _hub(name)
+        module = _build(found, dense, size)
+        if weights == 'hub':
+            read = _download(name, url)
+        if read is None:
+            hub = ', --weights hub from what is published of this network' if url or name.startswith('timm/') else ''
+            found.said.append(f'from scratch: --weights FILE starts from what was learned before{hub}')
+            return found
         try:
             found.start = place(read, module)
-        except CheckpointMismatchError as error:
-            raise ValueError(_mismatch(weights, model, guess, error)) from error
+        except CheckpointMismatchError as error:  # the other library may take these names
+            problem = problem or ValueError(_mismatch(weights, name, guesses[0] if guesses else None, error))
+            problem.__cause__ = error
+            continue
         if read.normalisation:
             _normalise(found, read.normalisation._asdict())
-    return found
+        if model is None and name.startswith('timm/'):
+            _say_others(found, guesses)
+        return found
+    raise problem
+
+
+def _first_of_each(guesses: Sequence[str]) -> list[str]:
+    """Return the likeliest network of each library, in their order."""
+    firsts = {}
+    for name in guesses:
+        firsts.setdefault(name.startswith('timm/'), name)
+    return list(firsts.values())
+
+
+def _say_others(network: Network, guesses: Sequence[str]) -> None:
+    """Say which networks of timm the weights may be of as well: padding, activations and colours have no shape."""
+    others = [name for name in guesses if name.startswith('timm/') and name != network.name]
+    if others:
+        more = f' and {len(others) - 3} others' if len(others) > 3 else ''
+        network.said.append(
+            f'The weights may also be of {", ".join(others[:3])}{more}, whose tensors have the same shapes: --model '
+            'names another.'
+        )
 
 
 def _mismatch(weights: str | Path, model: str, guess: str | None, error: Exception) -> str:
@@ -254,8 +279,13 @@ def _width(level: object, network: Network) -> int:
     return level.shape[-1] if channels_last else level.shape[1]
 
 
-def _pooling(module: nn.Module, level: Tensor) -> dict:
-    """Choose what pools the features of a network of timm: maps, maps with the channels last, or tokens."""
+def _pooling(module: nn.Module, level: Tensor) -> dict | None:
+    """Choose what pools the features of a network of timm: maps, maps with the channels last, or tokens.
+
+    Distilled DeiTs return vectors, the mean of their two tokens: there is nothing left to pool.
+    """
+    if level.ndim == 2:
+        return None
     if level.ndim == 4 and level.shape[1] >= level.shape[-1]:
         return dict(type='GlobalAveragePooling')
     tokens = [name for name, _ in module.named_parameters() if name.endswith(('cls_token', 'dist_token'))]

@@ -218,12 +218,13 @@ def describe(plan: Plan) -> list[tuple[str, str]]:
         images += f'; {least}{many(max(counts), what)} a class'
     pixels = network.normalisation
     heads = f' ({HEAD_RATE:g} times that for heads)' if network.start is not None else ''
+    filled = [f'{plan.weights}: all {len(network.start):,} tensors.'] if network.start else []
     rows = [
         ('data', f'{data.path}: {data.layout}'),
         ('images', f'{images}; median {data.size[0]} x {data.size[1]} px'),
         *(('odd', text) for text in data.odd[:3]),
         ('network', f'{network.name}, {_parameters(network.parameters)}; {_model(plan)}'),
-        ('weights', f'{plan.weights}: all {len(network.start):,} tensors' if network.start else ' '.join(network.said)),
+        ('weights', ' '.join([*filled, *network.said])),
         ('input', f'{_input(plan)}; mean {_numbers(pixels["mean"])}, std {_numbers(pixels["std"])}'),
         ('recipe', f'AdamW, rate {plan.rate:g}{heads}, cosine, batch {plan.batch * plan.gpus}{_how(plan)}'),
         ('budget', f'{many(plan.epochs, "epoch")} of {many(plan.steps, "step")}; {_time(plan)}{_LAST}'),

@@ -11,6 +11,8 @@ import torch
 from mmengine.logging import MMLogger
 from mmengine.registry import MODELS
 from torch import nn
+from transformers_names import as_clip as as_transformers_clip
+from transformers_names import as_transformers
 
 from mmmaskany.checkpoints.reading import find_fit, guess_network, place, read_weights
 from mmmaskany.models import MaskAny
@@ -130,6 +132,21 @@ def vit(**changes):
     return timm.models.vision_transformer.VisionTransformer(**dict(SMALL, **changes))
 
 
+def beit():
+    return timm.models.Beit(use_abs_pos_emb=False, use_rel_pos_bias=True, init_values=0.1, **SMALL)
+
+
+def vgg(normed):
+    """The layers of VGG-11 before its classifier, which alone has 120 million parameters."""
+    from torchvision.models.vgg import cfgs, make_layers
+
+    return nn.ModuleDict(dict(features=make_layers(cfgs['A'], batch_norm=normed)))
+
+
+def tail(network, image):
+    return network['features'](image) if isinstance(network, nn.ModuleDict) else network.features(image)
+
+
 def torchvision_trunk(network, image):
     return nn.Sequential(*list(network.children())[:-2])(image)
 
@@ -241,8 +258,105 @@ PUBLISHED = {
         as_efficientnet_pytorch,
     ),
     'torchvision MobileNetV2': (
-        lambda: torchvision.models.mobilenet_v2(), lambda network, image: network.features(image),
-        dict(type='mmpretrain.MobileNetV2'), 64, None,
+        lambda: torchvision.models.mobilenet_v2(), tail, dict(type='mmpretrain.MobileNetV2'), 64, None,
+    ),
+    'torchvision MobileNetV3': (
+        lambda: torchvision.models.mobilenet_v3_small(), tail, dict(type='mmpretrain.MobileNetV3', arch='small'), 64,
+        None,
+    ),
+    'torchvision MobileNetV3, large': (
+        lambda: torchvision.models.mobilenet_v3_large(), tail, dict(type='mmpretrain.MobileNetV3', arch='large'), 64,
+        None,
+    ),
+    'torchvision RegNet': (
+        lambda: torchvision.models.regnet_x_800mf(), lambda network, image: network.trunk_output(network.stem(image)),
+        dict(type='mmpretrain.RegNet', arch='regnetx_800mf'), 64, None,
+    ),
+    'torchvision RegNet in timm': (
+        lambda: torchvision.models.regnet_y_400mf(), lambda network, image: network.trunk_output(network.stem(image)),
+        dict(type='mmpretrain.TIMMBackbone', model_name='regnety_004'), 64, None,
+    ),
+    'timm RegNet in mmdet': (
+        lambda: timm.create_model('regnetx_008'), features, dict(type='mmdet.RegNet', arch='regnetx_800mf'), 64, None,
+    ),
+    'torchvision DenseNet': (
+        lambda: torchvision.models.DenseNet(8, (2, 2, 2, 2), 16),
+        lambda network, image: network.features(image).relu(),
+        dict(type='mmpretrain.DenseNet', arch=dict(growth_rate=8, depths=[2, 2, 2, 2], init_channels=16)), 64,
+        lambda state: {re.sub(r'(layer\d\.(norm|conv))(\d)', r'\1.\3', name): each for name, each in state.items()},
+    ),
+    'timm DenseNet': (
+        lambda: timm.create_model('densenet121', growth_rate=8, block_config=(2, 2, 2, 2)), features,
+        dict(type='mmpretrain.DenseNet', arch=dict(growth_rate=8, depths=[2, 2, 2, 2], init_channels=16)), 64, None,
+    ),
+    'torchvision VGG': (
+        lambda: vgg(False), tail, dict(type='mmpretrain.VGG', depth=11), 64, None,
+    ),
+    'torchvision VGG, normed': (
+        lambda: vgg(True), tail, dict(type='mmpretrain.VGG', depth=11, norm_cfg=dict(type='BN')), 64, None,
+    ),
+    'BEiT': (
+        beit, lambda network, image: network.forward_head(network.forward_features(image), pre_logits=True),
+        dict(VIT, type='mmpretrain.BEiTViT'), 64,
+        lambda state: dict(state, **{'blocks.0.attn.relative_position_index': torch.zeros(17, 17)}),
+    ),
+    'BEiT in mmseg': (
+        beit, lambda network, image: network.forward_features(image)[:, 1:].transpose(1, 2).unflatten(2, (4, 4)),
+        dict(type='mmseg.BEiT', img_size=(64, 64), embed_dims=32, num_heads=2, num_layers=2, mlp_ratio=2,
+             out_indices=1, init_values=0.1, norm_cfg=dict(type='LN', eps=1e-6)), 64, None,
+    ),
+    'transformers ViT': (vit, class_token, VIT, 64, as_transformers('vit')),
+    'transformers ViT, in memory': (vit, class_token, VIT, 64, as_transformers('in_memory')),
+    'transformers ViT in timm': (
+        lambda: timm.create_model('vit_tiny_patch16_224', img_size=64, depth=2), features,
+        dict(type='mmpretrain.TIMMBackbone', model_name='vit_tiny_patch16_224', img_size=64, depth=2), 64,
+        as_transformers('vit'),
+    ),
+    'transformers DeiT': (
+        lambda: timm.models.deit.VisionTransformerDistilled(**SMALL),
+        lambda network, image: network.forward_features(image)[:, 1],
+        dict(VIT, type='mmpretrain.DistilledVisionTransformer'), 64,
+        lambda state: as_transformers('vit')({k: v for k, v in state.items() if not k.startswith('head')}),
+    ),
+    'transformers DINOv2': (
+        lambda: vit(init_values=1e-5), class_token, dict(VIT, layer_scale_init_value=1e-5), 64,
+        as_transformers('dinov2'),
+    ),
+    'transformers BEiT': (
+        beit, lambda network, image: network.forward_head(network.forward_features(image), pre_logits=True),
+        dict(VIT, type='mmpretrain.BEiTViT'), 64, as_transformers('vit'),
+    ),
+    'transformers CLIP': (
+        lambda: vit(pre_norm=True, norm_layer=nn.LayerNorm), class_token,
+        dict(VIT, pre_norm=True, norm_cfg=dict(type='LN', eps=1e-5)), 64, as_transformers_clip,
+    ),
+    'transformers Swin': (
+        lambda: timm.models.swin_transformer.SwinTransformer(**TIMM_SWIN), last_first,
+        dict(type='mmpretrain.SwinTransformer', **SWIN), 224, as_transformers('swin'),
+    ),
+    'transformers Swin in mmdet': (
+        lambda: timm.models.swin_transformer.SwinTransformer(img_size=448, **TIMM_SWIN), last_first,
+        dict(type='mmdet.SwinTransformer', embed_dims=12, depths=(2, 2, 2, 2), num_heads=(1, 2, 2, 2)), 448,
+        as_transformers('swin'),
+    ),
+    'transformers ConvNeXt': (
+        lambda: timm.models.convnext.ConvNeXt(depths=(1, 1, 2, 1), dims=(8, 16, 24, 32)), pooled_and_normed,
+        CONVNEXT, 64, as_transformers('convnext'),
+    ),
+    'transformers ConvNeXt V2': (
+        lambda: timm.models.convnext.ConvNeXt(
+            depths=(1, 1, 2, 1), dims=(8, 16, 24, 32), use_grn=True, ls_init_value=None
+        ),
+        pooled_and_normed, dict(CONVNEXT, use_grn=True, layer_scale_init_value=0.0), 64, as_transformers('convnext'),
+    ),
+    'transformers ConvNeXt in timm': (
+        lambda: timm.create_model('convnext_atto'), features,
+        dict(type='mmpretrain.TIMMBackbone', model_name='convnext_atto', features_only=True), 64,
+        as_transformers('convnext'),
+    ),
+    'transformers ResNet': (
+        lambda: torchvision.models.resnet18(), torchvision_trunk, dict(type='mmpretrain.ResNet', depth=18), 64,
+        as_transformers('resnet'),
     ),
 }  # fmt: skip
 
@@ -258,12 +372,15 @@ def test_the_hosts_give_the_publishers_features(name, tmp_path):
         expected = look(network, image)
         plain = MODELS.build(dict(cfg))
         plain.load_state_dict(place(read_weights(tmp_path / 'a.pth'), plain), strict=False)
-        model = MaskAny(dict(cfg, init_cfg=dict(type='Pretrained', checkpoint=str(tmp_path / 'a.pth'))))
+        fuse_at = 'levels' if cfg['type'] == 'mmpretrain.VGG' else 'stem'  # its stem has stride 1
+        model = MaskAny(
+            dict(cfg, init_cfg=dict(type='Pretrained', checkpoint=str(tmp_path / 'a.pth'))), fuse_at=fuse_at
+        )
         model.init_weights()
         for host in (plain, model):
             host.eval()
             torch.testing.assert_close(flat(host(image))[-1], expected, atol=1e-4, rtol=1e-4)
-    assert model.dual_stem.fusion.is_silent()
+    assert fuse_at == 'levels' or model.dual_stem.fusion.is_silent()
 
 
 def test_published_moco_and_mixmask_give_the_encoder_that_was_trained(tmp_path, capsys):

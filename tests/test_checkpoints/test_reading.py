@@ -54,6 +54,7 @@ class Wrapped(nn.Module):
         self.layer = nn.Linear(2, 2)
 
 
+OPTIMIZER = dict(state={0: dict(step=torch.ones(1), exp_avg=torch.ones(4, 3, 3, 3))}, param_groups=[dict(lr=0.1)])
 FORMS = {
     'bare': lambda t: t,
     'ordered': collections.OrderedDict,
@@ -76,6 +77,59 @@ FORMS = {
     'numbers beside': lambda t: dict(
         model=t, best=np.float64(0.8), when=datetime.datetime(2024, 1, 1), counts=collections.Counter('ab')
     ),
+    "timm's model_best.pth.tar": lambda t: dict(
+        epoch=3, arch='resnet18', state_dict=zeros(t), optimizer=OPTIMIZER, version=2, metric=0.5, state_dict_ema=t
+    ),
+    'ema_state_dict': lambda t: dict(state_dict=zeros(t), ema_state_dict=t),
+    'model_ema_state_dict': lambda t: dict(model=zeros(t), model_ema_state_dict=t),
+    "MMEngine's averages are in state_dict": lambda t: dict(
+        meta=dict(epoch=1),
+        state_dict=wrapped(t, 'backbone.'),
+        ema_state_dict=dict(wrapped(zeros(t), 'module.backbone.'), steps=torch.tensor(3)),
+    ),
+    'Lightning, two networks': lambda t: dict(
+        state_dict={**wrapped(zeros(t), 'net.'), **wrapped(t, 'ema_net.'), 'criterion.weight': torch.ones(10)},
+        callbacks={"ModelCheckpoint{'monitor': 'acc'}": dict(best_model_score=torch.tensor(0.5))},
+        optimizer_states=[OPTIMIZER],
+    ),
+    'FSDP': lambda t: dict(model={k.replace('layer1.', 'layer1._fsdp_wrapped_module.', 1): v for k, v in t.items()}),
+    'DeepSpeed': lambda t: dict(module=t, buffer_names=[], param_shapes=[dict(a=torch.Size([1]))], ds_config={}),
+    'averaged by torch': lambda t: dict(wrapped(t, 'module.'), n_averaged=torch.tensor(5)),
+    'averaged by torch, beside': lambda t: dict(
+        model=zeros(t), swa=dict(wrapped(t, 'module.'), n_averaged=torch.tensor(5))
+    ),
+    'DINO': lambda t: dict(
+        student=wrapped(dict(wrapped(zeros(t), 'backbone.'), **{'head.mlp.0.weight': torch.ones(4, 4)}), 'module.'),
+        teacher=dict(wrapped(t, 'backbone.'), **{'head.mlp.0.weight': torch.ones(4, 4)}),
+        dino_loss=dict(center=torch.ones(1, 4)),
+    ),
+    'MoCo': lambda t: dict(
+        state_dict={
+            **wrapped(t, 'module.encoder_q.'),
+            **wrapped(zeros(t), 'module.encoder_k.'),
+            'module.queue': torch.ones(3, 3),
+        }
+    ),
+    'MoCo v3': lambda t: dict(
+        state_dict={
+            **wrapped(zeros(t), 'module.momentum_encoder.'),
+            **wrapped(t, 'module.base_encoder.'),
+            'module.predictor.0.weight': torch.ones(3, 3),
+        }
+    ),
+    'SwAV': lambda t: dict(wrapped(t, 'module.'), **{'module.prototypes.weight': torch.ones(3, 3)}),
+    'BYOL': lambda t: {**wrapped(zeros(t), 'target_encoder.net.'), **wrapped(t, 'online_encoder.net.')},
+    'BYOL, two containers': lambda t: dict(
+        target_network_state_dict=wrapped(zeros(t), 'encoder.'), online_network_state_dict=wrapped(t, 'encoder.')
+    ),
+    'VISSL': lambda t: dict(
+        classy_state_dict=dict(
+            base_model=dict(model=dict(trunk=wrapped(t, '_feature_blocks.'), heads={'0.clf.weight': torch.ones(3, 3)}))
+        )
+    ),
+    'doubles': lambda t: {
+        name: tensor.double() if tensor.is_floating_point() else tensor for name, tensor in t.items()
+    },
     'parameters': lambda t: {name: nn.Parameter(tensor, requires_grad=False) for name, tensor in t.items()},
     'a classifier': lambda t: dict(t, **{'fc.weight': torch.ones(7, 32), 'fc.bias': torch.ones(7)}),
     'a 21k head': lambda t: dict(t, **{'head.weight': torch.ones(21841, 2), 'mask_token': torch.ones(1)}),
@@ -111,6 +165,88 @@ def test_half_precision_and_what_pytorch_wrote_before_zip(plain, tensors, tmp_pa
     model = started(tmp_path / 'half.pth')
     assert model.conv1.weight.dtype is torch.float32
     torch.testing.assert_close(model.conv1.weight, tensors['conv1.weight'], atol=1e-3, rtol=1e-3)
+    torch.save({name: tensor.bfloat16() for name, tensor in tensors.items()}, tmp_path / 'bf16.pth')
+    model = started(tmp_path / 'bf16.pth')
+    assert model.conv1.weight.dtype is torch.float32
+    assert torch.equal(model.conv1.weight, tensors['conv1.weight'].bfloat16().float())
+
+
+@pytest.mark.parametrize(
+    ('change', 'text'),
+    [
+        (lambda t: (100 * t).to(torch.int8), 'conv1.weight is int8: it is quantised'),
+        (lambda t: t.to(torch.float8_e4m3fn), 'conv1.weight is float8_e4m3fn'),
+        (lambda t: torch.quantize_per_tensor(t, 0.1, 0, torch.qint8), 'conv1.weight is qint8'),
+        (lambda t: t.to(torch.complex64), 'conv1.weight is complex64'),
+        (lambda t: t * float('nan'), 'conv1.weight holds NaN or infinity: the training that wrote it diverged'),
+    ],
+)
+@pytest.mark.filterwarnings('ignore')
+def test_codes_and_what_is_no_number_are_refused(change, text, tensors, tmp_path):
+    torch.save({name: change(each) if each.dim() == 4 else each for name, each in tensors.items()}, tmp_path / 'a.pth')
+    with pytest.raises(ValueError, match=f'the weights of checkpoint .*a.pth must be .*, but {text}'):
+        started(tmp_path / 'a.pth')
+
+
+def test_a_file_in_parts_is_read_by_its_index(plain, tensors, tmp_path):
+    names = {name: f'model-0000{1 + index % 2}-of-00002.safetensors' for index, name in enumerate(tensors)}
+    for part in set(names.values()):
+        save_file({name: tensors[name].contiguous() for name in tensors if names[name] == part}, tmp_path / part)
+    index = tmp_path / 'model.safetensors.index.json'
+    index.write_text(json.dumps(dict(metadata=dict(total_size=1), weight_map=names)))
+    image = torch.randn(2, 3, 32, 32)
+    assert torch.equal(started(index)(image)[0], plain(image)[0])
+    with pytest.raises(
+        ValueError, match=r'is part 1 of 2: give the index of the parts, model\.safetensors\.index\.json'
+    ):
+        read_weights(tmp_path / 'model-00001-of-00002.safetensors')
+    with pytest.raises(FileNotFoundError, match=r'a folder: give the file model\.safetensors\.index\.json in it'):
+        read_weights(tmp_path)
+    index.write_text(json.dumps(dict(weight_map=dict(names, **{'layer9.weight': names['conv1.weight']}))))
+    with pytest.raises(ValueError, match=r'must hold all its \d+ tensors, but layer9\.weight is missing'):
+        read_weights(index)
+    index.write_text(json.dumps(dict(weight_map={'a': '../secret.safetensors'})))
+    with pytest.raises(ValueError, match="must be files beside it, but one is '../secret"):
+        read_weights(index)
+    index.write_text(json.dumps(dict(weight_map={'a': 'model-00003-of-00003.safetensors'})))
+    with pytest.raises(FileNotFoundError, match='there is no model-00003-of-00003'):
+        read_weights(index)
+    for text in ('{}', '[]', '{', '{"weight_map": 3}'):
+        index.write_text(text)
+        with pytest.raises(ValueError, match="must be the index of a file in parts, JSON with 'weight_map'"):
+            read_weights(index)
+
+
+@pytest.mark.parametrize(
+    ('file', 'text'),
+    [
+        ('.metadata', 'torch.distributed.checkpoint.*dcp_to_torch'),
+        ('zero_to_fp32.py', 'a folder of DeepSpeed: .*zero_to_fp32.py'),
+        ('saved_model.pb', 'a folder of TensorFlow'),
+        ('epoch_1.pth', 'give the file epoch_1.pth in it'),
+    ],
+)
+def test_folders_are_said_to_be_what_they_are(file, text, tmp_path):
+    (tmp_path / file).touch()
+    with pytest.raises(FileNotFoundError, match=f'must be an existing file, but got .*{text}'):
+        read_weights(tmp_path)
+
+
+def test_the_state_of_an_optimizer_alone_says_so(tmp_path):
+    for content in (OPTIMIZER, dict(optimizer=OPTIMIZER, epoch=3)):
+        torch.save(content, tmp_path / 'a.pth')
+        with pytest.raises(ValueError, match='the state of an optimizer without its network'):
+            read_weights(tmp_path / 'a.pth')
+
+
+def test_an_onnx_file_says_so(tmp_path):
+    onnx = pytest.importorskip('onnx')
+    node = onnx.helper.make_node('Relu', ['x'], ['y'])
+    values = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in 'xy']
+    graph = onnx.helper.make_graph([node], 'graph', values[:1], values[1:])
+    onnx.save(onnx.helper.make_model(graph, producer_name='pytorch'), str(tmp_path / 'a.pth'))
+    with pytest.raises(ValueError, match='is an ONNX file, .*: give the checkpoint that it was exported from'):
+        read_weights(tmp_path / 'a.pth')
 
 
 def test_what_was_taken_is_said_and_an_option_names_another(tensors, tmp_path):
@@ -142,7 +278,9 @@ def test_what_was_taken_is_said_and_an_option_names_another(tensors, tmp_path):
         (b'<!DOCTYPE html><html>sign in</html>', 'a web page, not the file itself'),
         (b'\x89HDF\r\n\x1a\n' + bytes(100), 'an HDF5 file, as Keras and TensorFlow write'),
         (gzip.compress(b'abc', mtime=0), 'compressed with gzip'),
-        (json.dumps(dict(weight_map={})).encode(), 'the index of a file that was split up'),
+        (json.dumps(dict(weight_map={})).encode(), 'the index of a file in parts'),
+        (bytes(4) + b'TFL3' + bytes(9), 'a network of TensorFlow Lite'),
+        (b'<?xml version="1.0"?><net name="a">', 'a network of OpenVINO'),
         (b'hello\nworld', "text, which begins with 'hello'"),
         (b'\x80\x04\x95\x10\x00\x00\x00\x00\x00\x00\x00}\x94.', 'a plain pickle'),
         (b'', r'truncated or something else \(0 bytes\)'),

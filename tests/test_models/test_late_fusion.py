@@ -2,10 +2,16 @@
 """Late fusion: in the backbone level by level, or in the neck alone, and never half."""
 
 import copy
+import os
 import pickle
+import subprocess
+import sys
+from pathlib import Path
 
+import late_fusion_training
 import pytest
 import torch
+from late_fusion_training import TRAININGS, build, train, train_in_two_processes
 from mmengine.model import BaseModule
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import load_checkpoint
@@ -354,3 +360,27 @@ def test_gated_fusion_of_vectors_by_hand():
     visible, reused = torch.randn(3, 2), torch.randn(3, 2)
     gate = torch.sigmoid(torch.cat([visible, reused], 1) @ fusion.weight[..., 0, 0].T + fusion.bias)
     torch.testing.assert_close(fuse_level(fusion, Layout('vector', 2), visible, reused), visible + gate * reused)
+
+
+# ---------------------------------------------------------------------- distributed
+
+
+def test_two_processes_train_as_one(tmp_path):
+    env = dict(os.environ, PYTHONPATH=str(Path(__file__).parents[2]), CUDA_VISIBLE_DEVICES='-1')
+    other = subprocess.Popen([sys.executable, late_fusion_training.__file__, str(tmp_path)], env=env)
+    try:
+        found = dict(zip(TRAININGS, train_in_two_processes(0, tmp_path), strict=True))
+        assert other.wait(timeout=600) == 0
+    finally:
+        other.kill()
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+    # No head reads the first level: DDP waits for its fusion, unless it looks for what is not used.
+    assert 'find_unused_parameters=True' in found.pop((False, (0, 3)))
+    for (_, levels), state in found.items():
+        alone, before = train(levels), build(levels).state_dict()
+        torch.testing.assert_close(state, alone, rtol=1e-4, atol=1e-5)
+        for index in range(len(levels)):
+            name = f'backbone.level_fusions.{index}.scale'
+            moved = (state[name] - before[name]).abs().max()
+            assert moved > 1e-4 if index == len(levels) - 1 else moved == 0

@@ -132,6 +132,13 @@ def test_a_silent_stem_is_left_out_of_any_network():
     assert all(torch.equal(tensor, merged.state_dict()[key]) for key, tensor in plain.state_dict().items())
 
 
+def test_large_weights_are_compared_by_their_size():
+    model = shake_stems(MaskAny(dict(FAMILIES['ConvNeXt'][0])))
+    with torch.no_grad():
+        model.dual_stem.fusion.scale.mul_(1e9)
+    mmmaskany.merge_stems(model)
+
+
 class Squared(AddFusion):
     """A fusion that claims to be what it is not."""
 

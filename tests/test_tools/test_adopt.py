@@ -95,3 +95,15 @@ def test_what_cannot_be_adopted_is_refused(adopt, tiny_config, tmp_path):
     with pytest.raises(ValueError, match=r'adopted.pth: the checkpoint must be a plain one, but has a second stem'):
         adopt(target, tmp_path / 'again.pth', config)
     assert target.read_bytes() == content and not (tmp_path / 'again.pth').exists()
+
+
+def test_a_container_can_be_named(tool, tiny_config, tmp_path):
+    config = tiny_config()
+    state = plain_of(config).state_dict()
+    averaged = {name: torch.zeros_like(tensor) for name, tensor in state.items()}
+    torch.save(dict(model=state, model_ema=averaged), tmp_path / 'a.pth')
+    main, stem = tool('model_converters/adopt'), 'backbone.conv1.weight'
+    main([str(tmp_path / 'a.pth'), str(tmp_path / 'first.pth'), '--config', config])
+    main([str(tmp_path / 'a.pth'), str(tmp_path / 'named.pth'), '--config', config, '--container', 'model'])
+    assert not read_checkpoint(tmp_path / 'first.pth')['state_dict'][stem].any()
+    assert torch.equal(read_checkpoint(tmp_path / 'named.pth')['state_dict'][stem], state[stem])

@@ -100,3 +100,13 @@ def test_what_is_no_checkpoint_is_refused(trained, publish, published, tmp_path)
         publish(trained / 'epoch_2.pth', published.with_name('tiny.pth'))
     assert published.read_bytes() == b'something else'
     assert not list(tmp_path.glob('refused*'))
+
+
+def test_a_container_can_be_named(publish, tmp_path):
+    torch.save(dict(model=dict(w=torch.zeros(2)), model_ema=dict(w=torch.ones(2))), tmp_path / 'a.pth')
+    for container, value in ((None, 1), ('model', 0)):
+        publish(tmp_path / 'a.pth', tmp_path / f'{container}' / 'a', *(('--container', container) if container else ()))
+        (path,) = (tmp_path / f'{container}').iterdir()
+        assert read_checkpoint(path)['state_dict']['w'].tolist() == [value] * 2
+    with pytest.raises(ValueError, match="container must be one of 'model', 'model_ema'"):
+        publish(tmp_path / 'a.pth', tmp_path / 'b', '--container', 'teacher')

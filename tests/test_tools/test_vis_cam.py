@@ -169,3 +169,13 @@ def test_what_cannot_be_drawn_is_said(cam, model, capsys, monkeypatch, tmp_path)
     assert "--features needs a model with a second stem, but none of ['" in error(*plain, '--features')
     monkeypatch.setitem(sys.modules, 'pytorch_grad_cam', None)
     assert "which the extra 'vis' brings: pip install 'mmmaskany[vis]'" in error(*plain)
+
+
+def test_a_container_can_be_named(cam, model, tmp_path):
+    config, checkpoint = model(MASKANY)
+    state = torch.load(checkpoint)['state_dict']
+    zeros = {name: torch.zeros_like(tensor) for name, tensor in state.items()}
+    torch.save(dict(model=state, model_ema=zeros), tmp_path / 'a.pth')
+    load, stem = cam['load'], 'backbone.conv1.weight'
+    assert not load(config, str(tmp_path / 'a.pth'))[1].state_dict()[stem].any()
+    assert torch.equal(load(config, str(tmp_path / 'a.pth'), 'model')[1].state_dict()[stem], state[stem])

@@ -88,8 +88,40 @@ def _own(name: str, levels: tuple[int, ...] | None = None) -> tuple[dict, dict, 
     return dict(type='mmpretrain.TIMMBackbone', model_name=name), pyramid, pyramid
 
 
+def _regnet(network: nn.Module, image: Tensor) -> Tensor:
+    return network.trunk_output(network.stem(image))
+
+
+def _densenet(network: nn.Module, image: Tensor) -> Tensor:
+    return network.features(image).relu()
+
+
+def _swin(network: nn.Module, image: Tensor) -> Tensor:
+    return network.norm(network.features(image)).permute(0, 3, 1, 2)
+
+
+_DENSENET = dict(type='mmpretrain.DenseNet', arch='121')
+_SWIN = dict(embed_dims=96, depths=(2, 2, 6, 2), num_heads=(3, 6, 12, 24))
 SOURCES = {
     'torchvision ResNet-50': Source(_torchvision('resnet50'), _trunk, _resnets(50)),
+    'torchvision RegNetX-800MF': Source(
+        _torchvision('regnet_x_800mf'),
+        _regnet,
+        tuple(dict(type=f'{host}.RegNet', arch='regnetx_800mf') for host in ('mmpretrain', 'mmdet', 'mmpretrain')),
+    ),
+    'torchvision DenseNet-121': Source(
+        _torchvision('densenet121'), _densenet, (_DENSENET, *[dict(_DENSENET, out_indices=[0, 1, 2, 3])] * 2)
+    ),
+    'torchvision Swin-T': Source(
+        _torchvision('swin_t'),
+        _swin,
+        (
+            dict(type='mmpretrain.SwinTransformer', arch='tiny'),
+            dict(type='mmdet.SwinTransformer', **_SWIN),
+            dict(type='mmseg.SwinTransformer', **_SWIN),
+        ),
+        size=448,
+    ),
     'timm ResNet-50, `state_dict_ema`': Source(
         _timm('resnet50'), _features, _resnets(50), lambda state: dict(state_dict={}, state_dict_ema=state)
     ),

@@ -13,7 +13,8 @@ from mmmaskany.masking import half_size
 from ..stems import DualStem
 from .maskany import MaskAnyMixin
 
-#: Largest difference, in float64, between the features of both stems and those of the merged one.
+#: Largest difference, in float64, between the features of both stems and those of the merged one, as a share of the
+#: largest feature where that is above 1.
 TOLERANCE = 1e-9
 
 
@@ -121,7 +122,8 @@ def _difference(stem: DualStem, merged: nn.Module) -> float:
     shape = (2, merged.in_channels, height, width)
     image: Tensor = torch.randn(shape, generator=generator, dtype=merged.weight.dtype)
     stem.reused_image = half_size(image)
-    return (stem(image) - merged(image)).abs().max().item()
+    expected = stem(image)
+    return ((expected - merged(image)).abs().max() / expected.abs().max().clamp(min=1)).item()
 
 
 def _make_plain(backbone: nn.Module) -> None:
