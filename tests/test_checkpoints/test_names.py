@@ -151,13 +151,6 @@ def torchvision_trunk(network, image):
     return nn.Sequential(*list(network.children())[:-2])(image)
 
 
-def beit():
-    return timm.models.beit.Beit(
-        img_size=64, patch_size=16, embed_dim=32, depth=2, num_heads=2, mlp_ratio=2, use_rel_pos_bias=True,
-        use_abs_pos_emb=False, init_values=0.1,
-    )  # fmt: skip
-
-
 #: publisher's network, its features, the host, the size of the image, what the publisher calls its tensors.
 PUBLISHED = {
     'torchvision ResNet': (
@@ -197,15 +190,6 @@ PUBLISHED = {
         lambda: vit(pre_norm=True, norm_layer=nn.LayerNorm, act_layer=timm.layers.QuickGELU), class_token,
         dict(VIT, pre_norm=True, norm_cfg=dict(type='LN', eps=1e-5),
              layer_cfgs=dict(act_cfg=dict(type='mmpretrain.QuickGELU'))), 64, as_clip,
-    ),
-    'timm BEiT': (
-        lambda: beit(), lambda network, image: network.fc_norm(network.forward_features(image)[:, 1:].mean(1)),
-        dict(type='mmpretrain.BEiTViT', arch=VIT['arch'], img_size=64, layer_scale_init_value=0.1), 64, None,
-    ),
-    'timm BEiT in mmseg': (
-        lambda: beit(), lambda network, image: network.forward_features(image)[:, 1:].mT.unflatten(2, (4, 4)),
-        dict(type='mmseg.BEiT', img_size=64, embed_dims=32, num_layers=2, num_heads=2, mlp_ratio=2, out_indices=1,
-             qv_bias=True, init_values=0.1), 64, None,
     ),
     'torchvision ViT': (
         lambda: torchvision.models.VisionTransformer(64, 16, 2, 2, 32, 64),

@@ -83,8 +83,8 @@ def test_the_shortest_way(tmp_path, monkeypatch):
 
 def test_the_shortest_way_on_a_newer_python(tmp_path):
     (tmp_path / 'sitecustomize.py').write_text(
-        'import sys, platform; v = tuple.__new__(type("V", (tuple,), dict(major=3, minor=13)), (3, 13, 0, "final", 0)); '
-        'sys.version_info = v'
+        'import sys; version = type("V", (tuple,), dict(major=3, minor=13))\n'
+        'sys.version_info = version((3, 13, 0, "final", 0))'
     )
     _, text = page(tmp_path, 'mmcv', 'torch')
     assert row(text, 'shortest way')[1].startswith('install Python 3.10, 3.11 or 3.12 with its venv module')
