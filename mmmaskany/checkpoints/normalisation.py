@@ -56,7 +56,9 @@ class Normalisation(NamedTuple):
                 (getattr(preprocessor, 'std', None), (1.0,)),
             )
         )
-        to_rgb = any(getattr(preprocessor, name, False) for name in ('to_rgb', '_channel_conversion'))
+        to_rgb = any(
+            getattr(preprocessor, name, False) for name in ('to_rgb', '_channel_conversion', 'channel_conversion')
+        )
         found = []
         if to_rgb != self.to_rgb:
             found.append(f'{_order(to_rgb)} channels instead of {_order(self.to_rgb)}')

@@ -563,8 +563,9 @@ def guess_network(weights: Weights) -> str | None:
 def guess_networks(weights: Weights) -> list[str]:
     """List the networks that a file may be of by the shapes of its tensors, the likeliest first.
 
-    First come those whose vectors and positions agree, too, then those that the file is named after, those of the
-    library whose names its tensors have, and of these the shortest name: ``resnet50`` before ``resnet50_gn``.
+    First come those whose vectors and positions agree, too, then those that pad as TensorFlow does where the names are
+    efficientnet_pytorch's, those that the file is named after, those of the library whose names its tensors have, and of
+    these the shortest name: ``resnet50`` before ``resnet50_gn``.
 
     Args:
         weights (Weights): The weights.
@@ -583,7 +584,7 @@ def guess_networks(weights: Weights) -> list[str]:
     def order(name: str) -> tuple:
         bare = name.removeprefix('timm/').replace('-', '_')
         said = len(bare) if bare in file else 0
-        return -said, name.startswith('timm/') == hub, tensorflow and not bare.startswith('tf_'), len(bare), bare
+        return tensorflow and not bare.startswith('tf_'), -said, name.startswith('timm/') == hub, len(bare), bare
 
     return sorted(names, key=order)
 

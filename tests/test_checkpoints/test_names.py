@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.logging import MMLogger
-from mmengine.registry import MODELS
+from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 from transformers_names import as_clip as as_transformers_clip
 from transformers_names import as_transformers
@@ -375,6 +375,7 @@ def test_published_moco_and_mixmask_give_the_encoder_that_was_trained(tmp_path, 
     for letter, encoder in zip('qk', encoders, strict=True):
         encoder.fc = nn.Sequential(nn.Linear(2048, 2048), nn.ReLU(), nn.Linear(2048, 128))
         state |= {f'module.encoder_{letter}.{name}': tensor for name, tensor in encoder.state_dict().items()}
+    init_default_scope('mmpretrain')
     path = tmp_path / 'checkpoint_0199.pth.tar'
     torch.save(dict(epoch=200, arch='resnet50', state_dict=state, optimizer=dict(state={})), path)
     image = torch.randn(1, 3, 64, 64)

@@ -215,7 +215,8 @@ def test_good_data_and_shipped_configs(paths, folder, monkeypatch):
     cfg = Config(load(paths[0]).to_dict())
     for split in SPLITS:
         if cfg.get(f'{split}_dataloader'):
-            cfg[f'{split}_dataloader'].batch_size = 2  # there are few images
+            node = cfg[f'{split}_dataloader']
+            node.batch_size = min(2, node.batch_size)  # there are few images
     check_config(cfg)
     splits = [split for split in SPLITS if cfg.get(f'{split}_dataloader')]
     assert read_all_images(cfg, splits) == []
@@ -235,7 +236,9 @@ def test_good_data_and_shipped_configs(paths, folder, monkeypatch):
         key, node = f'{split}_dataloader', cfg[f'{split}_dataloader']
         sampler = DATA_SAMPLERS.build(node.sampler, default_args=dict(dataset=dataset, seed=0))
         collate = default_collate if cfg.default_scope == 'mmpretrain' else pseudo_collate
-        loader = DataLoader(dataset, 2, sampler=sampler, drop_last=node.get('drop_last', False), collate_fn=collate)
+        loader = DataLoader(
+            dataset, node.batch_size, sampler=sampler, drop_last=node.get('drop_last', False), collate_fn=collate
+        )
         assert said(check_steps(key, loader)) == []
         assert said(check_sizes(key, model, loader, split == 'train')) == []
         if split == 'train':

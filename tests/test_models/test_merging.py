@@ -106,7 +106,7 @@ def test_sizes_that_the_patches_do_not_divide_are_close_only():
     model = shake_stems(MaskAny(dict(FAMILIES['ConvNeXt'][0])))
     merged = mmmaskany.merge_stems(model)
     with torch.no_grad():
-        for size, equal in (((64, 64), True), ((68, 92), True), ((66, 64), False), ((63, 65), False)):
+        for size, equal in (((64, 64), True), ((68, 92), True), ((66, 64), True), ((63, 65), False)):
             rows, columns = (torch.linspace(0, 3, side) for side in size)
             images = (rows.sin().view(-1, 1) * columns.cos()).expand(2, 3, *size)  # smooth, as photographs are
             assert (largest(model(images), merged(images)) < 1e-5) == equal, size

@@ -63,7 +63,7 @@ def check(model, stem):
         assert mmmaskany.wrap(model, masking=masking()) is model
         assert torch.equal(model(image), expected) and not model.training
     assert model.stem_parts[-1] == stem
-    own = [name for name in model.state_dict() if not re.search(r'\.(reused|fusion)\.', name)]
+    own = [name for name in model.state_dict() if not re.search(r'\.(reused\.|fusion\.|_extra_state$)', name)]
     assert [name.replace('.visible.', '.') for name in own] == names
     assert all(name in own or name.split('.')[:parts] == stem.split('.') for name in names)
     return model, image, expected
@@ -161,7 +161,8 @@ def test_precision_of_the_network():
     model = torchvision.models.convnext_tiny(num_classes=5).bfloat16()
     image = torch.randn(1, 3, 64, 64, dtype=torch.bfloat16)
     assert mmmaskany.wrap(model).eval()(image).dtype == torch.bfloat16
-    assert {tensor.dtype for tensor in model.state_dict().values()} == {torch.bfloat16}
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.bfloat16}
+    assert all(buffer.dtype == torch.bfloat16 for buffer in model.buffers())
 
 
 @pytest.mark.parametrize(

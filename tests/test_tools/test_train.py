@@ -74,6 +74,14 @@ def test_resume_from_a_file(trained, tiny_config, tool, tmp_path):
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
+def test_no_resuming_with_other_images(trained, tiny_config, tool, tmp_path):
+    """What goes on with other images than it began with is neither of the two trainings."""
+    changed = tiny_config(data_preprocessor=dict(mean=[1.0, 2.0, 3.0], std=[4.0, 5.0, 6.0], to_rgb=True))
+    with pytest.raises(ValueError, match=r'data_preprocessor must make the images that .*epoch_1\.pth was trained on'):
+        tool('train')([changed, '--work-dir', str(tmp_path / 'run'), '--resume', str(trained / 'epoch_1.pth')])
+    assert not list((tmp_path / 'run').glob('*.pth'))
+
+
 @pytest.mark.parametrize('script', ['dist_train.sh', 'dist_test.sh', 'slurm_train.sh', 'slurm_test.sh'])
 def test_usage(script):
     assert os.access(TOOLS / script, os.X_OK)

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 
 from mmmaskany.checkpoints.gaps import CheckpointMismatchError
 from mmmaskany.checkpoints.late_fusion import name_late_fusion
+from mmmaskany.checkpoints.format import EXTRA_STATE
 from mmmaskany.checkpoints.normalisation import OWN_CONFIG, Normalisation, find_normalisation
 from mmmaskany.checkpoints.reading import Weights, place, silence, unpack
 from mmmaskany.checkpoints.starting import hold_to_files, pretrained_cfgs, read_start
@@ -341,13 +342,14 @@ def check_checkpoint(model: nn.Module, checkpoint: dict, path: str, complete: bo
     tensors = checkpoint.get('state_dict', checkpoint)
     tensors = {re.sub(r'^module\.', '', str(name)): tensor for name, tensor in tensors.items()}
     tensors = name_late_fusion(model, tensors)
-    wanted = {name for name in model.state_dict() if not name.endswith('num_batches_tracked')}
+    wanted = {name for name in model.state_dict() if not name.endswith(('num_batches_tracked', EXTRA_STATE))}
     try:
         with silence():  # the Runner loads it once more
             loaded = model.load_state_dict(tensors, strict=False)
         missing = sorted(wanted.intersection(loaded.missing_keys))
         parts = dict(model.named_children())
-        surplus = [name for name in loaded.unexpected_keys if name.partition('.')[0] in parts] if complete else []
+        surplus = [name for name in loaded.unexpected_keys if name.partition('.')[0] in parts and complete]
+        surplus = [name for name in surplus if not name.endswith(EXTRA_STATE)]
         fits = not (missing or surplus) if complete else len(missing) < len(wanted)
         problem = f'{len(missing)} of {len(wanted)} are missing: {", ".join(missing[:3])}'
         if surplus and not missing:

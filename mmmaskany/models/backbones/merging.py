@@ -29,8 +29,8 @@ def merge_stems(model: nn.Module) -> nn.Module:
     stems are linear in the image, for the mean of 2 x 2 pixels is: :math:`W \ast x + \gamma \odot (W_r \ast x_{1/2})`
     is one convolution with the kernel :math:`W + \gamma \odot W_r^{\uparrow} / 4`, where each weight of
     :math:`W_r` is repeated 2 x 2 times. The same holds for the bias. So the outputs are equal wherever the size of
-    the patches divides both sides of the image. Of other sizes the two stems see the reused image resized to fit,
-    the merged one does not, and the outputs are only close.
+    the patches divides both sides of the image, and, where the host cuts off what is left (ConvNeXt, ViT), at any even
+    sides. Of other sizes the reused image is resized or padded, and the outputs are only close.
 
     A reused stem that contributes nothing, as after adoption, is left out of any network.
 
