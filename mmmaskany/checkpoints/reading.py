@@ -564,8 +564,8 @@ def guess_networks(weights: Weights) -> list[str]:
     """List the networks that a file may be of by the shapes of its tensors, the likeliest first.
 
     First come those whose vectors and positions agree, too, then those that pad as TensorFlow does where the names are
-    efficientnet_pytorch's, those that the file is named after, those of the library whose names its tensors have, and of
-    these the shortest name: ``resnet50`` before ``resnet50_gn``.
+    efficientnet_pytorch's, those that the file is named after, those of the library whose names its tensors have, and
+    of these the shortest name: ``resnet50`` before ``resnet50_gn``.
 
     Args:
         weights (Weights): The weights.

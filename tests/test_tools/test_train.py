@@ -76,7 +76,7 @@ def test_resume_from_a_file(trained, tiny_config, tool, tmp_path):
 
 def test_no_resuming_with_other_images(trained, tiny_config, tool, tmp_path):
     """What goes on with other images than it began with is neither of the two trainings."""
-    changed = tiny_config(data_preprocessor=dict(mean=[1.0, 2.0, 3.0], std=[4.0, 5.0, 6.0], to_rgb=True))
+    changed = tiny_config(model=dict(data_preprocessor=dict(mean=[1.0, 2.0, 3.0], std=[4.0, 5.0, 6.0])))
     with pytest.raises(ValueError, match=r'data_preprocessor must make the images that .*epoch_1\.pth was trained on'):
         tool('train')([changed, '--work-dir', str(tmp_path / 'run'), '--resume', str(trained / 'epoch_1.pth')])
     assert not list((tmp_path / 'run').glob('*.pth'))
