@@ -294,6 +294,14 @@ def test_every_network_of_the_paper_has_the_data_pipeline():
 
 
 @pytest.mark.parametrize('data', ['cifar100', 'tiny-imagenet'])
+@pytest.mark.parametrize('name', ['resnet{}', 'maskany_maskresnet{}-pipeline'])
+def test_deeper_networks_on_small_images_change_the_depth_alone(name, data):
+    paths = [f'configs/maskany/{name.format(depth)}_1xb128-coslr-300e_{data}-224px.py' for depth in (34, 101)]
+    changed = differences(*(tree(ROOT / path) for path in paths))
+    assert changed == {'model.backbone.depth', 'model.head.in_channels'}
+
+
+@pytest.mark.parametrize('data', ['cifar100', 'tiny-imagenet'])
 def test_small_images_as_the_reference_trains_them(data):
     """Names, network, masks, sizes and statistics of REFERENCE; the schedule is ours, and says so."""
     folder, end = ROOT / 'configs/maskany', f'1xb128-coslr-300e_{data}-224px'
