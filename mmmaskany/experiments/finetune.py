@@ -174,12 +174,19 @@ def _finetune(
     ):
         if value is not None and value < least:
             raise ValueError(f'{name} must be at least {least}, but got {value}')
+    if size is not None and size > 4096:
+        raise ValueError(f'--size must be at most 4096 px, but got {size}')
     check_arms(arms, 'classification')  # before what takes time
     out = out.expanduser().resolve()
     if out.exists() and not out.is_dir():
         raise ValueError(f'--out must be a folder, but {out} is a file')
     if weights not in (None, 'hub') and not Path(weights).expanduser().is_file():
-        raise FileNotFoundError(f'--weights must be a file, but there is no {weights}')
+        if not Path(weights).expanduser().is_dir():
+            raise FileNotFoundError(f'--weights must be a file, but there is no {weights}')
+        from mmmaskany.checkpoints.reading import read_weights
+
+        read_weights(Path(weights).expanduser())  # says which file in the folder to give
+        raise ValueError(f'--weights must be a file, but {weights} is a folder')
 
     with console.status('looking at the images'):
         found = look(data, task, zero_label, out)

@@ -701,13 +701,15 @@ def _total(data: Data) -> int:
 def _drop(data: Data, broken: Sequence[Sample]) -> None:
     """Leave out images that cannot be read."""
     gone = {sample.image for sample in broken}
-    data.odd.append(
-        f'{len(gone)} images cannot be read and are left out: {_some([_short(path, data) for path in sorted(gone)])}.'
-    )
+    text = f'{len(gone)} images cannot be read and are left out: {_some([_short(path, data) for path in sorted(gone)])}'
+    data.odd.append(f'{text}.')
     for split in data.splits.values():
         split.samples = [sample for sample in split.samples if sample.image not in gone]
         _keep(split)
-    _refuse(data)
+    try:
+        _refuse(data)
+    except ValueError as error:
+        raise ValueError(f'{error}; {text}') from error
 
 
 def _keep(split: Split) -> None:

@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from mmengine.config import Config, ConfigDict
+from mmengine.config import ConfigDict
 from mmengine.registry import MODELS, init_default_scope
 from torch import Tensor, nn
 
 from mmmaskany.apis.model_index import spelled_alike
 from mmmaskany.checkpoints.gaps import CheckpointMismatchError
 from mmmaskany.checkpoints.reading import Weights, guess_networks, place, read_weights, silence
+from mmmaskany.engine.checks.config import read_config
 
 #: What is taken without weights and without a name.
 DEFAULT = 'resnet18_8xb32_in1k'
@@ -178,7 +179,9 @@ def _hub(model: str) -> tuple[Network, str | None]:
     if model.endswith('.py'):
         if not Path(model).is_file():
             raise FileNotFoundError(f'--model must name a config that is there, but there is no {model}')
-        cfg = Config.fromfile(model)
+        cfg = read_config(model)
+        if not isinstance(cfg.get('model'), dict) or 'type' not in cfg.model:
+            raise ValueError(f'--model must be a config with a `model` of some type, but {model} has none')
     else:
         from mmpretrain.apis import list_models
         from mmpretrain.apis.model import ModelHub

@@ -175,6 +175,11 @@ def test_weights_of_another_network(class_folders, tiny_network, tmp_path):
         ('two readings', 'fits two readings'),
         ('unknown variant', '--arms must be of plain, maskany'),
         ('no weights', '--weights must be a file'),
+        ('a folder as weights', 'must be an existing file, but got .*, a folder'),
+        ('a config without a model', 'must be a config with a `model`'),
+        ('a broken config', r"must be Python, but, line 1, 'model = dict\('"),
+        ('too large', '--size must be at most 4096 px'),
+        ('nothing readable', r'but blue of .* has none; 2 images cannot be read'),
         ('no space', r'where .* MB can be written, but got: File too large'),
         ('wrong labels', 'must belong to'),
     ],
@@ -202,6 +207,17 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(
         more = ['--arms', 'mask-any']
     elif case == 'no weights':
         more = ['--weights', tmp_path / 'none.pth']
+    elif case == 'a folder as weights':
+        more = ['--weights', tmp_path]
+    elif 'config' in case:
+        (tmp_path / 'a.py').write_text('a = 1' if 'without' in case else 'model = dict(')
+        more = ['--model', tmp_path / 'a.py']
+    elif case == 'too large':
+        more = ['--size', 100_000]
+    elif case == 'nothing readable':
+        (root / 'blue').mkdir()
+        for name in '12':
+            (root / 'blue' / f'{name}.jpg').write_bytes(b'no image')
     argv = ['finetune', root, '--model', tiny_network, '--size', 64, '--out', out, *more]
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:

@@ -59,3 +59,10 @@ def test_page_and_exit_status(tmp_path):
     assert run(tmp_path, '--splits', 'train')[0] == 0
     status, _, error = run(tmp_path, '--cfg-options', 'val_datalaoder.batch_size=3')
     assert status == 2 and 'Traceback (most' not in error and 'did you mean val_dataloader' in error
+
+
+def test_a_config_without_data(tmp_path):
+    (tmp_path / 'config.py').write_text('a = 1')
+    status, _, error = run(tmp_path)
+    assert status == 2
+    assert 'must have data to look at, one of train_dataloader, val_dataloader, test_dataloader' in error

@@ -67,6 +67,9 @@ def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     cfg = read_config(args.config, args.cfg_options)
     splits = [split for split in args.splits if cfg.get(f'{split}_dataloader')]
+    if not splits:
+        wanted = ', '.join(f'{split}_dataloader' for split in args.splits)
+        raise ValueError(f'{args.config} must have data to look at, one of {wanted}, but has none')
     if 'test' in splits and 'val' in splits and cfg.test_dataloader == cfg.val_dataloader:
         splits.remove('test')
     notes = read_all_images(cfg, splits)
