@@ -180,13 +180,8 @@ def _finetune(
     out = out.expanduser().resolve()
     if out.exists() and not out.is_dir():
         raise ValueError(f'--out must be a folder, but {out} is a file')
-    if weights not in (None, 'hub') and not Path(weights).expanduser().is_file():
-        if not Path(weights).expanduser().is_dir():
-            raise FileNotFoundError(f'--weights must be a file, but there is no {weights}')
-        from mmmaskany.checkpoints.reading import read_weights
-
-        read_weights(Path(weights).expanduser())  # says which file in the folder to give
-        raise ValueError(f'--weights must be a file, but {weights} is a folder')
+    if weights not in (None, 'hub') and not Path(weights).expanduser().exists():
+        raise FileNotFoundError(f'--weights must be a file, but there is no {weights}')
 
     with console.status('looking at the images'):
         found = look(data, task, zero_label, out)
