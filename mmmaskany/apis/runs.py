@@ -50,6 +50,11 @@ METRICS = {
 }
 
 
+def available_cores() -> int:
+    """Return how many cores this process may use: fewer than the machine has under taskset, SLURM or a cpuset."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+
+
 @dataclass(frozen=True)
 class Run:
     """One training.
@@ -203,7 +208,7 @@ class Launch:
             env.update(GPUS=str(self.gpus), GPUS_PER_NODE=env.get('GPUS_PER_NODE', str(min(self.gpus, 8))))
             return command, {**env, **run.env}
 
-        threads = str(max(1, (os.cpu_count() or 1) // (self.jobs * self.gpus)))
+        threads = str(max(1, available_cores() // (self.jobs * self.gpus)))
         env.update(OMP_NUM_THREADS=threads, MKL_NUM_THREADS=threads)
         # Threads that spin while they wait slow a run many times over where anything else needs the cores.
         env.setdefault('OMP_WAIT_POLICY', 'passive')

@@ -13,6 +13,7 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.utils import get_installed_path
 
+from mmmaskany.apis.runs import available_cores
 from mmmaskany.checkpoints.atomic import atomic_write, reserve, serialise
 from mmmaskany.engine.checks.data import check_data
 
@@ -222,7 +223,7 @@ def _schedule(plan: Plan) -> dict:
 
 def _loaders(plan: Plan, train: dict, val: dict, **more: dict) -> dict:
     """Data loaders of the dataset's configs; one worker beside each training process."""
-    workers = min(4, max(1, (os.cpu_count() or 1) // 2))
+    workers = min(4, max(1, available_cores() // 2))
     common = dict(num_workers=workers, persistent_workers=True, **more)
     test = dict(
         common,

@@ -145,7 +145,9 @@ def test_names_must_be_folders():
 
 def test_commands(tmp_path, monkeypatch):
     monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '4,5,6')
-    monkeypatch.setattr(os, 'cpu_count', lambda: 8)
+    # A machine of 64 cores, of which a cpuset gives this process eight.
+    monkeypatch.setattr(os, 'cpu_count', lambda: 64)
+    monkeypatch.setattr(os, 'sched_getaffinity', lambda pid: set(range(8)), raising=False)
     monkeypatch.delenv('GPUS_PER_NODE', raising=False)
     monkeypatch.delenv('OMP_WAIT_POLICY', raising=False)
     run = Run('a', 'x.py', 2, options=['m.checkpoint=c.pth'], env={'HF': '1'}, group='g')
