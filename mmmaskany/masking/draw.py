@@ -36,30 +36,6 @@ class Cells:
     cols: Tensor
     count: Tensor
 
-    @classmethod
-    def choose(cls, several: Sequence[Cells], choice: Tensor) -> Cells:
-        """Take each sample's rectangles from one of several patterns.
-
-        Args:
-            several (Sequence[Cells]): The rectangles that each pattern drew for the whole batch.
-            choice (Tensor): Index of the pattern of each sample, long ``(B,)``; a sample beyond the last has no
-                rectangles.
-
-        Returns:
-            Cells: The rectangles.
-        """
-        longest = max(cells.top.shape[1] for cells in several)
-        corners, sizes = 0, 0
-        for index, cells in enumerate(several):
-            chosen = (choice == index).view(-1, 1)
-            corner = torch.stack([cells.top, cells.left])
-            corners = corners + chosen * F.pad(corner, (0, longest - corner.shape[2]))
-            size = torch.stack([cells.height, cells.width, cells.rows, cells.cols, cells.count], 1)
-            sizes = sizes + chosen * size
-        # A length of 0 could not be divided by.
-        height, width, rows, cols, count = sizes.unbind(1)
-        return cls(*corners, height.clamp(min=1), width.clamp(min=1), rows, cols, count)
-
     def source(self, canvas: tuple[int, int], cols: int) -> Tensor:
         """Refine the rectangles to the base grid.
 
@@ -114,10 +90,12 @@ class Draw:
     @classmethod
     def from_source(cls, source: Tensor, rows: int, cols: int, base: int, reuse: bool = True) -> Draw:
         """Make the draw of a batch in which every sample is masked, from its source map."""
+        # Empty cells of the canvas all go to one more cell, which is always masked: so it says that the sample is, too.
         index = torch.where(source < 0, rows * cols, source).flatten(1)
         mask = torch.zeros(len(source), rows * cols + 1, dtype=torch.bool, device=source.device)
-        mask = mask.scatter(1, index, True)[:, :-1].unflatten(1, (rows, cols))
-        masked = torch.ones(len(source), dtype=torch.bool, device=source.device)
+        mask[:, -1].fill_(True)
+        mask.scatter_(1, index, True)
+        mask, masked = mask[:, :-1].unflatten(1, (rows, cols)), mask[:, -1]
         return cls(mask, masked, base, source if reuse else None)
 
     @classmethod
@@ -219,10 +197,18 @@ class Draw:
             source = torch.where(source[:, :, None, :, None] < 0, -1, fine).flatten(3).flatten(1, 2)
         return replace(self, mask=mask, base=base, source=source)
 
+    def tensors(self) -> dict[str, Tensor]:
+        """Return its tensors, by the names of the fields; those that are None are left out."""
+        fields = {name: getattr(self, name) for name in ('mask', 'masked', 'source', 'choice')}
+        return {name: value for name, value in fields.items() if value is not None}
+
     def to(self, device: torch.device | str) -> Draw:
         """Return the draw on another device, such as one that was kept on the CPU to be replayed."""
-        moved = {name: getattr(self, name) for name in ('mask', 'masked', 'source', 'choice')}
-        return replace(self, **{name: value.to(device) for name, value in moved.items() if value is not None})
+        return replace(self, **{name: value.to(device) for name, value in self.tensors().items()})
+
+    def of(self, part: slice) -> Draw:
+        """Return the draw of some of the images."""
+        return replace(self, **{name: value[part] for name, value in self.tensors().items()})
 
     @property
     def ratio(self) -> Tensor:
@@ -286,6 +272,16 @@ def to_pixels(cells: Tensor, base: int, channels: int = 1) -> Tensor:
     line = cells[..., None].expand(-1, -1, -1, base * channels).reshape(batch, rows, 1, cols * base * channels)
     pixels = line.expand(-1, -1, base, -1).reshape(batch, rows * base, cols * base, channels)
     return pixels.permute(0, 3, 1, 2)
+
+
+def traced(tensor: Tensor) -> bool:
+    """Return whether a graph is being made, or shapes alone are looked for: the tensor has no values then."""
+    return torch.compiler.is_compiling() or type(tensor) is not Tensor
+
+
+def on_host(tensor: Tensor) -> bool:
+    """Return whether looking at the values of a tensor waits for nothing: not for a device, nor for a later call."""
+    return tensor.device.type == 'cpu' and not traced(tensor)
 
 
 def kept_first(mask: Tensor) -> Tensor:

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from .draw import on_host
+
 
 class Fill(nn.Module):
     """Base of the fills: a module called with images and a pixel mask that returns the filled images.
@@ -19,7 +21,7 @@ class Fill(nn.Module):
     """
 
     def forward(self, images: Tensor, mask: Tensor) -> Tensor:
-        return torch.where(mask, self.content(images).to(images.dtype), images)
+        return select(mask, self.content(images).to(images.dtype), images)
 
     def content(self, images: Tensor) -> Tensor:
         """Return what stands in the masked pixels, broadcastable to the images."""
@@ -96,3 +98,23 @@ class ImageFill(Fill):
         if len(images) < 2:
             raise ValueError('ImageFill needs a partner for each image, so at least 2 images, but got a batch of 1')
         return images.roll(1, 0)
+
+
+def select(mask: Tensor, content: Tensor, images: Tensor) -> Tensor:
+    """Do what ``torch.where`` does, on a CPU bit by bit: there it takes ten times as long as a copy.
+
+    Args:
+        mask (Tensor): Where the content stands, bool, broadcastable to the images.
+        content (Tensor): Of the dtype of the images, broadcastable to them.
+        images (Tensor): ``(B, C, H, W)``.
+
+    Returns:
+        Tensor: ``(B, C, H, W)``, in the memory format of the images.
+    """
+    bits = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}.get(images.element_size())
+    learned = torch.is_grad_enabled() and (images.requires_grad or content.requires_grad)
+    if not on_host(images) or learned or bits is None or images.dtype == torch.bool:
+        return torch.where(mask, content, images)
+    keep = mask.to(bits) - 1  # all bits of what stays, none of what is masked
+    chosen, content = images.view(bits) & keep, content.view(bits)
+    return (chosen.bitwise_or_(content & ~keep) if content.any() else chosen).view(images.dtype)

@@ -3,15 +3,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
+import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from .draw import Draw, packed_channels
-from .fills import ConstantFill, Fill
-from .patterns import MixturePattern, Pattern, check_pattern, draw_masks
+from .draw import Draw, on_host, packed_channels, traced
+from .fills import ConstantFill, Fill, select
+from .graphs import Graphs
+from .numbers import Numbers
+from .patterns import MixturePattern, Pattern, check_pattern, draw_masks, draw_numbers
 from .recompose import recompose
+
+
+#: Numbers that a piece of a batch has on a CPU: 2 MB in single precision.
+PIECE = 2**19
 
 
 class Views(NamedTuple):
@@ -70,6 +78,10 @@ class Masking(nn.Module):
         reuse (bool): Whether the reused view shows the masked regions. False is the ablation of it: the same
             masks, but what they hide is lost, and the reused view is the visible image at half size. What may stand
             here is :attr:`reuses`. Defaults to True.
+        compiled (bool | None): Whether draw and both views are made by one compiled graph for each size of the images,
+            with the same masks and the same pixels; None is on GPUs, where a hundred small operations take as many
+            launches. Only patterns and fills of this package are, and only where nothing needs a gradient of them; all
+            else runs as it is, and so does everything where there is no compiler. Defaults to None.
 
     Shape:
         - input: floating point images ``(B, C, H, W)``; never modified.
@@ -84,7 +96,13 @@ class Masking(nn.Module):
     #: What may become of the masked part; a new answer is a value here and a branch of :meth:`reused_view`.
     reuses: tuple = (True, False)
 
-    def __init__(self, pattern: Pattern | MixturePattern, fill: Fill | None = None, reuse: bool = True) -> None:
+    def __init__(
+        self,
+        pattern: Pattern | MixturePattern,
+        fill: Fill | None = None,
+        reuse: bool = True,
+        compiled: bool | None = None,
+    ) -> None:
         super().__init__()
         check_pattern(pattern)
         fill = ConstantFill() if fill is None else fill
@@ -99,6 +117,8 @@ class Masking(nn.Module):
         self.pattern = pattern
         self.fill = fill
         self.reuse = reuse
+        self.compiled = compiled
+        self.graphs = Graphs()
 
     def forward(
         self,
@@ -126,17 +146,76 @@ class Masking(nn.Module):
             ValueError: If it was made for other images, has no source map but is to be reused, or the pattern asks for
                 scores that are missing or of another grid.
         """
-        height, width = images.shape[-2:]
+        if draw is not None and not isinstance(draw, Draw):
+            raise TypeError(f'draw must be a Draw, such as Draw.from_mask makes, but got {type(draw).__name__}')
+        if draw is not None:
+            draw.check(images)
+        if self._compiles(images):
+            return self._run_compiled(images, draw, generator, scores)
         if draw is None:
             draw = draw_masks(self.pattern, images, generator, scores)
-        elif isinstance(draw, Draw):
-            draw.check(images)
-        else:
-            raise TypeError(f'draw must be a Draw, such as Draw.from_mask makes, but got {type(draw).__name__}')
+        return Views(*self._views(images, draw), draw)
+
+    def _views(self, images: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
+        """Make both views of a draw."""
+        learned = torch.is_grad_enabled() and (images.requires_grad or _learns(self.fill))
+        if on_host(images) and not learned and type(self.fill).forward is Fill.forward:
+            return self._views_in_pieces(images, draw)
         # The reused view first, and put together in place: so its buffers leave no holes, and memory is used again.
         reused = self.reused_view(images, draw)
-        visible = self.fill(images, draw.pixel_mask(height, width, packed_channels(images)))
-        return Views(visible, half_size(visible) if reused is None else reused, draw)
+        visible = self.fill(images, draw.pixel_mask(*images.shape[-2:], packed_channels(images)))
+        return visible, half_size(visible) if reused is None else reused
+
+    def _views_in_pieces(self, images: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
+        """Make both views by a few images at a time, so that a CPU finds them in its cache from step to step."""
+        content = self.fill.content(images).to(images.dtype)
+        visible, reused = torch.empty_like(images), None
+        step = max(1, PIECE // max(1, images[:1].numel()))
+        for start in range(0, max(1, len(images)), step):
+            part = slice(start, start + step)
+            some, own = images[part], draw.of(part)
+            view = self.reused_view(some, own)
+            mask = own.pixel_mask(*images.shape[-2:], packed_channels(images))
+            visible[part] = select(mask, content[part] if len(content.shape) == 4 and len(content) > 1 else content, some)
+            view = half_size(visible[part]) if view is None else view
+            if reused is None:
+                layout = torch.channels_last if packed_channels(images) > 1 else torch.contiguous_format
+                reused = torch.empty(len(images), *view.shape[1:], dtype=view.dtype, memory_format=layout)
+            reused[part] = view
+        return visible, reused
+
+    def _compiles(self, images: Tensor) -> bool:
+        """Tell whether a graph may make the views: of what others wrote nobody knows whether it would do the same."""
+        wanted = images.is_cuda if self.compiled is None else self.compiled
+        ours = all(type(part).__module__.startswith(__package__) for part in (self, self.fill))
+        learned = _learns(self.fill) or (torch.is_grad_enabled() and images.requires_grad)
+        return wanted and ours and not learned and not traced(images)
+
+    def _run_compiled(
+        self, images: Tensor, draw: Draw | None, generator: Generator | None, scores: Tensor | None
+    ) -> Views:
+        """Make draw and views by one graph; the draw by itself where it is given, or its numbers are not known before."""
+        if draw is None and not self.pattern.needs:
+            numbers = draw_numbers(self.pattern, len(images), *images.shape[-2:], generator, images.device)
+            if isinstance(numbers, Numbers):
+
+                def function(images: Tensor, values: Tensor) -> list[Tensor]:
+                    draw = self.pattern.draw(len(images), *images.shape[-2:], Numbers(values), images.device)
+                    return [*self._views(images, draw), *draw.tensors().values()]
+
+                visible, reused, *made = self.graphs.run(repr(self), function, [images, numbers.values])
+                there = dict(source=self.pattern.scale is not None, choice=isinstance(self.pattern, MixturePattern))
+                names = ['mask', 'masked', *(name for name, is_there in there.items() if is_there)]
+                return Views(visible, reused, Draw(base=self.pattern.base, **dict(zip(names, made, strict=True))))
+        if draw is None:
+            draw = draw_masks(self.pattern, images, generator, scores)
+        names = list(draw.tensors())
+
+        def function(images: Tensor, *tensors: Tensor) -> list[Tensor]:
+            return [*self._views(images, replace(draw, **dict(zip(names, tensors, strict=True))))]
+
+        key = repr(self), draw.base, *names
+        return Views(*self.graphs.run(key, function, [images, *draw.tensors().values()]), draw)
 
     def reused_view(self, images: Tensor, draw: Draw) -> Tensor | None:
         """Make the reused view.
@@ -151,10 +230,17 @@ class Masking(nn.Module):
         """
         if not self.reuse:
             return None
-        whole = half_size(images)
-        canvas = resize(recompose(images, draw), whole.shape[-2:])
+        if on_host(draw.masked) and draw.source is not None and not draw.masked.any():
+            return half_size(images)
+        canvas = resize(recompose(images, draw), reused_size(*images.shape[-2:]))
+        if on_host(draw.masked) and draw.masked.all():
+            return canvas
         # The canvas of a sample that is not masked is 0.
-        return whole.masked_fill_(draw.masked.view(-1, 1, 1, 1), 0).add_(canvas)
+        return half_size(images).masked_fill_(draw.masked.view(-1, 1, 1, 1), 0).add_(canvas)
 
     def extra_repr(self) -> str:
         return f'pattern={self.pattern}, reuse={self.reuse}'
+
+
+def _learns(fill: Fill) -> bool:
+    return any(parameter.requires_grad for parameter in fill.parameters())

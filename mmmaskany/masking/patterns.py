@@ -15,16 +15,19 @@ of the three methods it has is then given them.
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import accumulate
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from .draw import Cells, Draw
+from .draw import Cells, Draw, on_host, traced
+from .numbers import Numbers, rand, uniform_index
 
 #: What a pattern may ask for.
 DATA = ('images', 'scores')
@@ -119,6 +122,11 @@ class Pattern:
         """Return the sizes (height, width) that an own cell may have, in base cells."""
         return [(size // self.base, size // self.base) for size in self.cell]
 
+    #: Called with the largest layout, returns how many random numbers :meth:`place` takes for one image: then those of
+    #: a whole draw are made in one call, and ``generator`` is :class:`Numbers`. Only what a class itself defines counts:
+    #: one that is derived from it may take others. None means that they are drawn by the generator, one after the other.
+    count_numbers = None
+
     def place(
         self, layout: Layout, largest: Layout, generator: Generator | None, **data: Tensor
     ) -> tuple[Tensor, Tensor]:
@@ -180,6 +188,16 @@ class Pattern:
         layouts = self.layouts(height // self.base, width // self.base)
         return max(v.rows * v.height for v in layouts), max(v.cols * v.width for v in layouts)
 
+    def numbers(self, height: int, width: int) -> int | None:
+        """Return how many random numbers the draw of one image of ``height x width`` px takes.
+
+        None is a pattern of others, which draws them by the generator as it needs them.
+        """
+        if 'count_numbers' not in vars(type(self)) or not self.in_cells:
+            return None
+        layouts = self.layouts(height // self.base, width // self.base)
+        return self.count_numbers(_largest(layouts)) + (len(layouts) > 1)
+
     def masked_cells(self, height: int, width: int) -> int:
         """Return how many base cells are masked in each image of ``height x width`` px.
 
@@ -226,12 +244,13 @@ class Pattern:
         """
         data = asked(self, images, scores)
         device = _device(generator, device, data)
+        generator = draw_numbers(self, batch, height, width, generator, device)
         layouts = self.layouts(height // self.base, width // self.base)
-        largest = Layout(*map(max, zip(*layouts, strict=True)))
+        largest = _largest(layouts)
         if len(layouts) == 1:
             choice = torch.zeros(batch, dtype=torch.long, device=device)
         else:
-            choice = _uniform_index(_rand(batch, generator=generator, device=device), len(layouts))
+            choice = uniform_index(rand(batch, generator=generator, device=device), len(layouts))
         layout = self._chosen(layouts, choice)
         top, left = self.place(layout, largest, generator, **data)
         return Cells(top, left, layout.height, layout.width, layout.rows, layout.cols, layout.count)
@@ -241,10 +260,17 @@ class Pattern:
         if torch.compiler.is_compiling():  # plain numbers are fused into the graph; the cache would only guard it
             entries = zip(*layouts, strict=True)
             return Layout(*(sum((choice == k) * value for k, value in enumerate(values)) for values in entries))
-        key = *layouts, choice.device
-        if key not in self._tables:  # copied to the device once per image size
-            self._tables[key] = torch.tensor(layouts, device=choice.device)
-        return Layout(*self._tables[key][choice].unbind(1))
+        table = self._on(choice.device, tuple(layouts), lambda: torch.tensor(layouts))
+        return Layout(*table[choice].unbind(1))
+
+    def _on(self, device: torch.device, key: object, make: Callable[[], Tensor]) -> Tensor:
+        """Return a small tensor that is copied to a device once."""
+        if (key, device) in self._tables:
+            return self._tables[key, device]
+        table = make().to(device)
+        if not traced(table):
+            self._tables[key, device] = table
+        return table
 
     def draw(
         self,
@@ -298,13 +324,16 @@ class PatchPattern(Pattern):
         # One rectangle is the same as its base cells, and quicker to copy.
         return [Layout(layout.rows, layout.cols, rows, cols, 1, 1, 1)]
 
+    def count_numbers(self, largest: Layout) -> int:
+        return 2
+
     def place(self, layout: Layout, largest: Layout, generator: Generator | None) -> tuple[Tensor, Tensor]:
         batch, device = len(layout.count), layout.count.device
-        space = _rand(2, batch, 1, generator=generator, device=device)
+        space = rand(batch, 2, 1, generator=generator, device=device)
         # Own cells of one base cell lie next to each other; a single larger one is the whole rectangle.
         rows, cols = largest.rows * largest.height, largest.cols * largest.width
-        top = _uniform_index(space[0], largest.grid_rows - rows + 1)
-        left = _uniform_index(space[1], largest.grid_cols - cols + 1)
+        top = uniform_index(space[:, 0], largest.grid_rows - rows + 1)
+        left = uniform_index(space[:, 1], largest.grid_cols - cols + 1)
         if largest.count == 1:
             return top, left
         rank = torch.arange(largest.count, device=device)
@@ -377,6 +406,9 @@ class GridPattern(Pattern):
         # An image hardly larger than a cell ends no training.
         return self.phase == 'fixed' and 0 < count * height * width < rows * cols
 
+    def count_numbers(self, largest: Layout) -> int:
+        return 0 if self.phase == 'fixed' else 2
+
     def place(self, layout: Layout, largest: Layout, generator: Generator | None) -> tuple[Tensor, Tensor]:
         batch, device = len(layout.count), layout.count.device
         rank = torch.arange(largest.count, device=device)
@@ -384,10 +416,10 @@ class GridPattern(Pattern):
         if self.phase == 'fixed':
             stride = self.stride
             return rank // cols * stride * height, rank % cols * stride * width
-        phase = _rand(2, batch, 1, generator=generator, device=device)
+        phase = rand(batch, 2, 1, generator=generator, device=device)
         # floor((i * grid + phase) / n) with a whole phase in [0, grid): n distinct rows, in range, evenly spread.
-        row = (rank // cols * grid_rows + _uniform_index(phase[0], grid_rows)) // rows
-        col = (rank % cols * grid_cols + _uniform_index(phase[1], grid_cols)) // cols
+        row = (rank // cols * grid_rows + uniform_index(phase[:, 0], grid_rows)) // rows
+        col = (rank % cols * grid_cols + uniform_index(phase[:, 1], grid_cols)) // cols
         return row * height, col * width
 
 
@@ -441,6 +473,9 @@ class RankedPattern(Pattern):
                 f'cell={cell}'
             )
 
+    def count_numbers(self, largest: Layout) -> int:
+        return largest.grid_rows * largest.grid_cols
+
     def rank(
         self,
         batch: int,
@@ -490,7 +525,7 @@ class RankedPattern(Pattern):
         scores = self.rank(*shape, generator, device, **data)
         _check_scores(scores, shape, device, f'what rank of {name} returns')
         # On another device a look at the values would have to wait for it.
-        if scores.device.type == 'cpu' and not torch.compiler.is_compiling() and scores.isnan().any():
+        if on_host(scores) and scores.isnan().any():
             raise ValueError(f'the scores of {name} must be numbers, but some are NaN')
         return -_without_ties(scores, generator)
 
@@ -535,9 +570,12 @@ class RandomPattern(RankedPattern):
     ) -> None:
         super().__init__(scale, ratio, cell, base)
 
+    def count_numbers(self, largest: Layout) -> int:
+        return largest.grid_rows * largest.grid_cols
+
     def scores(self, layout: Layout, largest: Layout, generator: Generator | None) -> Tensor:
         shape = len(layout.count), largest.grid_rows, largest.grid_cols
-        return _rand(*shape, generator=generator, device=layout.count.device)
+        return rand(*shape, generator=generator, device=layout.count.device)
 
 
 class BlockPattern(RankedPattern):
@@ -576,9 +614,12 @@ class BlockPattern(RankedPattern):
             raise ValueError(f'aspect must be an increasing pair of positive numbers, but got {aspect}')
         self.aspect = tuple(aspect)
 
+    def count_numbers(self, largest: Layout) -> int:
+        return 4 * self.num_blocks
+
     def scores(self, layout: Layout, largest: Layout, generator: Generator | None) -> Tensor:
         batch, device = len(layout.count), layout.count.device
-        share, slant, y, x = _rand(4, batch, self.num_blocks, 1, 1, generator=generator, device=device).unbind()
+        share, slant, y, x = rand(batch, 4, self.num_blocks, 1, 1, generator=generator, device=device).unbind(1)
         _, _, grid_rows, grid_cols, _, _, count = (v.view(-1, 1, 1, 1) for v in layout)
         area = (self.min_share + (1 - self.min_share) * share) * count
         low, high = (math.log(bound) for bound in self.aspect)
@@ -660,21 +701,30 @@ class NoisePattern(RankedPattern):
     def __repr__(self) -> str:
         return f'{super().__repr__()[:-1]}, color={self.color!r}, sigma={list(self.sigma)})'
 
-    def scores(self, layout: Layout, largest: Layout, generator: Generator | None) -> Tensor:
-        batch, device = len(layout.count), layout.count.device
-        # Filtering by Fourier transform wraps around: a margin keeps opposite sides of the image independent.
-        margin = math.ceil(3 * self.sigma[-1])
-        rows, cols = largest.grid_rows + margin, largest.grid_cols + margin
-        # No Fourier transform takes an empty batch.
-        noise = _rand(max(batch, 1), rows, cols, generator=generator, device=device) - 0.5
-        frequency = torch.fft.fftfreq(rows, device=device).view(-1, 1).square()
-        frequency = frequency + torch.fft.rfftfreq(cols, device=device).square()
+    @property
+    def margin(self) -> int:
+        """How far the filter reaches, in own cells: three standard deviations."""
+        return math.ceil(3 * self.sigma[-1])
+
+    def filter(self) -> Tensor:
+        """Return what the noise is convolved with, ``(2 * margin + 1, 2 * margin + 1)``, with the lowest the best."""
+        size = 2 * self.margin + 1
+        frequency = torch.fft.fftfreq(size).view(-1, 1).square() + torch.fft.rfftfreq(size).square()
         low, *wide = (torch.exp(-2 * (math.pi * sigma) ** 2 * frequency) for sigma in self.sigma)
         passed = low - wide[0] if wide else low
         passed = 1 - passed if self.color in ('blue', 'purple') else passed
-        noise = torch.fft.irfft2(torch.fft.rfft2(noise) * passed, s=(rows, cols))
-        # The lowest scores are masked.
-        return -noise[:batch, : largest.grid_rows, : largest.grid_cols]
+        return -torch.fft.fftshift(torch.fft.irfft2(passed, s=(size, size)))
+
+    def count_numbers(self, largest: Layout) -> int:
+        return (largest.grid_rows + 2 * self.margin) * (largest.grid_cols + 2 * self.margin)
+
+    def scores(self, layout: Layout, largest: Layout, generator: Generator | None) -> Tensor:
+        batch, device = len(layout.count), layout.count.device
+        shape = largest.grid_rows + 2 * self.margin, largest.grid_cols + 2 * self.margin
+        noise = rand(batch, 1, *shape, generator=generator, device=device)
+        # In half precision many scores would be the same.
+        with contextlib.nullcontext() if device.type == 'meta' else torch.autocast(device.type, enabled=False):
+            return F.conv2d(noise, self._on(device, 'filter', self.filter)[None, None])[:, 0]
 
 
 class MixturePattern:
@@ -742,6 +792,11 @@ class MixturePattern:
             pattern.share = value
         self.scale = self.patterns[0].scale
 
+    def numbers(self, height: int, width: int) -> int | None:
+        """Return how many random numbers the draw of one image takes; see :meth:`Pattern.numbers`."""
+        numbers = [pattern.numbers(height, width) for pattern in self.patterns]
+        return None if None in numbers else 1 + max(numbers)  # each image is drawn by one of them, which takes the same
+
     def masked_cells(self, height: int, width: int) -> int:
         """Return how many base cells are masked in each image; see :meth:`Pattern.masked_cells`."""
         counts = {pattern.masked_cells(height, width) for pattern in self.patterns}
@@ -778,19 +833,36 @@ class MixturePattern:
         """
         data = asked(self, images, scores)
         device = _device(generator, device, data)
-        chance = _rand(batch, 1, generator=generator, device=device)
+        generator = draw_numbers(self, batch, height, width, generator, device)
+        chance = rand(batch, generator=generator, device=device)
         # One comparison per pattern, on Python numbers: a tensor of bounds would have to be copied to the device.
-        choice = sum((chance[:, 0] >= bound).long() for bound in self._bounds)
-        given = [asked(pattern, **data) for pattern in self.patterns]
-        args = batch, height, width, generator, device
+        choice = sum((chance >= bound).long() for bound in self._bounds)
+        # All take the same numbers, of which those of one pattern count.
+        parts = [
+            (pattern, generator.rest() if isinstance(generator, Numbers) else generator, asked(pattern, **data))
+            for pattern in self.patterns
+        ]
         if not self.in_cells:
-            draws = [pattern.draw(*args, **own) for pattern, own in zip(self.patterns, given, strict=True)]
+            draws = [pattern.draw(batch, height, width, numbers, device, **own) for pattern, numbers, own in parts]
             return Draw.choose([_check_draw(draw).refine(self.base, height, width) for draw in draws], choice)
-        cells = [pattern.cells(*args, **own) for pattern, own in zip(self.patterns, given, strict=True)]
         rows, cols = height // self.base, width // self.base
-        source = Cells.choose(cells, choice).source(self.canvas(height, width), cols)
+        canvas = self.canvas(height, width)
+        source = choice.new_full((batch, *canvas), -1)
+        for index, (pattern, numbers, own) in enumerate(parts):
+            chosen = choice == index
+            size = pattern.canvas(height, width)
+            if isinstance(numbers, Numbers) and on_host(chosen):  # then each pattern draws its own images alone
+                chosen = chosen.nonzero()[:, 0]
+                own = {name: value[chosen] for name, value in own.items()}
+                cells = pattern.cells(len(chosen), height, width, numbers.of(chosen), device, **own)
+                source[chosen, : size[0], : size[1]] = cells.source(size, cols)
+            else:
+                cells = pattern.cells(batch, height, width, numbers, device, **own)
+                padding = 0, canvas[1] - size[1], 0, canvas[0] - size[0]
+                part = F.pad(cells.source(size, cols), padding, value=-1)
+                source = torch.where(chosen.view(-1, 1, 1), part, source)
         draw = Draw.from_source(source, rows, cols, self.base, reuse=self.scale is not None)
-        return replace(draw, masked=choice < len(cells), choice=choice)
+        return replace(draw, masked=choice < len(self.patterns), choice=choice)
 
 
 def check_pattern(pattern: object, data: Sequence[str] = DATA) -> Pattern | MixturePattern:
@@ -818,6 +890,32 @@ def check_pattern(pattern: object, data: Sequence[str] = DATA) -> Pattern | Mixt
             + (': mask in the model instead, by `masking` of the backbone' if data else '')
         )
     return pattern
+
+
+def draw_numbers(
+    pattern: Pattern | MixturePattern,
+    batch: int,
+    height: int,
+    width: int,
+    generator: Generator | Numbers | None = None,
+    device: torch.device | str | None = None,
+) -> Generator | Numbers | None:
+    """Make all random numbers of a draw in one call, where the pattern says how many it takes.
+
+    Args:
+        pattern (Pattern | MixturePattern): The pattern.
+        batch (int): Number of images.
+        height (int): Image height in pixels.
+        width (int): Image width in pixels.
+        generator (Generator | Numbers | None): Source of random numbers, or they themselves; None is the global one of
+            the device. Defaults to None.
+        device (torch.device | str | None): Where to draw. Defaults to None.
+
+    Returns:
+        Generator | Numbers | None: The numbers; the generator as it is for a pattern that draws them as it needs them.
+    """
+    count = None if isinstance(generator, Numbers) else pattern.numbers(height, width)
+    return generator if count is None else Numbers(rand(batch, count, generator=generator, device=device))
 
 
 def draw_masks(
@@ -908,10 +1006,15 @@ def _check_scores(scores: object, shape: tuple[int, int, int], device: torch.dev
 def _without_ties(scores: Tensor, generator: Generator | None) -> Tensor:
     """Return the place of each score in the ascending order of its sample; that of equal ones is drawn."""
     flat = scores.detach().flatten(1)
-    shuffled = _rand(*flat.shape, generator=generator, device=flat.device).argsort(dim=1)
+    shuffled = rand(*flat.shape, generator=generator, device=flat.device).argsort(dim=1)
     order = shuffled.gather(1, flat.gather(1, shuffled).argsort(dim=1, stable=True))
     places = torch.arange(flat.shape[1], device=flat.device, dtype=torch.float).expand_as(order)
     return torch.empty_like(places, memory_format=torch.contiguous_format).scatter_(1, order, places).view_as(scores)
+
+
+def _largest(layouts: list[Layout]) -> Layout:
+    """Return the maximum of each entry."""
+    return Layout(*map(max, zip(*layouts, strict=True)))
 
 
 def _only(counts: set[int], pattern: Pattern | MixturePattern) -> int:
@@ -928,15 +1031,3 @@ def _only(counts: set[int], pattern: Pattern | MixturePattern) -> int:
 def _round(value: float) -> int:
     """Round half up: Python's round(2.5) is 2."""
     return math.floor(value + 0.5)
-
-
-def _rand(*shape: int, generator: Generator | None, device: torch.device | str | None) -> Tensor:
-    """Draw uniform numbers in [0, 1); a compiled graph takes a shape that varies only where no generator is named."""
-    named = {} if generator is None else {'generator': generator}
-    return torch.rand(shape, device=device, **named)
-
-
-def _uniform_index(chance: Tensor, bound: int | Tensor) -> Tensor:
-    """Turn a number in [0, 1) into a whole one in [0, bound): the product may round up to the bound."""
-    index = (chance * bound).long()
-    return torch.minimum(index, bound - 1) if isinstance(bound, Tensor) else index.clamp_(max=bound - 1)
