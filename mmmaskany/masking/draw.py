@@ -317,3 +317,25 @@ def packed_channels(images: Tensor) -> int:
     """Return how many channels lie side by side in memory: all in channels_last, else 1."""
     last = images.is_contiguous(memory_format=torch.channels_last) and not images.is_contiguous()
     return images.shape[1] if last else 1
+
+
+def select(mask: Tensor, content: Tensor, images: Tensor, out: Tensor | None = None) -> Tensor:
+    """Do what ``torch.where`` does, on a CPU bit by bit: there it takes ten times as long as a copy.
+
+    Args:
+        mask (Tensor): Where the content stands, bool, broadcastable to the images.
+        content (Tensor): Of the dtype of the images, broadcastable to them.
+        images (Tensor): ``(B, C, H, W)``.
+        out (Tensor | None): Where to write to, where nothing needs a gradient; None is a new tensor. Defaults to None.
+
+    Returns:
+        Tensor: ``(B, C, H, W)``, in the memory format of the images.
+    """
+    bits = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}.get(images.element_size())
+    learned = torch.is_grad_enabled() and (images.requires_grad or content.requires_grad)
+    if not on_host(images) or learned or bits is None or images.dtype == torch.bool:
+        return torch.where(mask, content, images, **({} if out is None else dict(out=out)))
+    keep = mask.to(bits) - 1  # all bits of what stays, none of what is masked
+    content = content.view(bits)
+    chosen = torch.bitwise_and(images.view(bits), keep, out=None if out is None else out.view(bits))
+    return (chosen.bitwise_or_(content & ~keep) if content.any() else chosen).view(images.dtype)

@@ -10,16 +10,16 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from .draw import Draw, on_host, packed_channels, traced
-from .fills import ConstantFill, Fill, select
+from .draw import Draw, on_host, packed_channels, select, traced
+from .fills import ConstantFill, Fill
 from .graphs import Graphs
 from .numbers import Numbers
 from .patterns import MixturePattern, Pattern, check_pattern, draw_masks, draw_numbers
 from .recompose import recompose
 
 
-#: Numbers that a piece of a batch has on a CPU: 2 MB in single precision.
-PIECE = 2**19
+#: Numbers that a piece of a batch has on a CPU: 4 MB in single precision.
+PIECE = 2**20
 
 
 class Views(NamedTuple):
@@ -168,20 +168,24 @@ class Masking(nn.Module):
 
     def _views_in_pieces(self, images: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
         """Make both views by a few images at a time, so that a CPU finds them in its cache from step to step."""
+        height, width = images.shape[-2:]
+        packed = packed_channels(images)
+        layout = torch.channels_last if packed > 1 else torch.contiguous_format
+        visible = torch.empty_like(images)
+        reused = images.new_empty(len(images), images.shape[1], *reused_size(height, width)).to(memory_format=layout)
         content = self.fill.content(images).to(images.dtype)
-        visible, reused = torch.empty_like(images), None
+        several = content.dim() == 4 and len(content) > 1
         step = max(1, PIECE // max(1, images[:1].numel()))
-        for start in range(0, max(1, len(images)), step):
+        for start in range(0, len(images), step):
             part = slice(start, start + step)
             some, own = images[part], draw.of(part)
+            if own.masked.any():
+                mask = own.pixel_mask(height, width, packed)
+                select(mask, content[part] if several else content, some, out=visible[part])
+            else:
+                visible[part] = some
             view = self.reused_view(some, own)
-            mask = own.pixel_mask(*images.shape[-2:], packed_channels(images))
-            visible[part] = select(mask, content[part] if len(content.shape) == 4 and len(content) > 1 else content, some)
-            view = half_size(visible[part]) if view is None else view
-            if reused is None:
-                layout = torch.channels_last if packed_channels(images) > 1 else torch.contiguous_format
-                reused = torch.empty(len(images), *view.shape[1:], dtype=view.dtype, memory_format=layout)
-            reused[part] = view
+            reused[part] = half_size(visible[part]) if view is None else view
         return visible, reused
 
     def _compiles(self, images: Tensor) -> bool:
@@ -235,8 +239,7 @@ class Masking(nn.Module):
         canvas = resize(recompose(images, draw), reused_size(*images.shape[-2:]))
         if on_host(draw.masked) and draw.masked.all():
             return canvas
-        # The canvas of a sample that is not masked is 0.
-        return half_size(images).masked_fill_(draw.masked.view(-1, 1, 1, 1), 0).add_(canvas)
+        return select(draw.masked.view(-1, 1, 1, 1), canvas, half_size(images))
 
     def extra_repr(self) -> str:
         return f'pattern={self.pattern}, reuse={self.reuse}'

@@ -6,7 +6,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .draw import Draw, packed_channels, to_pixels
+from .draw import Draw, on_host, packed_channels, select, to_pixels
 
 
 def _gather_pixels(images: Tensor, cells: Tensor, cell_cols: int, base: int) -> Tensor:
@@ -62,7 +62,10 @@ def recompose(images: Tensor, draw: Draw) -> Tensor:
         )
     draw.check(images)
     canvas = _gather_pixels(images, draw.source.clamp(min=0), draw.mask.shape[2], draw.base)
-    return canvas.masked_fill_(to_pixels(draw.source < 0, draw.base, packed_channels(images)), 0)
+    empty = draw.source < 0
+    if on_host(empty) and not empty.any():
+        return canvas
+    return select(to_pixels(empty, draw.base, packed_channels(images)), canvas.new_zeros(()), canvas)
 
 
 def restore(visible: Tensor, reused: Tensor, draw: Draw) -> Tensor:
