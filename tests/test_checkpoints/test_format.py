@@ -236,7 +236,7 @@ def test_function_is_kept_in_training_and_resuming(name, sign, files, network, t
 
 
 @pytest.mark.parametrize(('name', 'format_'), [('plain', 2), ('ours', 1)])
-def test_what_a_plain_network_gets_is_the_newest_function(name, format_, changed):
+def test_what_a_plain_network_gets_is_the_newest_function(name, format_):
     """A file of the plain host was never trained with an older function of ours, though it bears no number either."""
     from mmmaskany.models.stems import AddFusion
 

@@ -140,7 +140,7 @@ def test_nothing_that_fits_is_resized_and_files_of_format_1_keep_what_they_did(s
     old, again = copy.deepcopy(stem), copy.deepcopy(stem)
     old.load_state_dict({name: tensor for name, tensor in state.items() if not name.endswith('_extra_state')})
     again.load_state_dict(old.state_dict())  # trained on and saved anew, it is still what it was
-    assert (stem.format, old.format, again.format) == (2, 1, 1)
+    assert (stem.format, old.format, again.format) == (3, 1, 1)
 
     def run(stem):
         with torch.no_grad(), stem.holding(half):
@@ -153,6 +153,34 @@ def test_nothing_that_fits_is_resized_and_files_of_format_1_keep_what_they_did(s
     assert torch.equal(run(stem), expected)
     assert torch.equal(run(old), resized) and torch.equal(run(again), resized)
     assert torch.equal(run(old), run(stem)) == same
+
+
+@pytest.mark.parametrize(
+    'backbone',
+    [
+        dict(type='mmpretrain.ResNet', depth=18),
+        dict(type='mmpretrain.ResNetV1d', depth=50),
+        dict(type='mmpretrain.TIMMBackbone', model_name='resnet18', features_only=True),
+        dict(type='mmpretrain.ShuffleNetV2'),
+        dict(type='mmpretrain.Conformer', arch='tiny'),
+    ],
+    ids=lambda cfg: cfg.get('model_name', cfg['type']),
+)
+def test_no_pooling_of_stride_1_before_a_fusion_but_in_files_of_format_2(backbone):
+    torch.manual_seed(0)
+    stem = build(dict(type='mmmaskany.MaskAny', backbone=backbone)).dual_stem.eval()
+    half = torch.rand(2, 3, 32, 32)
+    unpooled = nn.Sequential(*list(stem.reused)[:-1])
+    assert isinstance(stem.reused[-1].pooling, nn.MaxPool2d)
+    with torch.no_grad():
+        expected = unpooled(half)
+        assert torch.equal(stem.reused(half), expected)
+        old, again = copy.deepcopy(stem), copy.deepcopy(stem)
+        old.set_extra_state(2)
+        again.load_state_dict(old.state_dict())  # trained on and saved anew, it is still what it was
+        pooled = F.max_pool2d(expected, 3, 1, 1)
+        assert torch.equal(old.reused(half), pooled) and torch.equal(again.reused(half), pooled)
+    assert not torch.equal(pooled, expected) and list(old.state_dict()) == list(stem.state_dict())
 
 
 @pytest.mark.parametrize(

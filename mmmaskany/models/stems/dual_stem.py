@@ -28,6 +28,10 @@ class DualStem(FormatMixin, nn.Module):
     the paper's code, where both stems fit an image of 225 px and its half of 113. A checkpoint of format 1 goes on
     computing what it was trained with: there, 113 px became 114, twice the size of the features.
 
+    Where the host's stem ends in a pooling, of which the stride is all that its half-stride twin takes back, the twin's
+    would have stride 1, and the fusion follows it: it is left out, and the reused stem ends before it. A checkpoint of
+    format 1 or 2 goes on with it.
+
     The reused image does not pass through the host: the backbone lays it in, see :meth:`holding`, and calls the host's
     forward within.
 
@@ -51,7 +55,7 @@ class DualStem(FormatMixin, nn.Module):
         ValueError: If both stems return different sizes.
     """
 
-    formats = (1, 2)
+    formats = (1, 2, 3)
 
     def __init__(self, visible: nn.Module, reused: nn.Module, fusion: nn.Module, stride: float = 2) -> None:
         super().__init__()
@@ -60,7 +64,16 @@ class DualStem(FormatMixin, nn.Module):
         self.fusion = fusion
         self.stride = stride
         self.padding = _padding(reused, max(1, int(stride)))
+        if isinstance(reused, nn.Sequential) and _keeps_size(reused[-1]):
+            reused[-1] = LastPooling(reused[-1])
         self.reused_image: Tensor | None = None
+
+    def set_extra_state(self, state: Tensor | int) -> None:
+        """Compute the function of a format from now on; errors as in the base."""
+        super().set_extra_state(state)
+        for module in self.reused.children():
+            if isinstance(module, LastPooling):
+                module.pools = self.format < 3
 
     @contextmanager
     def holding(self, reused: Tensor) -> Iterator[None]:
@@ -106,6 +119,36 @@ class DualStem(FormatMixin, nn.Module):
 
     def extra_repr(self) -> str:
         return f'stride={self.stride}'
+
+
+class LastPooling(nn.Module):
+    """The pooling of stride 1 that a reused stem ended in until format 3; from then on it lets everything through.
+
+    Args:
+        pooling (nn.Module): The pooling.
+    """
+
+    def __init__(self, pooling: nn.Module) -> None:
+        super().__init__()
+        self.pooling = pooling
+        self.pools = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.pooling(x) if self.pools else x
+
+    def extra_repr(self) -> str:
+        return f'pools={self.pools}'
+
+
+def _keeps_size(module: nn.Module) -> bool:
+    """Tell whether a module is a pooling of stride 1 that returns a map of the same size."""
+    if not isinstance(module, (nn.MaxPool2d, nn.AvgPool2d)):
+        return False
+    kernel, stride, padding = (
+        size if isinstance(size, tuple) else (size, size)
+        for size in (module.kernel_size, module.stride, module.padding)
+    )
+    return stride == (1, 1) and all(side - 1 == 2 * around for side, around in zip(kernel, padding, strict=True))
 
 
 def _padding(stem: nn.Module, stride: int) -> int:
