@@ -50,7 +50,9 @@ class Graphs:
     def __reduce__(self) -> tuple:
         return Graphs, (self.most,)
 
-    def run(self, key: Hashable, function: Callable[..., Sequence[Tensor]], inputs: Sequence[Tensor]) -> Sequence[Tensor]:
+    def run(
+        self, key: Hashable, function: Callable[..., Sequence[Tensor]], inputs: Sequence[Tensor]
+    ) -> Sequence[Tensor]:
         """Run a function compiled, or as it is where that cannot be, which is said once.
 
         Args:
@@ -77,4 +79,6 @@ class Graphs:
 
     def _stop(self, why: str) -> None:
         self.stopped = True
-        warnings.warn(f'masks of new sizes are made uncompiled from here on, which is slower on a GPU: {why}', stacklevel=4)
+        warnings.warn(
+            f'masks of new sizes are made uncompiled from here on, which is slower on a GPU: {why}', stacklevel=4
+        )

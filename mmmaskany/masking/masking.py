@@ -17,7 +17,6 @@ from .numbers import Numbers
 from .patterns import MixturePattern, Pattern, check_pattern, draw_masks, draw_numbers
 from .recompose import recompose
 
-
 #: Numbers that a piece of a batch has on a CPU: 4 MB in single precision.
 PIECE = 2**20
 
@@ -198,7 +197,7 @@ class Masking(nn.Module):
     def _run_compiled(
         self, images: Tensor, draw: Draw | None, generator: Generator | None, scores: Tensor | None
     ) -> Views:
-        """Make draw and views by one graph; the draw by itself where it is given, or its numbers are not known before."""
+        """Make draw and views by one graph; the draw before it where its numbers are not known beforehand."""
         if draw is None and not self.pattern.needs:
             numbers = draw_numbers(self.pattern, len(images), *images.shape[-2:], generator, images.device)
             if isinstance(numbers, Numbers):

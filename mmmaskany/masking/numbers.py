@@ -33,7 +33,9 @@ class Numbers:
         """
         start, self.taken = self.taken, self.taken + math.prod(shape)
         if self.taken > self.values.shape[1]:
-            raise ValueError(f'{self.values.shape[1]} random numbers were made for each image, but {self.taken} are taken')
+            raise ValueError(
+                f'{self.values.shape[1]} random numbers were made for each image, but {self.taken} are taken'
+            )
         return self.values[:, start : self.taken].reshape(-1, *shape)
 
     def rest(self) -> Numbers:

@@ -122,9 +122,9 @@ class Pattern:
         """Return the sizes (height, width) that an own cell may have, in base cells."""
         return [(size // self.base, size // self.base) for size in self.cell]
 
-    #: Called with the largest layout, returns how many random numbers :meth:`place` takes for one image: then those of
-    #: a whole draw are made in one call, and ``generator`` is :class:`Numbers`. Only what a class itself defines counts:
-    #: one that is derived from it may take others. None means that they are drawn by the generator, one after the other.
+    #: Called with the largest layout, returns how many random numbers :meth:`place` takes for one image: then those of a
+    #: whole draw are made in one call, and ``generator`` is :class:`.numbers.Numbers`. Only what a class itself defines
+    #: counts: one that is derived from it may take others. None means that the generator draws them as they are needed.
     count_numbers = None
 
     def place(
@@ -193,7 +193,7 @@ class Pattern:
 
         None is a pattern of others, which draws them by the generator as it needs them.
         """
-        if 'count_numbers' not in vars(type(self)) or not self.in_cells:
+        if vars(type(self)).get('count_numbers') is None or not self.in_cells:
             return None
         layouts = self.layouts(height // self.base, width // self.base)
         return self.count_numbers(_largest(layouts)) + (len(layouts) > 1)
