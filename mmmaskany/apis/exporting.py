@@ -80,6 +80,8 @@ def export(
         raise ValueError('nothing to export: give --plain, --format onnx, or both')
     if names not in ('host', 'timm') or (names == 'timm' and format is not None):
         raise ValueError(f"names must be 'host', or 'timm' for a plain checkpoint, but got {names!r}")
+    if size is not None and format is None:
+        raise ValueError('--shape is that of the images of an ONNX file: a checkpoint takes any; give --format onnx')
     run = folder if isinstance(folder, FoundRun) else find_run(folder)
     trained = load_trained(run, 'cpu')
     if plain:

@@ -33,6 +33,8 @@ from .trained import FoundRun, Trained, find_run, load_trained, quietly
 
 #: What is taken for an image in a folder.
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.gif', '.tif', '.tiff', '.ppm', '.pgm', '.jp2', '.jfif', '.avif')
+#: Least score of a detection, where none is given.
+SCORE = 0.3
 #: Images that a classifier takes at a time.
 BATCH = 16
 #: Rows of the table on the screen; files have them all.
@@ -42,7 +44,7 @@ ROWS = 40
 def predict(
     folder: str | os.PathLike | FoundRun,
     images: str | os.PathLike | Sequence[str | os.PathLike],
-    score: float = 0.3,
+    score: float | None = None,
     draw: str | os.PathLike | None = None,
     maps: str | os.PathLike | None = None,
     device: str | None = None,
@@ -53,7 +55,7 @@ def predict(
     Args:
         folder (str | os.PathLike | FoundRun): What a training wrote, see :func:`find_run`.
         images (str | os.PathLike | Sequence): Files, folders and patterns, see :func:`list_images`.
-        score (float): Least score of a detection. Defaults to 0.3.
+        score (float | None): Least score of a detection. None is 0.3, of a detector. Defaults to None.
         draw (str | os.PathLike | None): Folder for pictures of the predictions. Defaults to None.
         maps (str | os.PathLike | None): Folder for the label maps of a segmentor, PNG files of one number a pixel:
             the place of its class in the list of classes, from 0. Defaults to None.
@@ -68,13 +70,16 @@ def predict(
 
     Raises:
         FileNotFoundError: If there is no such training, or no such image.
-        ValueError: If there are no images, or the network makes no label maps to write.
+        ValueError: If there are no images, the network makes no label maps to write, or no detections.
     """
     files = list_images(images)
     trained = load_trained(folder if isinstance(folder, FoundRun) else find_run(folder), device)
     scope = trained.cfg.default_scope
     if maps is not None and scope != 'mmseg':
         raise ValueError(f'--maps needs a segmentor, but the network is a {type(trained.model).__name__} of {scope}')
+    if score is not None and scope != 'mmdet':
+        raise ValueError(f'--score needs a detector, but the network is a {type(trained.model).__name__} of {scope}')
+    score = SCORE if score is None else score
     load, pipeline = _pipeline(trained)
     names = _target_names(files)
     painter = None if draw is None else _painter(trained)
@@ -327,13 +332,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--csv', metavar='FILE', help='write one row an image, object or class; - is the screen')
     parser.add_argument('--draw', metavar='FOLDER', help='draw the predictions')
     parser.add_argument('--maps', metavar='FOLDER', help='write the label maps of a segmentor, as PNG')
-    parser.add_argument('--score', type=float, default=0.3, help='least score of a detection (default: 0.3)')
+    parser.add_argument('--score', type=float, help=f'least score of a detection (default: {SCORE})')
     parser.add_argument('--device', help='where to run (default: the first GPU, if any)')
 
 
 def main(args: argparse.Namespace) -> int:
     """Predict, write what is asked for, and return the exit code: 2 where no image could be read."""
-    if not 0 <= args.score <= 1:
+    if args.score is not None and not 0 <= args.score <= 1:
         raise ValueError(f'--score must be in [0, 1], but got {args.score}')
     if args.json == args.csv == '-':
         raise ValueError('one of --json and --csv may be the screen (-), but both are')
@@ -406,10 +411,12 @@ def _flat(row: dict) -> list[dict]:
 
 
 def _show(rows: Sequence[dict]) -> None:
-    """Print a table of the first images."""
+    """Print a table of the first images; what is piped has a line of each, its path, a tab and what was predicted."""
     console = Console(highlight=False)
     if not console.is_terminal:
-        console.width = 1000  # whoever reads it there wants whole lines
+        for row in rows:
+            print(row['image'], _sentence(row), sep='\t')
+        return
     table = Table(box=None, pad_edge=False)
     table.add_column('image', overflow='fold')
     table.add_column('prediction', overflow='fold')

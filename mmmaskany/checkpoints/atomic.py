@@ -64,28 +64,36 @@ def serialise(checkpoint: dict) -> bytes:
     return buffer.getvalue()
 
 
-def reserve(folder: str | os.PathLike, size: int = 0) -> None:
+def reserve(folder: str | os.PathLike, size: int = 0, make: bool = True) -> None:
     """Find out whether a file of some size can be written into a folder, without keeping it.
 
     Args:
-        folder (str | os.PathLike): The folder; made when missing.
+        folder (str | os.PathLike): The folder; made when missing, but not where the file cannot be written.
         size (int): Size of the file in bytes. Defaults to 0.
+        make (bool): Whether a folder that was missing is there afterwards. Defaults to True.
 
     Raises:
         OSError: If it cannot: no permission, no space, a quota. The message names the folder and the size.
     """
     probe = Path(folder, f'.probe-{os.getpid()}{PARTIAL}')
+    missing = [path for path in probe.parents if not os.path.exists(path)]
+    written = False
     try:
         probe.parent.mkdir(parents=True, exist_ok=True)
         with open(probe, 'wb') as file:
             if size and hasattr(os, 'posix_fallocate'):
                 os.posix_fallocate(file.fileno(), 0, size)
+        written = True
     except OSError as error:
         message = f'must be a folder where {size / 2**20:.1f} MB can be written, but got: {error.strerror}'
         raise OSError(error.errno, message, str(folder)) from error
     finally:
         with contextlib.suppress(OSError):
             probe.unlink()
+        if not (written and make):
+            with contextlib.suppress(OSError):
+                for path in missing:
+                    path.rmdir()
 
 
 def clear_partials(folder: str | os.PathLike) -> None:

@@ -77,7 +77,8 @@ def find_normalisation(path: str, checkpoint: Mapping) -> Normalisation | None:
     """Find out how the images were prepared that a file was trained with.
 
     Asked are, one after the other, the config that the file holds (OpenMMLab), ``config.json`` beside it (timm on a
-    hub), and by the name under which they publish a file torchvision, timm and mmpretrain, as far as installed.
+    hub), ``preprocessor_config.json`` (transformers), and by the name under which they publish a file torchvision, timm
+    and mmpretrain, as far as installed.
 
     Args:
         path (str): The file, or its address.
@@ -87,8 +88,9 @@ def find_normalisation(path: str, checkpoint: Mapping) -> Normalisation | None:
         Normalisation | None: None where nobody says.
     """
     name = str(path).rpartition('/')[2]
-    for ask in (_of_config, _of_json, _of_lite, _of_torchvision, _of_timm, _of_mmpretrain):
-        found = ask(checkpoint, path) if ask in (_of_config, _of_json) else ask(name)
+    beside = (_of_config, _of_json, _of_transformers)
+    for ask in (*beside, _of_lite, _of_torchvision, _of_timm, _of_mmpretrain):
+        found = ask(checkpoint, path) if ask in beside else ask(name)
         if found is not None:
             return found
     return None
@@ -136,14 +138,61 @@ def _of_pretrained_cfg(cfg: Mapping, source: str) -> Normalisation:
 
 
 def _of_json(checkpoint: Mapping, path: str) -> Normalisation | None:
-    file = Path(path).with_name('config.json')
-    if not str(path).endswith('.safetensors') or not file.is_file():
-        return None
+    file = _beside(path, 'config.json')
     try:
-        cfg = json.loads(file.read_text(encoding='utf-8')).get('pretrained_cfg') or {}
-        return _of_pretrained_cfg(cfg, f'{file} says so')
-    except (ValueError, KeyError, AttributeError, TypeError):
+        return file and _of_pretrained_cfg(json.loads(file.read_bytes())['pretrained_cfg'], f'{file} says so')
+    except (ValueError, LookupError, AttributeError, TypeError):
         return None
+
+
+def _beside(path: str, name: str) -> Path | None:
+    """Return a file beside a checkpoint that has a suffix of the hubs, None where there is none."""
+    file = Path(path).with_name(name)
+    return file if str(path).endswith(('.safetensors', '.bin')) and file.is_file() else None
+
+
+def _of_transformers(checkpoint: Mapping, path: str) -> Normalisation | None:
+    file = _beside(path, 'preprocessor_config.json')
+    try:
+        return file and _of_image_processor(json.loads(file.read_bytes()), f'{file} says so')
+    except (ValueError, LookupError, AttributeError, TypeError, ZeroDivisionError):
+        return None
+
+
+def _of_image_processor(cfg: Mapping, source: str) -> Normalisation | None:
+    """Read what transformers writes of an image processor: resize, crop, times ``rescale_factor``, normalise."""
+    scale = cfg.get('rescale_factor', 1 / 255) if cfg.get('do_rescale', True) else 1
+    if not cfg.get('do_normalize', True):
+        mean, std = (0.0,) * 3, (1.0,) * 3
+    elif cfg.get('image_mean') is None or cfg.get('image_std') is None or cfg.get('rescale_offset'):
+        return None  # what a class takes where nothing is written, or shifts
+    else:
+        mean, std = cfg['image_mean'], cfg['image_std']
+    resized, size, crop = _side(cfg.get('size')), _side(cfg.get('crop_size')), 1.0
+    if size and resized and cfg.get('do_center_crop'):
+        crop = round(size / resized, 4)
+    else:
+        size = resized
+        if cfg.get('crop_pct') and size and size < 384:  # ConvNeXt's: larger images are not cropped
+            crop = cfg['crop_pct']
+    names = {0: 'nearest', 1: 'lanczos', 2: 'bilinear', 3: 'bicubic', 4: 'area'}  # of PIL.Image.Resampling
+    return Normalisation(
+        tuple(value / scale for value in mean),
+        tuple(value / scale for value in std),
+        not cfg.get('do_flip_channel_order', False),
+        names.get(cfg.get('resample')),
+        size,
+        crop,
+        source,
+    )
+
+
+def _side(size: object) -> int | None:
+    """Read a size of transformers: a number, or a dict of sides or of the shortest one; None where not square."""
+    if isinstance(size, Mapping):
+        sides = {value for key, value in size.items() if key in ('height', 'width', 'shortest_edge')}
+        return sides.pop() if len(sides) == 1 else None
+    return size if isinstance(size, int) else None
 
 
 def _of_lite(name: str) -> Normalisation | None:

@@ -138,7 +138,7 @@ def finetune(
     Raises:
         FileNotFoundError: If data or weights are missing.
         ValueError: If the data cannot be used, the weights are of another network, or an option is wrong.
-        OSError: If there is no space.
+        OSError: If ``out`` cannot be written or has no space, a dry run too.
     """
     options = dict(model=model, arms=arms, seeds=seeds, epochs=epochs, size=size, task=task, zero_label=zero_label)
     options.update(amp=amp, gpus=gpus, jobs=jobs, dry_run=dry_run)
@@ -196,7 +196,7 @@ def _finetune(
 
         from .networks import find_network
         from .plan import choose, default_size, describe
-        from .write import find_odd, write
+        from .write import check_space, find_odd, write
 
         # Not of a process that may have computed already, as that of a notebook.
         start = stack.enter_context(Warm()).start if own_process and not dry_run else start_process
@@ -213,6 +213,7 @@ def _finetune(
         _tell(describe(plan), console)
         _same(plan)
         if dry_run:
+            check_space(plan, make=False)
             return plan, [], []
 
         from .progress import watch

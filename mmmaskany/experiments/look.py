@@ -148,6 +148,8 @@ def look(path: str | os.PathLike, task: str | None = None, zero: str | None = No
         raise FileNotFoundError(f'DATA must be a folder, a list or a COCO json, but there is no {path}')
     if task is not None and task not in TASKS:
         raise ValueError(f'the task must be one of {", ".join(TASKS)}, but got {task!r}')
+    if zero not in (None, 'background', 'unlabelled'):
+        raise ValueError(f"--zero-label must be 'background' or 'unlabelled', but got {zero!r}")
     path = _unwrapped(path.resolve())
     root = path if path.is_dir() else path.parent
     if out is not None and Path(out).expanduser().resolve() == path:
@@ -156,6 +158,8 @@ def look(path: str | os.PathLike, task: str | None = None, zero: str | None = No
     data = _file(path, tree, zero) if path.is_file() else _folder(path, tree, task, zero)
     if task is not None and data.task != task:
         raise ValueError(f'{path} must be data of {task}, but is {data.layout}, of {data.task}')
+    if zero is not None and data.task != 'segmentation':
+        raise ValueError(f'--zero-label needs label maps, but {path} holds {data.layout}, of {data.task}')
     _refuse(data)
     _measure(data)
     return data

@@ -12,8 +12,11 @@ from PIL import Image
 
 #: Side of a thumbnail in pixels.
 SIDE = 16
-#: Two images are near-duplicates above this cosine of their centred thumbnails.
-ALIKE = 0.92
+#: Two images are near-duplicates within this distance of their centred thumbnails, one minus their cosine; where chance
+#: brings others as near, within a half of it, a quarter, ...
+ALIKE = 0.08 / 2.0 ** np.arange(7)
+#: The share of pairs that may be as near by chance.
+CHANCE = 0.1
 #: The share of each class that goes to the validation.
 VAL_SHARE = 0.2
 
@@ -31,7 +34,7 @@ def thumbnail(image: Image.Image) -> np.ndarray:
         OSError: If it cannot be decoded.
     """
     if image.format == 'JPEG':
-        image.draft('RGB', (2 * SIDE, 2 * SIDE))
+        image.draft('RGB', (4 * SIDE, 4 * SIDE))
     small = image.convert('RGB').resize((SIDE, SIDE), Image.Resampling.BOX)
     vector = np.asarray(small, np.float32).reshape(-1, 3)
     vector = (vector - vector.mean(0)).ravel()
@@ -40,6 +43,9 @@ def thumbnail(image: Image.Image) -> np.ndarray:
 
 def find_pairs(one: np.ndarray, other: np.ndarray | None = None) -> np.ndarray:
     """Find images that are nearly the same, mirrored ones too.
+
+    Small or simple images may be as near to each other as the copies of a photo are: digits, say. What is nearly the
+    same follows from the set, see :func:`_limit`.
 
     Args:
         one (np.ndarray): Thumbnails ``(N, 768)``.
@@ -51,13 +57,40 @@ def find_pairs(one: np.ndarray, other: np.ndarray | None = None) -> np.ndarray:
     own = other is None
     other = one if own else other
     mirrored = other.reshape(-1, SIDE, SIDE, 3)[:, :, ::-1].reshape(len(other), -1)
-    pairs = [np.zeros((0, 2), np.int64)]
+    pairs, distances = [np.zeros((0, 2), np.int64)], [np.zeros(0, np.float32)]
+    limits = np.array([4 * ALIKE[0], 2 * ALIKE[0], *ALIKE])
+    counts = np.zeros(len(limits), np.int64)
     for start in range(0, len(one), 1024):
         block = one[start : start + 1024]
-        rows, cols = np.nonzero((block @ other.T > ALIKE) | (block @ mirrored.T > ALIKE))
-        found = np.stack([rows + start, cols], 1)
-        pairs.append(found[found[:, 0] < found[:, 1]] if own else found)
-    return np.concatenate(pairs)
+        near = 1 - np.maximum(block @ other.T, block @ mirrored.T)
+        if own:  # each pair once
+            near[np.arange(len(other)) <= np.arange(start, start + len(block))[:, None]] = 2
+        counts += [np.count_nonzero(near < limit) for limit in limits]
+        rows, cols = np.nonzero(near < ALIKE[0])
+        pairs.append(np.stack([rows + start, cols], 1))
+        distances.append(near[rows, cols])
+    return np.concatenate(pairs)[np.concatenate(distances) < _limit(counts)]
+
+
+def _limit(counts: np.ndarray) -> float:
+    """Choose how near images must be to be no chance, by the number of pairs within each distance.
+
+    Among images that have nothing to do with each other, a distance half as long holds ever fewer pairs, by a factor of
+    2 at least, for they vary in many ways; those that are copies are near whatever the distance. So the pairs between
+    one distance and its double, and those between that and its double, tell how many there are within it by chance.
+
+    Args:
+        counts (np.ndarray): Pairs within four times the first of :data:`ALIKE`, within twice it, and within each.
+
+    Returns:
+        float: The first of :data:`ALIKE` within which at most a share of :data:`CHANCE` is by chance, else the last.
+    """
+    shells = -np.diff(counts)
+    for limit, outer, inner, within in zip(ALIKE, shells[:-1], shells[1:], counts[2:], strict=True):
+        by_chance = inner / (max(outer / inner, 2) - 1) if inner else 0
+        if by_chance <= CHANCE * within:
+            return float(limit)
+    return float(ALIKE[-1])
 
 
 def find_groups(thumbnails: np.ndarray) -> list[list[int]]:

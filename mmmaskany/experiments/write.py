@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import os
@@ -28,6 +27,19 @@ _BYTES = 2 * 3 * 4
 _WIDTH = 116
 
 
+def check_space(plan: Plan, make: bool = True) -> None:
+    """Make sure that the folder of an experiment can be written, and has the space for the checkpoints of its runs.
+
+    Args:
+        plan (Plan): The plan.
+        make (bool): Whether a folder that was missing is there afterwards. Defaults to True.
+
+    Raises:
+        OSError: If it cannot, or has not.
+    """
+    reserve(plan.out, plan.network.parameters * _BYTES * len(plan.arms) * len(plan.seeds), make)
+
+
 def write(plan: Plan) -> dict[str, Path]:
     """Write the lists of the data, the weights and a config for each variant.
 
@@ -42,14 +54,7 @@ def write(plan: Plan) -> dict[str, Path]:
     Raises:
         OSError: If it cannot be written, or the runs would not have the space for their checkpoints.
     """
-    was_there = plan.out.exists()
-    try:
-        reserve(plan.out, plan.network.parameters * _BYTES * len(plan.arms) * len(plan.seeds))
-    except OSError:
-        if not was_there:
-            with contextlib.suppress(OSError):
-                plan.out.rmdir()
-        raise
+    check_space(plan)
     _write_lists(plan.data, plan.out / 'data')
     config = build(plan)
     if plan.network.start is not None and not (plan.out / 'weights.pth').is_file():

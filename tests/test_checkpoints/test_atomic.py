@@ -65,6 +65,11 @@ def test_reserve(tmp_path):
     with largest_file(10_000), pytest.raises(OSError, match=r'folder where 1\.0 MB can be written, but got: .*new'):
         reserve(tmp_path / 'new', 2**20)
     assert os.listdir(tmp_path / 'new') == []
+    reserve(tmp_path / 'a' / 'b', make=False)
+    with largest_file(10_000), pytest.raises(OSError, match='can be written'):
+        reserve(tmp_path / 'a' / 'b', 2**20)
+    reserve(tmp_path / 'new' / 'c', make=False)
+    assert os.listdir(tmp_path) == ['new'] and os.listdir(tmp_path / 'new') == []
 
 
 def test_reserve_without_permission(tmp_path):

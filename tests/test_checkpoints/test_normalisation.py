@@ -31,6 +31,66 @@ def test_what_timm_writes_beside_its_file(tmp_path):
     assert read_weights(tmp_path / 'model.safetensors').normalisation is None
 
 
+HALF = dict(image_mean=[0.5] * 3, image_std=[0.5] * 3)
+
+
+@pytest.mark.parametrize(
+    ('cfg', 'expected'),
+    [
+        # As those of ViT, ConvNeXt, DINOv2 and MobileViT say.
+        (dict(HALF, do_normalize=True, resample=2, size=224), ((127.5,) * 3, (127.5,) * 3, True, 'bilinear', 224, 1.0)),
+        (
+            dict(
+                HALF, do_rescale=True, rescale_factor=1 / 255, resample=3, size=dict(shortest_edge=224), crop_pct=0.875
+            ),
+            ((127.5,) * 3, (127.5,) * 3, True, 'bicubic', 224, 0.875),
+        ),
+        (
+            dict(
+                HALF,
+                resample=3,
+                size=dict(shortest_edge=256),
+                crop_size=dict(height=224, width=224),
+                do_center_crop=True,
+            ),
+            ((127.5,) * 3, (127.5,) * 3, True, 'bicubic', 224, 0.875),
+        ),
+        (
+            dict(
+                do_flip_channel_order=True,
+                do_normalize=False,
+                size=dict(shortest_edge=288),
+                crop_size=256,
+                resample=2,
+                do_center_crop=True,
+            ),
+            ((0,) * 3, (255,) * 3, False, 'bilinear', 256, 0.8889),
+        ),
+        (dict(HALF, do_rescale=False), ((0.5,) * 3, (0.5,) * 3, True, None, None, 1.0)),
+        (
+            dict(HALF, rescale_factor=1 / 127.5, size=dict(height=20, width=30)),
+            ((63.75,) * 3, (63.75,) * 3, True, None, None, 1.0),
+        ),
+        (dict(HALF, crop_pct=0.875, size=384), ((127.5,) * 3, (127.5,) * 3, True, None, 384, 1.0)),
+        (dict(HALF, rescale_offset=True), None),
+        (dict(do_normalize=True), None),
+        (dict(HALF, image_mean=0.5), None),
+        ([], None),
+    ],
+)
+@pytest.mark.parametrize('name', ['model.safetensors', 'pytorch_model.bin'])
+def test_what_transformers_writes_beside_its_file(cfg, expected, name, tmp_path):
+    (save_file if name.endswith('s') else torch.save)(dict(w=torch.ones(1)), tmp_path / name)
+    (tmp_path / 'config.json').write_text(json.dumps(dict(architectures=['ViTModel'], hidden_size=8)))
+    (tmp_path / 'preprocessor_config.json').write_text(json.dumps(cfg))
+    found = read_weights(tmp_path / name).normalisation
+    if expected is None:
+        assert found is None
+        return
+    assert found.mean == pytest.approx(expected[0]) and found.std == pytest.approx(expected[1])
+    assert found[2:6] == expected[2:] and found.source == f'{tmp_path}/preprocessor_config.json says so'
+
+
 def test_names_under_which_files_are_published():
     assert find_normalisation('efficientnet-lite0-57934424.pth', {}).mean == (127.5,) * 3
     torchvision = pytest.importorskip('torchvision')

@@ -328,24 +328,127 @@ def test_dataset_of_mmdet(coco, tmp_path):
 
 def test_panoptic_maps_are_there(coco, tmp_path):
     maker = pytest.importorskip('mmdet.datasets').CocoPanopticDataset
-    part = dict(id=7, category_id=0, bbox=[5, 5, 20, 20], area=100, iscrowd=0)
+    parts = [
+        dict(id=number, category_id=category, bbox=[5, 5, 20, 20], area=100, iscrowd=0)
+        for number, category in ((7, 0), (70_000, 5))
+    ]
     images = [image(0, file_name='a.jpg'), image(1, file_name='b.jpg')]
-    coco(
-        images=images, annotations=[dict(image_id=i, file_name=f'{"ab"[i]}.png', segments_info=[part]) for i in (0, 1)]
-    )
+    categories = [dict(id=0, name='cat', isthing=1), dict(id=5, name='dog', isthing=0)]
+    config = dataset_config(tmp_path, data_prefix=dict(img='', seg='maps'), metainfo=dict(classes=('cat', 'dog')))
+    ids = np.zeros((40, 60), np.int64)
+    ids[:20, :20], ids[20:, :20] = 7, 70_000
+    (tmp_path / 'maps').mkdir()
+
+    def write(name, ids, order=(2, 1, 0)):  # OpenCV writes B, G, R
+        colours = np.stack([ids % 256, ids // 256 % 256, ids // 65536], -1)[..., order]
+        cv2.imwrite(str(tmp_path / 'maps' / f'{name}.png'), colours.astype(np.uint8))
+
+    def found(parts=parts, **lists):
+        items = [dict(image_id=i, file_name=f'{"ab"[i]}.png', segments_info=parts) for i in (0, 1)]
+        coco(**{'images': images, 'annotations': items, 'categories': categories, **lists})
+        findings = check_dataset('train', config, maker).findings
+        return [(one.level, str(one)) for one in findings if one.level != 'note']  # maps lie below the images
+
     for name in 'ab':
         cv2.imwrite(str(tmp_path / f'{name}.jpg'), np.zeros((40, 60, 3), np.uint8))
-    (tmp_path / 'maps').mkdir()
-    (tmp_path / 'a.png').rename(tmp_path / 'maps/a.png')
-    config = dataset_config(tmp_path, data_prefix=dict(img='', seg='maps'), metainfo=dict(classes=('cat', 'dog')))
+        (tmp_path / f'{name}.png').unlink()
+    write('a', ids)
+    ((level, text),) = found()
+    assert level == 'error' and '1 are missing' in text and text.endswith('maps/b.png')
+    write('b', ids)
+    assert found() == []
 
-    def errors():
-        return [str(one) for one in check_dataset('train', config, maker).findings if one.level == 'error']
+    # Segments without pixels, and pixels without a segment.
+    write('b', np.where(ids == 7, 9, ids))
+    (level, text), (_, other) = found()
+    assert level == 'warning' and f'of 2, lack 1 of 4 segments: segment 7 of {tmp_path}/maps/b.png' in text
+    assert 'but 25.0 % in the maps' in other and other.endswith(f'id 9 of {tmp_path}/maps/b.png')
+    for name in 'ab':
+        write(name, ids, (0, 1, 2))
+    levels, texts = zip(*found(), strict=True)
+    assert levels == ('error', 'error') and 'lack 4 of 4 segments' in texts[0] and 'With R and B exchanged' in texts[0]
+    for name in 'ab':
+        cv2.imwrite(str(tmp_path / 'maps' / f'{name}.png'), np.where(ids == 7, 7, 0).astype(np.uint8))
+    _, (level, text), (_, other) = found(parts[:1])  # the first says that there is no dog
+    assert level == 'error' and 'They are gray values' in text
+    assert f'100.0 % in the maps, of 2, are of others and are ignored: id {7 * 65793} of' in other
 
-    (text,) = errors()
-    assert '1 are missing' in text and text.endswith('maps/b.png')
-    (tmp_path / 'b.png').rename(tmp_path / 'maps/b.png')
-    assert errors() == []
+    # What else mmdet needs.
+    for name in 'ab':
+        write(name, ids)
+    assert 'but 2 ids occur twice: 7 of image 0, 7 of image 1' in found([*parts, parts[0]])[0][1]
+    write('b', ids[:, :50])
+    assert 'b.png is 50 x 40 px, and 60 x 40 are written' in found()[0][1]
+    assert "must have 'isthing'" in found(categories=[dict(id=0, name='cat'), dict(id=5, name='dog')])[0][1]
+    no_area = [{key: value for key, value in part.items() if key != 'area'} for part in parts]
+    assert "'area' of annotations must be a number above 0" in found(no_area)[0][1]
+
+
+def lvis(version='v1', **lists):
+    """Two images and their annotations in the format of LVIS."""
+    named = dict(v1=lambda name: dict(coco_url=f'http://images.cocodataset.org/train2017/{name}'))
+    named['v0.5'] = lambda name: dict(file_name=f'COCO_train2014_{name}')
+    more = dict(neg_category_ids=[1], not_exhaustive_category_ids=[])
+    names = ('000000000001.jpg', '000000000002.jpg')
+    boxes = [
+        box(i, category_id=i, area=200, iscrowd='absent', segmentation=POLYGON, bbox=[50, 30, 9, 9]) for i in (1, 2)
+    ]
+    content = dict(
+        images=[dict(id=i, width=60, height=40, **named[version](name), **more) for i, name in enumerate(names)],
+        annotations=boxes,
+        categories=[
+            dict(id=1, name='cat', frequency='r', synset='cat.n.01', synonyms=['cat'], image_count=1),
+            dict(id=2, name='dog', frequency='f', synset='dog.n.01', synonyms=['dog'], image_count=1),
+        ],
+    )
+    content.update(lists)
+    return content
+
+
+@pytest.mark.parametrize('version', ['v0.5', 'v1'])
+@pytest.mark.parametrize('test_mode', [False, True])
+def test_lvis(version, test_mode, tmp_path):
+    datasets = pytest.importorskip('mmdet.datasets')
+    maker = {'v0.5': datasets.LVISV05Dataset, 'v1': datasets.LVISV1Dataset}[version]
+    folder = tmp_path / ('train2017' if version == 'v1' else '')
+    folder.mkdir(exist_ok=True)
+    for name in ('000000000001.jpg', '000000000002.jpg'):
+        cv2.imwrite(str(folder / name), np.zeros((40, 60, 3), np.uint8))
+    config = dataset_config(tmp_path, test_mode=test_mode, pipeline=[dict(type='LoadAnnotations', with_mask=True)])
+
+    def found(classes=('cat', 'dog'), **lists):
+        (tmp_path / 'set.json').write_text(json.dumps(lvis(version, **lists)))
+        survey = check_dataset('train', ConfigDict(config, metainfo=dict(classes=classes)), maker)
+        return [(one.level, str(one)) for one in survey.findings], survey.counts
+
+    assert found() == ([], dict(cat=1, dog=1))
+    bad = lvis(version)['annotations']
+    bad[1] = dict(bad[1], category_id=3)
+    ((level, text),), _ = found(annotations=bad)
+    assert level == 'error' and 'annotation 2 belongs to 3; there are 1, 2' in text
+    bad[1] = {key: value for key, value in lvis(version)['annotations'][1].items() if key != 'area'}
+    assert "'area' of annotations must be a number above 0" in found(annotations=bad)[0][0][1]
+    ((level, text),), _ = found(('dog', 'cat'))
+    assert level == 'error' and "'dog' at place 0, where the file has 'cat'" in text
+    assert 'classes must be as many as the categories, 2' in found(('cat',))[0][0][1]
+    assert found(('cats', 'dog'))[0][0][0] == 'note'
+    images = lvis(version)['images']
+    del images[0]['coco_url' if version == 'v1' else 'file_name']
+    assert "images must have 'coco_url'" in found(images=images)[0][0][1] or version == 'v0.5'
+    images = [dict(image, neg_category_ids=[9]) for image in lvis(version)['images']]
+    texts = [text for _, text in found(images=images)[0]]
+    assert [f"'neg_category_ids' of images must be ids of categories in {tmp_path}" in text for text in texts] == (
+        [True] * test_mode
+    )
+    categories = [dict(item, frequency='often') for item in lvis(version)['categories']]
+    assert ["'frequency' of categories" in text for _, text in found(categories=categories)[0]] == [True] * test_mode
+    if version == 'v1' and not test_mode:  # by mmdet's COCO data set
+        texts = [text for _, text in found()[0]]
+        findings = check_dataset(
+            'train', ConfigDict(config, metainfo=dict(classes=('cat', 'dog'))), datasets.CocoDataset
+        )
+        texts = [str(one) for one in findings.findings]
+        assert "images must have 'file_name'" in texts[0] and 'LVISV1Dataset' in texts[1]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 """An error that is the user's is one sentence and exit status 2; one of ours shows its traceback."""
 
 import importlib.util
+import sys
 from pathlib import Path
 
 import pytest
@@ -97,7 +98,51 @@ def test_config_that_is_missing_or_has_a_syntax_error(tmp_path, capsys):
     assert 'none.py' in capsys.readouterr().err
     path.write_text('a = 1\nb = dict(')
     assert user_errors.run(lambda argv: read_config(path), []) == 2
-    assert f"config {path} must be Python, but, line 2, 'b = dict(': '(' was never closed" in capsys.readouterr().err
+    assert f"config {path} must be Python, but line 2, 'b = dict(': '(' was never closed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('config', 'module', 'kind', 'said'),
+    [
+        ("custom_imports = dict(imports=['nowhere_at_all'])", '', ImportError, "No module named 'nowhere_at_all'"),
+        (
+            "custom_imports = dict(imports=['theirs'])",
+            'import nowhere_at_all',
+            ImportError,
+            "theirs.py, line 1, 'import",
+        ),
+        (
+            "custom_imports = dict(imports=['theirs'])",
+            'x = 1\ny = 1 / 0',
+            ValueError,
+            "theirs.py, line 2, 'y = 1 / 0': Zero",
+        ),
+        ("custom_imports = dict(imports=['theirs'])", 'def f(:', ValueError, 'theirs.py, line 1, '),
+        ("custom_imports = ['theirs']", '', ValueError, 'must be a mapping'),
+        ('from nowhere_at_all import Net\nmodel = dict(type=Net)', '', ImportError, "No module named 'nowhere_at_all'"),
+        (
+            'from torch.nn import Nothing\nmodel = dict(layer=[dict(type=Nothing)])',
+            '',
+            ImportError,
+            'import Nothing from',
+        ),
+        ('from theirs import Net\nmodel = dict(type=Net)', 'def f(:', ValueError, 'theirs.py, line 1, '),
+        ('a = 1\nb = c', '', ValueError, "but line 2, 'b = c': NameError: name 'c' is not defined"),
+        ("filename = 'a'", '', ValueError, 'KeyError: filename is reserved'),
+        ("_base_ = './config.py'", '', ValueError, 'RecursionError'),
+    ],
+)
+def test_config_that_fails_or_imports_what_is_not_there(tmp_path, monkeypatch, capsys, config, module, kind, said):
+    (tmp_path / 'config.py').write_text(config)
+    (tmp_path / 'theirs.py').write_text(module)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, 'theirs', raising=False)
+    with pytest.raises(kind) as caught:
+        read_config(str(tmp_path / 'config.py'))
+    assert said in str(caught.value)
+    assert user_errors.run(lambda argv: read_config(argv[0]), [str(tmp_path / 'config.py')]) == 2
+    assert f'error: config {tmp_path / "config.py"} must ' in capsys.readouterr().err
+    monkeypatch.delitem(sys.modules, 'theirs', raising=False)
 
 
 class _Refusing:

@@ -30,7 +30,7 @@ from mmmaskany.experiments.look import look
 from mmmaskany.experiments.looking import unmatched
 from mmmaskany.experiments.networks import find_network
 from mmmaskany.experiments.report import class_mean, paired, say
-from mmmaskany.experiments.write import find_odd, write
+from mmmaskany.experiments.write import check_space, find_odd, write
 
 
 def run(*options):
@@ -144,8 +144,11 @@ def test_wrong_options_leave_nothing(class_folders, tiny_network, tmp_path):
         (('--size', 8), '--size must be at least 32'),
         (('--model', 'resnet81'), 'spelled alike are'),
         (('--weights', tmp_path / 'none.pth'), 'none.pth'),
+        (('--zero-label', 'background'), '--zero-label needs label maps'),
+        (('--out', tiny_network / 'out', '--dry-run'), 'MB can be written, but got: Not a directory'),
+        (('--out', '/proc/out', '--dry-run'), 'MB can be written, but got: '),
     ):
-        with pytest.raises((ValueError, FileNotFoundError), match=re.escape(message)):
+        with pytest.raises((ValueError, OSError), match=re.escape(message)):
             run(*base, *wrong)
         assert not out.exists()
     assert run(*base, '--dry-run') == 0
@@ -177,11 +180,12 @@ def test_weights_of_another_network(class_folders, tiny_network, tmp_path):
         ('no weights', '--weights must be a file'),
         ('a folder as weights', 'must be an existing file, but got .*, a folder'),
         ('a config without a model', 'must be a config with a `model`'),
-        ('a broken config', r"must be Python, but, line 1, 'model = dict\('"),
+        ('a broken config', r"must be Python, but line 1, 'model = dict\('"),
         ('too large', '--size must be at most 4096 px'),
         ('nothing readable', r'but blue of .* has none; 2 images cannot be read'),
         ('no space', r'where .* MB can be written, but got: File too large'),
         ('wrong labels', 'must belong to'),
+        ('zero of no label map', '--zero-label needs label maps, but .* holds folders of 2 classes, of classification'),
     ],
 )
 def test_bad_input_is_one_sentence_and_leaves_nothing(
@@ -209,6 +213,8 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(
         more = ['--weights', tmp_path / 'none.pth']
     elif case == 'a folder as weights':
         more = ['--weights', tmp_path]
+    elif case == 'zero of no label map':
+        more = ['--zero-label', 'background']
     elif 'config' in case:
         (tmp_path / 'a.py').write_text('a = 1' if 'without' in case else 'model = dict(')
         more = ['--model', tmp_path / 'a.py']
@@ -245,9 +251,10 @@ def test_what_is_odd_is_what_the_checks_find(boxes, tiny_network, tmp_path):
 def test_a_full_disk_is_said_before_anything_is_written(class_folders, tiny_network, tmp_path, monkeypatch):
     plan = make_plan(class_folders('red', 'blue'), tiny_network, tmp_path / 'out')
     plan.network.parameters = 10**15
-    with pytest.raises(OSError, match='must be a folder where .* MB can be written'):
-        write(plan)
-    assert not (tmp_path / 'out').exists()
+    for check in (write, lambda plan: check_space(plan, make=False)):
+        with pytest.raises(OSError, match='must be a folder where .* MB can be written'):
+            check(plan)
+        assert not (tmp_path / 'out').exists()
 
 
 # ---------------------------------------------------------------------- the whole command

@@ -178,9 +178,13 @@ def test_predict_of_a_classifier(trained, photos, tmp_path, capsys):
     assert run('predict', trained, photos, '--csv', out, '--json', tmp_path / 'out.json', '--draw', tmp_path / 'd') == 0
     captured = capsys.readouterr()
     assert '2 of 8 images could not be read' in captured.err and 'epoch_2.pth' in captured.err
-    assert '\x1b' not in captured.out and str(photos / 'b/ü/one.png') in captured.out
     rows = json.loads((tmp_path / 'out.json').read_text())
     assert [row['image'].rpartition('/')[2] for row in rows if 'error' in row] == ['broken.jpg', 'empty.jpg']
+    lines = [
+        row['image'] + '\t' + (f'{row["class"]} {row["score"]:.2f}' if 'class' in row else 'could not be read')
+        for row in rows
+    ]
+    assert captured.out.splitlines() == lines  # no terminal: whole and without padding
     found = {row['image'].removeprefix(f'{photos}/'): row for row in rows}
     same = ('label', 'class', 'score')
     for name in ('a/deep.png', 'a/one.webp', 'b/ü/one.png'):  # one image in other forms
@@ -206,6 +210,11 @@ def test_predict_of_a_classifier(trained, photos, tmp_path, capsys):
     assert run('predict', trained, photos, '--json', '-', '--csv', '-') == 2
     assert run('predict', trained, photos, '--csv', tmp_path / 'none' / 'out.csv') == 2
     assert run('predict', trained, photos, '--score', 2) == 2
+    capsys.readouterr()
+    assert run('predict', trained, photos, '--score', 0.5) == 2
+    assert '--score needs a detector' in capsys.readouterr().err
+    assert run('export', trained, '--plain', '--shape', 24, 20) == 2
+    assert '--shape is that of the images of an ONNX file' in capsys.readouterr().err
 
 
 def write_run(folder, cfg):

@@ -41,14 +41,14 @@ class Source(NamedTuple):
     Args:
         make (Callable): Builds it.
         look (Callable): Returns its last features of an image.
-        hosts (tuple[dict, dict, dict]): The backbone of a classifier, a detector and a segmentor.
+        hosts (tuple): The backbone of a classifier, a detector and a segmentor; None where there is none.
         pack (Callable | None): Makes of its state dict what the publisher saves.
         size (int): Side of the image.
     """
 
     make: Callable[[], nn.Module]
     look: Callable[[nn.Module, Tensor], Tensor]
-    hosts: tuple[dict, dict, dict]
+    hosts: tuple[dict | None, dict | None, dict | None]
     pack: Callable | None = None
     size: int = 64
 
@@ -100,6 +100,16 @@ def _swin(network: nn.Module, image: Tensor) -> Tensor:
     return network.norm(network.features(image)).permute(0, 3, 1, 2)
 
 
+def _convnext(network: nn.Module, image: Tensor) -> Tensor:
+    return network.classifier[0](network.features(image))  # the norm of its classifier, which the hosts have as theirs
+
+
+def _vit(network: nn.Module, image: Tensor) -> Tensor:
+    tokens = network._process_input(image)
+    return network.encoder(torch.cat([network.class_token.expand(len(tokens), -1, -1), tokens], 1))
+
+
+_CONVNEXT = dict(type='mmpretrain.ConvNeXt', arch='tiny', gap_before_final_norm=False)
 _DENSENET = dict(type='mmpretrain.DenseNet', arch='121')
 _SWIN = dict(embed_dims=96, depths=(2, 2, 6, 2), num_heads=(3, 6, 12, 24))
 SOURCES = {
@@ -121,6 +131,25 @@ SOURCES = {
             dict(type='mmseg.SwinTransformer', **_SWIN),
         ),
         size=448,
+    ),
+    'torchvision ConvNeXt-T': Source(
+        _torchvision('convnext_tiny'), _convnext, (_CONVNEXT, *[dict(_CONVNEXT, out_indices=[0, 1, 2, 3])] * 2)
+    ),
+    'torchvision ViT-B/16': Source(
+        _torchvision('vit_b_16'),
+        _vit,
+        (
+            dict(type='mmpretrain.VisionTransformer', arch='b', img_size=224, out_type='raw'),
+            None,
+            dict(
+                type='mmseg.VisionTransformer',
+                img_size=224,
+                patch_bias=True,
+                final_norm=True,
+                norm_cfg=dict(type='LN', eps=1e-6),
+            ),
+        ),
+        size=224,
     ),
     'timm ResNet-50, `state_dict_ema`': Source(
         _timm('resnet50'), _features, _resnets(50), lambda state: dict(state_dict={}, state_dict_ema=state)
@@ -161,6 +190,8 @@ def measure(name: str, source: Source, folder: Path) -> list[str]:
     image = torch.randn(1, 3, source.size, source.size)
     rows = []
     for task, cfg in zip(TASKS, source.hosts, strict=True):
+        if cfg is None:
+            continue
         model = MaskAny(dict(cfg), init_cfg=dict(type='Pretrained', checkpoint=str(path)))
         with torch.no_grad():
             try:
@@ -175,6 +206,8 @@ def measure(name: str, source: Source, folder: Path) -> list[str]:
                 whole = copy.deepcopy(network)  # as the host returns it: with the last norm where the head has it
                 whole.reset_classifier(0, '')
                 expected = whole(image)
+            if expected.ndim == 3 and got.ndim == 4:  # tokens, and the map of those of patches
+                expected = expected[:, 1:].transpose(1, 2).reshape(got.shape)
             if got.shape != expected.shape:  # a pyramid ends before the tail
                 expected = network.forward_intermediates(image, intermediates_only=True, output_fmt='NCHW')[-1]
             largest = (got - expected).abs().max().item()

@@ -13,6 +13,7 @@ from .files import by_suffix, folder
 from .finding import Finding, Survey, first
 from .images import check_depth, check_unread, list_files, sort_unread
 from .lists import check_listed, read_list, read_multi_label
+from .sizes import Loading, check_colours
 
 #: What mmpretrain reads of a folder.
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif')
@@ -205,7 +206,8 @@ def _survey(
     load = next((step for step in dataset.get('pipeline') or () if 'LoadImage' in str(step.get('type'))), {})
     if not any(finding.kind is FileNotFoundError for finding in found):
         some = [os.path.join(root, name) for name in names[:: max(1, len(names) // 1000)]]
-        found += check_depth(key, some, load.get('color_type', 'color'))
+        loading = Loading(load.get('color_type', 'color'), load.get('imdecode_backend', 'cv2'))
+        found += [*check_depth(key, some, loading.color_type), *check_colours(key, some, loading)]
     numbers = Counter(one for label in labels for one in label)
     called = classes if isinstance(classes, Sequence) else range(max([*numbers, (classes or 0) - 1, -1]) + 1)
     counts = {str(name): numbers[index] for index, name in enumerate(called)}

@@ -25,6 +25,10 @@ from .sizes import Loading, check_sizes
 POLYGONS = 5_000
 #: How far a box may reach over the edge before it is said, in px: COCO's own are off by less.
 TOLERANCE = 1
+#: What mmdet takes off the address of an image of LVIS v1 to name its file.
+_LVIS_SITE = 'http://images.cocodataset.org/'
+#: How LVIS's metric groups categories: rare, common and frequent.
+_FREQUENCIES = {'r', 'c', 'f'}
 
 
 def check_coco(
@@ -36,6 +40,7 @@ def check_coco(
     test_mode: bool = False,
     masks: bool = False,
     panoptic: bool = False,
+    lvis: str | None = None,
     sort_categories: bool = False,
     filter_cfg: dict | None = None,
     loading: Loading | None = None,
@@ -50,6 +55,7 @@ def check_coco(
         test_mode (bool): Whether the set is only evaluated on. Defaults to False.
         masks (bool): Whether masks are learnt or evaluated. Defaults to False.
         panoptic (bool): Whether the file holds segments of panoptic maps. Defaults to False.
+        lvis (str, optional): 'v0.5' or 'v1' where mmdet reads the file as LVIS. Defaults to None.
         sort_categories (bool): Whether the dataset numbers the categories by their ids. Defaults to False.
         filter_cfg (dict, optional): Which images mmdet leaves out. Defaults to None.
         loading (Loading, optional): How images are loaded. Defaults to None: as colours, by OpenCV.
@@ -58,7 +64,7 @@ def check_coco(
         Survey: What was found. Errors are what would end a training, or train or evaluate on something else than what
             was annotated; what mmdet drops or cuts, in a part of the set, is a warning.
     """
-    check = _CocoCheck(key, annotations, classes, test_mode, masks, panoptic, sort_categories, filter_cfg or {})
+    check = _CocoCheck(key, annotations, classes, test_mode, masks, panoptic, lvis, sort_categories, filter_cfg or {})
     with no_collection():
         if check.read() and check.categories() and check.images(images) and check.annotations():
             check.boxes()
@@ -72,9 +78,9 @@ def check_coco(
 class _CocoCheck:
     """The checks of one file, in their order; each builds on those before it."""
 
-    def __init__(self, key, path, classes, test_mode, masks, panoptic, sort_categories, filter_cfg) -> None:
+    def __init__(self, key, path, classes, test_mode, masks, panoptic, lvis, sort_categories, filter_cfg) -> None:
         self.key, self.path, self.classes, self.test_mode = key, path, classes, test_mode
-        self.with_masks, self.panoptic, self.sort_categories = masks, panoptic, sort_categories
+        self.with_masks, self.panoptic, self.lvis, self.sort_categories = masks, panoptic, lvis, sort_categories
         self.filter_cfg = filter_cfg
         self.findings: list[Finding] = []
         self.counts: dict[str, int] = {}
@@ -101,7 +107,7 @@ class _CocoCheck:
 
     def read(self) -> bool:
         try:
-            content = parse(self.path, keep=True)
+            content = parse(self.path, keep=not self.lvis)  # whose reader is a package of its own
         except (ValueError, RecursionError) as error:
             self.say('error', f'{self.path} must be a JSON file, but is not: {error}')
             return False
@@ -123,7 +129,15 @@ class _CocoCheck:
 
     def categories(self) -> bool:
         found = self.content['categories']
-        if not self.fields('categories', found, id=(int, str), name=(str, int)):
+        more = dict(isthing=(int, bool)) if self.panoptic else {}
+        if self.lvis and self.test_mode:
+            more = dict(frequency=(str,))
+        columns = self.fields('categories', found, id=(int, str), name=(str, int), **more)
+        if not columns:
+            return False
+        rows = [i for i, value in enumerate(columns.get('frequency', ())) if value not in _FREQUENCIES]
+        examples = (f'category {found[i]["id"]!r} has {columns["frequency"][i]!r}' for i in rows)
+        if not self.refuse("'frequency' of categories must be 'r', 'c' or 'f'", rows, examples):
             return False
         good = True
         for field in ('id', 'name'):
@@ -140,6 +154,9 @@ class _CocoCheck:
         ordered = sorted(found, key=lambda item: item['id']) if self.sort_categories else found
         names = [item['name'] for item in ordered]
         classes = names if self.classes is None else list(self.classes)
+        self.names = {item['id']: item['name'] for item in found}
+        if self.lvis:
+            return self.lvis_categories(names, classes)
         unknown = [name for name in classes if name not in names]
         show = str if all(isinstance(name, str) for name in unknown) else repr  # 7 and '7' would look alike
         if unknown:
@@ -160,10 +177,31 @@ class _CocoCheck:
                 f'name of another. Write metainfo=dict(classes={tuple(order)!r})',
             )
             return False
-        self.names = {item['id']: item['name'] for item in found}
         self.labels = {item['id']: i for i, item in enumerate(x for x in ordered if x['name'] in classes)}
         self.order = order
         return True
+
+    def lvis_categories(self, names: list, classes: list) -> bool:
+        """Compare classes with the categories of LVIS, which mmdet numbers in their order, whatever classes are."""
+        self.labels = {number: i for i, number in enumerate(self.names)}
+        self.order = classes
+        how = f'for mmdet numbers all categories of {self.path} in their order'
+        if len(classes) != len(names):
+            self.say(
+                'error',
+                f'classes must be as many as the categories, {len(names)}, {how}, but got {len(classes)}: '
+                'set metainfo=dict(classes=...) in the dataset',
+            )
+            return False
+        other = [i for i, (a, b) in enumerate(zip(classes, names, strict=True)) if a != b]
+        moved = [i for i in other if classes[i] in names]
+        if moved:
+            some = first([f'{classes[i]!r} at place {i}, where the file has {names[i]!r}' for i in moved])
+            self.say('error', f'classes must be in the order of the categories, {how}, but got {some}')
+        elif other:
+            some = first([f'{classes[i]!r} is {names[i]!r}' for i in other])
+            self.say('note', f'{len(other)} classes have other names than the categories of {self.path}: {some}')
+        return not moved
 
     def fields(self, what: str, items: list[dict], **types: tuple) -> dict[str, list] | None:
         """Return some fields of all items, None where one is missing or not of one of its types."""
@@ -172,7 +210,7 @@ class _CocoCheck:
             values = columns[field] = column(items, field)
             if set(map(type, values)) <= set(allowed):
                 continue
-            wanted = {int: 'a number', float: 'a number', str: 'a text', list: 'a list'}
+            wanted = {int: 'a number', float: 'a number', bool: 'a number', str: 'a text', list: 'a list'}
             called = ' or '.join(dict.fromkeys(wanted[kind] for kind in allowed))
             missing = [i for i, item in enumerate(items) if field not in item]
             other = [i for i, v in enumerate(values) if type(v) not in allowed and field in items[i]]
@@ -187,22 +225,39 @@ class _CocoCheck:
         if not images:
             self.say('error', f'{self.path} must list images, but lists none')
             return False
-        columns = self.fields(
-            'images', images, id=(int, str), file_name=(str,), width=(int, float), height=(int, float)
-        )
+        called = 'coco_url' if self.lvis == 'v1' else 'file_name'
+        types = {'id': (int, str), called: (str,), 'width': (int, float), 'height': (int, float)}
+        if self.lvis and self.test_mode:
+            types |= dict(neg_category_ids=(list,), not_exhaustive_category_ids=(list,))
+        columns = self.fields('images', images, **types)
         if columns is None:
+            if not self.lvis and all('coco_url' in item and 'file_name' not in item for item in images):
+                self.say('note', f"{self.path} looks like LVIS v1, which type='LVISV1Dataset' reads")
             return False
-        good, ids, names = True, columns['id'], columns['file_name']
+        good, ids, names = True, columns['id'], columns[called]
+        if self.lvis == 'v1':
+            names = [name.replace(_LVIS_SITE, '') for name in names]
+        elif self.lvis:  # as COCO named its files in 2014
+            names = [name[-16:] if name.startswith('COCO') else name for name in names]
+        for field in ('neg_category_ids', 'not_exhaustive_category_ids') if self.lvis and self.test_mode else ():
+            known = self.names.keys()
+            rows = [
+                i
+                for i, some in enumerate(columns[field])
+                if not (set(map(type, some)) <= {int, str} and known >= set(some))
+            ]
+            examples = (f'image {ids[i]!r} has {_short(columns[field][i])}' for i in rows)
+            good &= self.refuse(f'{field!r} of images must be ids of categories', rows, examples)
         if len(set(ids)) < len(ids):
             twice = [value for value, count in Counter(ids).items() if count > 1]
             advice = 'the last would get the boxes of all; give each image its own id'
             good &= self.refuse('images must each have another id', twice, map(repr, twice), advice)
         shape = np.array([columns['width'], columns['height']], dtype=float).T
         rows = np.flatnonzero(~((shape >= 1) & np.isfinite(shape)).all(1))
-        examples = (f'{images[i]["file_name"]} has {images[i]["width"]} x {images[i]["height"]} px' for i in rows)
+        examples = (f'{names[i]} has {images[i]["width"]} x {images[i]["height"]} px' for i in rows)
         good &= self.refuse('images must have a size', rows, examples)
         rows = [i for i, name in enumerate(names) if not name.strip()]
-        good &= self.refuse("'file_name' of images must not be empty", rows, (f'image {ids[i]!r}' for i in rows))
+        good &= self.refuse(f'{called!r} of images must not be empty', rows, (f'image {ids[i]!r}' for i in rows))
         if not good:
             return False
         if len(set(names)) < len(names):
@@ -259,8 +314,17 @@ class _CocoCheck:
         good &= self.refuse('boxes must be finite', rows, examples)
 
         derived = derive_fields(items, change=False)
+        if self.panoptic or self.lvis:  # whose readers are others, for which no flag is 0
+            rows = derived.pop('area')
+            examples = (f'annotation {ids[i]!r} has {_short(items[i].get("area"))}' for i in rows)
+            advice = 'mmdet would leave them out, or fail where there is none: width times height of the box will do'
+            none = any(type(items[i].get('area')) not in NUMBERS for i in rows)
+            level = 'error' if none or len(rows) * 2 > len(items) else 'warning'
+            what = "'area' of annotations must be a number above 0"
+            good &= self.refuse(what, rows, examples, advice, level) or level == 'warning'
         for field, how in (('area', 'the area of their boxes is taken'), ('iscrowd', 'it is read as a number, or 0')):
-            if rows := derived[field]:
+            rows = derived.get(field)
+            if rows and not (self.panoptic or self.lvis):
                 few = first([f'annotation {ids[i]!r}' for i in rows])
                 self.say(
                     'note',

@@ -14,11 +14,14 @@ import inspect
 import numbers
 import os
 import re
+import sysconfig
+import traceback
 import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 
+import mmengine
 import numpy as np
 from mmengine.config import Config
 from mmengine.registry import (
@@ -85,6 +88,15 @@ _CHOICES = dict(style=('pytorch', 'caffe'))
 _UNTRUE = ('loss_scale',)
 
 
+#: Whose files are no part of a config: Python's, what was installed, MMEngine's wherever it is, and this one.
+_OTHERS = (
+    '<',
+    *map(sysconfig.get_path, ('stdlib', 'purelib', 'platlib')),
+    os.path.dirname(mmengine.__file__),
+    __file__,
+)
+
+
 _NUMBERS = (int, float, np.integer, np.floating)
 #: The kinds of values that are told apart, and what each is called.
 _KINDS: dict[type, tuple[str, Callable[[object], bool]]] = {
@@ -132,19 +144,45 @@ def read_config(path: str, changes: Mapping[str, object] | None = None) -> Confi
 
     Raises:
         FileNotFoundError: If the file, or one that it is made of, is missing.
-        ValueError: If it is no Python.
+        ImportError: If something that it imports is not there.
+        ValueError: If it is no Python, or ends in an error of any other kind.
     """
     try:
         cfg = Config.fromfile(path)
+        expand_home(cfg)  # which imports the classes that a pure Python config names
     except FileNotFoundError as error:
-        if not os.path.exists(path):
-            raise FileNotFoundError(f'config {path} must be a file, but is missing') from error
+        if not os.path.isfile(path):
+            state = 'a folder' if os.path.isdir(path) else 'missing'
+            raise FileNotFoundError(f'config {path} must be a file, but is {state}') from error
         raise FileNotFoundError(f'config {path} must exist with all that it is made of, but: {error}') from error
-    except SyntaxError as error:
-        line = f', line {error.lineno}, {(error.text or "").strip()!r}' if error.lineno else ''
-        raise ValueError(f'config {path} must be Python, but{line}: {error.msg}') from error
+    except ImportError as error:
+        advice = '. PYTHONPATH must have the folder of a module of your own'
+        raise ImportError(f'config {path} must import what is there, but {_explain(path, error)}{advice}') from error
+    except Exception as error:  # a config is a program of its own
+        what = 'Python' if isinstance(error, SyntaxError) else 'a config that can be read'
+        raise ValueError(f'config {path} must be {what}, but {_explain(path, error)}') from error
     merge_options(cfg, changes or {})
     return cfg
+
+
+def _explain(path: str, error: BaseException) -> str:
+    """Say where a config, or a module that it imports, has ended in an error, and in which."""
+    while error.__cause__ or error.__context__:  # MMEngine wraps what it meets
+        error = error.__cause__ or error.__context__
+    if isinstance(error, SyntaxError):
+        name, number, text, said = error.filename or '', error.lineno, error.text or '', error.msg
+    else:
+        frames = traceback.extract_tb(error.__traceback__)
+        own = [frame for frame in frames if os.path.isfile(frame.filename)]
+        own = [frame for frame in own if frame.filename == path or not frame.filename.startswith(_OTHERS)]
+        name, number, text = (own[-1].filename, own[-1].lineno, own[-1].line) if own else ('', None, '')
+        said = str(error.args[0] if len(error.args) == 1 else error)  # a KeyError would quote it
+        if not isinstance(error, ImportError):
+            said = f'{type(error).__name__}: {said}' if said else type(error).__name__
+    parts = [name] if os.path.isfile(name) and not os.path.samefile(name, path) else []
+    parts += [f'line {number}'] if number else []
+    parts += [repr(text.strip())] if text and text.strip() else []
+    return f'{", ".join(parts)}: {said}' if parts else said
 
 
 class OptionAction(argparse.Action):

@@ -20,6 +20,7 @@ from .coco import check_coco
 from .files import check_present, folder
 from .finding import Finding, Survey, first
 from .label_maps import check_segmentation
+from .panoptic import check_panoptic
 from .sizes import loading_of
 from .voc import check_voc
 
@@ -112,6 +113,7 @@ def _check_coco(key: str, dataset: ConfigDict, maker: type, classes: Sequence[st
     pipeline = dataset.get('pipeline')
     loads_masks = any(isinstance(step, dict) and step.get('with_mask') for step in pipeline or ())
     path = folder(dataset, dataset['ann_file'])
+    panoptic = maker.COCOAPI.__name__ == 'COCOPanoptic'
     survey = check_coco(
         key,
         path,
@@ -119,7 +121,8 @@ def _check_coco(key: str, dataset: ConfigDict, maker: type, classes: Sequence[st
         classes,
         test_mode=bool(dataset.get('test_mode')),
         masks=loads_masks or 'segm' in metrics,
-        panoptic=maker.COCOAPI.__name__ == 'COCOPanoptic',
+        panoptic=panoptic,
+        lvis=_LVIS.get(maker.load_data_list.__qualname__.partition('.')[0]),
         sort_categories=maker.__name__ == 'Objects365V1Dataset',
         filter_cfg=dataset.get('filter_cfg'),
         loading=loading_of(pipeline),
@@ -128,6 +131,8 @@ def _check_coco(key: str, dataset: ConfigDict, maker: type, classes: Sequence[st
     if maps and not any(finding.level == 'error' for finding in survey.findings):
         names = [image['file_name'].replace('.jpg', '.png') for image in parse(path, keep=True)['images']]  # as mmdet
         survey.findings.extend(check_present(key, [folder(dataset, maps) / name for name in names]))
+        if panoptic and not any(finding.level == 'error' for finding in survey.findings):
+            survey.findings.extend(check_panoptic(key, parse(path, keep=True), folder(dataset, maps)))
     return survey
 
 
@@ -135,10 +140,13 @@ def _check_maps(key: str, dataset: ConfigDict, maker: type, classes: Sequence[st
     return check_segmentation(key, dataset, maker) if classes else Survey(key, [])
 
 
+#: The versions of LVIS by the class that lists their samples.
+_LVIS = {'LVISV05Dataset': 'v0.5', 'LVISV1Dataset': 'v1'}
 #: The check of each kind of set, by the class that lists its samples: takes key, config, class, names of the classes
 #: (or None) and metrics, and returns a Survey.
 CHECKS: dict[str, Callable[..., Survey]] = {
     'CocoDataset': _check_coco,
+    **dict.fromkeys(_LVIS, _check_coco),
     'Objects365V1Dataset': _check_coco,
     'Objects365V2Dataset': _check_coco,
     'XMLDataset': check_voc,
@@ -178,7 +186,7 @@ def _check_evaluator(key: str, evaluator: object, data: str, dataset: ConfigDict
         path = node.get('ann_file')
         if not isinstance(path, str) or '://' in path or node.get('backend_args') or dataset.get('backend_args'):
             continue
-        if not name_of(node.get('type')).startswith('Coco') or not dataset.get('ann_file'):
+        if not name_of(node.get('type')).startswith(('Coco', 'LVIS')) or not dataset.get('ann_file'):
             continue
         ours, theirs = folder(dataset, dataset.ann_file), Path(path).expanduser()
         if not theirs.is_file():
@@ -202,7 +210,7 @@ def _check_evaluator(key: str, evaluator: object, data: str, dataset: ConfigDict
 def _ids(path: Path) -> tuple[dict, dict]:
     """Return what the images and the categories of a COCO file are called, by their ids."""
     content = parse(path, keep=True)
-    images = {image['id']: image['file_name'] for image in content['images']}
+    images = {image['id']: image.get('file_name') or image['coco_url'] for image in content['images']}
     return images, {category['id']: category['name'] for category in content['categories']}
 
 

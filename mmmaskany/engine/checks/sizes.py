@@ -1,25 +1,30 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
-"""Images as they are loaded, compared with what is annotated: whether they can be read, their size, their turn.
+"""Images as they are loaded, compared with what is stored and annotated: their colours, their size, their turn.
 
 A photo may say by its EXIF orientation that it is to be turned, and OpenCV and Pillow turn it when it is loaded. Who
 annotated the pixels as they are stored then trains on boxes and maps beside the objects.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import mmcv
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from .files import spread
 from .finding import Finding, first
-from .images import check_depth
+from .images import SAMPLE, check_depth
 
 #: For how many seconds headers of images are read before a run, evenly spread over the set.
 SECONDS = 1
+#: By how much of 255 colours may differ from those that are stored, on average: decoders of JPEG do by 1 or 2.
+COLOURS = 5
+#: Files that every reader loads alike, by their suffixes, and by their modes where they are no TIFF and no JPEG 2000.
+_ALIKE = ('.jpg', '.jpeg', '.bmp', '.ppm', '.pgm', '.pbm')
+_ALIKE_MODES = ('1', 'L', 'P', 'RGB')
 _ORIENTATION = 0x0112  # the EXIF tag
 _WAY_OUT = "dict(type='LoadImageFromFile', color_type='color_ignore_orientation') loads them as they are stored"
 
@@ -92,6 +97,67 @@ def look(path: str | os.PathLike, loading: Loading, seen: set) -> _Look:
     return _Look(stored or loaded, loaded, orientation, turned)
 
 
+def check_colours(key: str, paths: Sequence[str | os.PathLike], loading: Loading) -> Iterator[Finding]:
+    """Say which images are loaded with other colours than are stored.
+
+    OpenCV lays a TIFF's transparent pixels on black, MMCV's Pillow those of gray images on a colour of its own; of
+    other files both keep the colours that alpha hides. Neither do all know the colour spaces of TIFF and JPEG 2000, and
+    tifffile hands RGB on as if it were BGR.
+
+    Args:
+        key (str): The config key of the data set.
+        paths (Sequence[str | os.PathLike]): The files. Up to ``SAMPLE``, evenly spread, are looked at.
+        loading (Loading): How they are loaded.
+
+    Yields:
+        Finding: A warning.
+    """
+    if loading.color_type not in ('color', 'color_ignore_orientation'):
+        return
+    other, count = [], 0
+    candidates = [path for path in paths if not str(path).lower().endswith(_ALIKE)]
+    for path in spread(candidates, SECONDS) if candidates else ():
+        count += 1
+        try:
+            difference = _difference(path, loading)
+        except Exception:  # what cannot be read is said elsewhere
+            continue
+        if difference > COLOURS:
+            other.append((path, difference))
+        if count == SAMPLE:
+            break
+    if other:
+        path, difference = other[0]
+        with Image.open(path) as image:
+            kind = f'{image.format} of mode {image.mode}'
+        faithful = []
+        for backend in ('cv2', 'pillow'):
+            try:
+                if _difference(path, loading._replace(backend=backend)) <= COLOURS:
+                    faithful.append(f"imdecode_backend='{backend}' of LoadImageFromFile loads them as they are stored")
+            except Exception:
+                continue
+        advice = ' or '.join([*faithful[:1], 'write them anew as RGB, without alpha'])
+        yield Finding(
+            'warning',
+            key,
+            f'images are to be loaded with the colours that are stored, but {len(other)} of {count} that were looked '
+            f'at are not by {loading.backend}: those of {path}, {kind}, differ by {difference:.0f} of 255 on average; '
+            f'{advice}',
+        )
+
+
+def _difference(path: str | os.PathLike, loading: Loading) -> float:
+    """Return by how much the colours of an image differ as they are loaded and as they are stored, of 255."""
+    with Image.open(path) as image:
+        alike = loading.backend in ('cv2', 'pillow') and image.format not in ('TIFF', 'JPEG2000')
+        if (alike and image.mode in _ALIKE_MODES) or image.mode[0] in 'IF':  # of depth, see check_depth
+            return 0
+        turned = ImageOps.exif_transpose(image) if loading.color_type == 'color' else image
+        stored = np.asarray(turned.convert('RGB'), dtype=np.int16)[..., ::-1]
+    return float(np.abs(loading.load(path)[..., :3] - stored).mean())
+
+
 def check_sizes(
     key: str, sizes: Sequence[tuple[Path, tuple[float, float]]], loading: Loading, source: str
 ) -> list[Finding]:
@@ -106,7 +172,8 @@ def check_sizes(
     Returns:
         list[Finding]: Errors where sizes differ, a warning where photos are turned by half.
     """
-    say = [*check_depth(key, [path for path, _ in sizes], loading.color_type)]
+    paths = [path for path, _ in sizes]
+    say = [*check_depth(key, paths, loading.color_type), *check_colours(key, paths, loading)]
     as_stored, as_turned, other, halves, follows, broken, seen, count = [], [], [], [], 0, [], set(), 0
     for path, (height, width) in spread(sizes, SECONDS):
         count += 1
