@@ -18,7 +18,7 @@ NAMES = {
         *('MaskSwinTransformer', 'MaskVisionTransformer', 'MaskEfficientNetV2'),
         *('AddFusion', 'ConcatFusion', 'GatedFusion'),
         *('MaskAnyNeck', 'MaskAnyClsHead', 'MaskAnyDataPreprocessor', 'PatternMAEViT'),
-        *('MaskSubClassifier', 'DropTokens', 'ReplacePatches', 'FillCells'),
+        *('MaskSubClassifier', 'MaskSubSegmentor', 'DropTokens', 'ReplacePatches', 'FillCells'),
     ],
     'MODEL_WRAPPERS': ['OwnStepDistributedDataParallel'],
     'TRANSFORMS': ['MaskRegions', 'AugmentReused', 'PackMaskAnyInputs', 'PatternMask'],

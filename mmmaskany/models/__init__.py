@@ -9,6 +9,7 @@ from .data_preprocessors import *  # noqa: F403
 from .heads import *  # noqa: F403
 from .losses import *  # noqa: F403
 from .necks import *  # noqa: F403
+from .segmentors import *  # noqa: F403
 from .selfsup import *  # noqa: F403
 from .stems import *  # noqa: F403
 

@@ -15,12 +15,17 @@ from mmengine.dataset import Compose
 from mmengine.model import revert_sync_batchnorm
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, TRANSFORMS, init_default_scope
+from mmengine.structures import PixelData
 from mmpretrain.structures import DataSample
+from shipped import load as load_shipped
+from shipped import shrink as shrink_shipped
+from shipped import tree
 
 from mmmaskany.engine.checks.config import check_config
 
 FOLDER = Path(__file__).parents[2] / 'configs/masksub'
-CONFIGS = sorted(FOLDER.glob('*.py'))
+SEGMENTORS = sorted(path for path in FOLDER.glob('*.py') if re.search('_(upernet|sem-fpn)_', path.stem))
+CONFIGS = sorted(set(FOLDER.glob('*.py')) - set(SEGMENTORS))
 METHODS = [path for path in CONFIGS if path.stem.startswith('masksub_')]
 NAME = re.compile(
     r'(masksub_)?(?P<network>deit3-(small|base|large|huge)-p1[46](_\d+px-pre)?|swin-(tiny|small|base)|resnet(50|101|152)'
@@ -276,3 +281,58 @@ def test_trains_and_predicts(path):
     scores = torch.stack([prediction.pred_score for prediction in predictions])
     assert scores.shape == (4, classes)
     torch.testing.assert_close(scores.sum(1), torch.ones(4))
+
+
+# ---------------------------------------------------------------------- segmentors
+
+
+def test_segmentors_come_with_and_without_a_second_stem():
+    networks = {path.stem.removeprefix('masksub_').removeprefix('maskany-') for path in SEGMENTORS}
+    assert len(SEGMENTORS) == 2 * len(networks)
+    assert {re.search('ade20k|digits', name)[0] for name in networks} == {'ade20k', 'digits'}
+
+
+@pytest.mark.parametrize('path', SEGMENTORS, **ids)
+def test_segmentors_and_their_twins_differ_in_one_thing(path):
+    plain = FOLDER.with_name('segmentation') / f'{path.stem.removeprefix("masksub_")}.py'
+    cfg, twin = tree(path), tree(plain)
+    assert differences(cfg, twin) == {'model.type', 'model.sub_masking', 'model_wrapper_cfg'}
+    assert (cfg['model']['type'], twin['model']['type']) == ('mmmaskany.MaskSubSegmentor', 'EncoderDecoder')
+    assert cfg['model_wrapper_cfg'] == dict(type='mmmaskany.OwnStepDistributedDataParallel')
+    masking = cfg['model']['sub_masking']
+    assert masking['type'] == 'mmmaskany.FillCells' and masking['pattern']['ratio'] == 0.5
+    assert masking['pattern']['cell'] == (8 if 'digits' in path.stem else 32)
+    check_config(Config.fromfile(path))
+
+
+@pytest.mark.parametrize('path', SEGMENTORS, **ids)
+def test_segmentors_train_and_predict(path):
+    structures = pytest.importorskip('mmseg.structures')
+    cfg = copy.deepcopy(load_shipped(path))
+    model, _ = shrink_shipped(cfg.model.to_dict())
+    model['backbone'].pop('init_cfg', None)
+    model['data_preprocessor']['size'] = (96, 96)
+    init_default_scope('mmseg')
+    torch.manual_seed(0)
+    model = MODELS.build(Config(model)._cfg_dict).train()
+    optim_wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    samples, size = [], (80, 96)
+    for label in (0, 3):
+        sample = structures.SegDataSample(metainfo=dict(img_shape=size, ori_shape=size, pad_shape=size))
+        sample.gt_sem_seg = PixelData(data=torch.full((1, *size), label))
+        samples.append(sample)
+    images = [torch.randint(256, (3, *size), dtype=torch.uint8) for _ in samples]
+    logs = model.train_step(dict(inputs=list(images), data_samples=copy.deepcopy(samples)), optim_wrapper)
+    heads = ['decode', 'aux'] if 'upernet' in path.stem else ['decode']
+    expected = {f'{branch}{head}.loss_ce' for branch in ('', 'sub.') for head in heads}
+    expected |= {'decode.loss_lovasz'} if 'digits' in path.stem else set()
+    assert {name for name in logs if '.loss' in name} == expected
+    assert all(torch.isfinite(value) for value in logs.values())
+    torch.testing.assert_close(logs['loss'], sum(logs[name] for name in expected))
+    changed = {name for name, parameter in model.named_parameters() if not torch.equal(parameter, before[name])}
+    assert changed >= {name for name in before if 'conv_seg' in name}
+
+    model.eval()
+    (prediction,) = model.test_step(dict(inputs=images[:1], data_samples=samples[:1]))
+    assert prediction.pred_sem_seg.data.shape == (1, *size)
