@@ -15,6 +15,7 @@ from mmmaskany.registry import MODELS
 
 from .backbones import MaskAnyMixin
 from .classifiers.sub_masking import SubMasking
+from .guides import GUIDES, find_guided
 
 SUB_NORMS = ('update', 'freeze')
 
@@ -52,6 +53,9 @@ class SubBranchMixin:
                 f"'mmmaskany.FillCells', but got {sub_masking!r}"
             )
         self.sub_masking.bind(self.backbone)
+        pattern = self.sub_masking.pattern
+        pattern = None if pattern is None else find_guided(pattern, tuple(GUIDES))
+        self.guide = None if pattern is None else GUIDES[pattern.guide](self)
 
     def _check_norms(self) -> None:
         again = [module for module in self.modules() if getattr(module, 'with_cp', False)]
@@ -83,7 +87,8 @@ class SubBranchMixin:
             Tensor | list | dict | tuple: As the mode says.
         """
         if mode == 'main':
-            return self.main_loss(inputs, data_samples)
+            with self._guiding():
+                return self.main_loss(inputs, data_samples)
         if mode == 'sub':
             return self.sub_loss(inputs, scores, data_samples)
         return super().forward(inputs, data_samples, mode)
@@ -98,8 +103,20 @@ class SubBranchMixin:
         Returns:
             dict[str, Tensor]: Those of both.
         """
-        losses, scores = self.main_loss(inputs, data_samples)
+        with self._guiding():
+            losses, scores = self.main_loss(inputs, data_samples)
         return {**losses, **self.sub_loss(inputs, scores, data_samples)}
+
+    @contextmanager
+    def _guiding(self) -> Iterator[None]:
+        """Look in the main branch for what guides the masks of the sub-branch."""
+        if self.guide is None:
+            yield
+            return
+        found = []
+        with self.guide.watching(self, found):
+            yield
+        self.sub_masking.guidance = found[0], self.guide.mode
 
     @contextmanager
     def sub_branch(self, inputs: Tensor | Views) -> Iterator[Tensor | Views]:
@@ -116,6 +133,7 @@ class SubBranchMixin:
             if isinstance(self.backbone, MaskAnyMixin):
                 images = Views(images, half_size(images))  # a ready pair, which the backbone masks no further
             yield images
+        self.sub_masking.guidance = None
 
     @contextmanager
     def _norms_of_sub_branch(self) -> Iterator[None]:

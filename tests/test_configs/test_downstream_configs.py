@@ -22,7 +22,7 @@ ENTRIES = {
 CONFIGS = [*ENTRIES, *sorted((ROOT / 'detection').glob('*.py')), *sorted((ROOT / 'segmentation').glob('*.py'))]
 NETWORK = (
     r'(?P<kind>maskany-|mask|)(?P<host>(r|(?<=mask)resnet)(?P<depth>\d+)|swin-tiny|convnext-tiny|vit-base-p16)'
-    r'(?P<width>-narrow)?(?P<stride>-d8)?(?P<variant>-masked|-late)?(?P<scratch>-scratch)?'
+    r'(?P<width>-narrow)?(?P<stride>-d8)?(?P<variant>-masked|-late|-ignore|-objects)?(?P<scratch>-scratch)?'
 )
 NAMES = {
     'detection': re.compile(

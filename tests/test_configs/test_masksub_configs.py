@@ -27,8 +27,9 @@ FOLDER = Path(__file__).parents[2] / 'configs/masksub'
 SEGMENTORS = sorted(path for path in FOLDER.glob('*.py') if re.search('_(upernet|sem-fpn)_', path.stem))
 CONFIGS = sorted(set(FOLDER.glob('*.py')) - set(SEGMENTORS))
 METHODS = [path for path in CONFIGS if path.stem.startswith('masksub_')]
+GUIDED = [path for path in CONFIGS if path.stem.startswith('masksub-')]
 NAME = re.compile(
-    r'(masksub_)?(?P<network>deit3-(small|base|large|huge)-p1[46](_\d+px-pre)?|swin-(tiny|small|base)|resnet(50|101|152)'
+    r'(masksub(-attention|-activation)?_)?(?P<network>deit3-(small|base|large|huge)-p1[46](_\d+px-pre)?|swin-(tiny|small|base)|resnet(50|101|152)'
     r'|(maskany-)?resnet18-narrow|vit-(base|large|huge)-p1[46]_(mae|clip)-pre)_(?P<gpus>\d+)xb(?P<batch>\d+)(-rsb)?'
     r'-coslr-(?P<epochs>\d+)e_(in1k|digits|cifar10-10k)(-\d+px)?'
 )
@@ -102,6 +103,21 @@ def test_twins_change_one_thing(path):
     assert masking['pattern']['type'] == 'mmmaskany.RandomPattern' and masking['pattern']['ratio'] == 0.5
     patch = cfg['model']['backbone'].get('patch_size')
     assert masking['pattern']['cell'] == {'DropTokens': patch}.get(kind, 8 if 'narrow' in path.stem else 32)
+
+
+@pytest.mark.parametrize('path', GUIDED, **ids)
+def test_guided_masks_differ_in_the_pattern_alone(path):
+    kind = path.stem.split('_')[0]
+    cfg, random = tree(path), tree(path.with_stem(path.stem.replace(f'{kind}_', 'masksub_')))
+    assert differences(cfg, random) and all(
+        key.startswith('model.sub_masking.pattern') for key in differences(cfg, random)
+    )
+    guided, other = cfg['model']['sub_masking']['pattern']['patterns']
+    assert other == random['model']['sub_masking']['pattern']
+    assert guided['type'] == f'mmmaskany.{kind.removeprefix("masksub-").title()}Pattern'
+    assert {key: guided[key] for key in ('ratio', 'cell', 'base')} == {
+        key: other[key] for key in ('ratio', 'cell', 'base')
+    }
 
 
 @pytest.mark.parametrize('depth', [50, 101, 152])
@@ -257,7 +273,7 @@ def test_pipelines_and_their_twins(path):
         assert packed['data_samples'].gt_label.tolist() == [3]
 
 
-@pytest.mark.parametrize('path', METHODS, **ids)
+@pytest.mark.parametrize('path', [*METHODS, *GUIDED], **ids)
 def test_trains_and_predicts(path):
     cfg = load(path)
     side = shrink(cfg)
