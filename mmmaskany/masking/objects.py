@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from .draw import Draw, kept_first
+from .draw import Draw, kept_first, to_pixels
 
 #: What may become of objects that are hidden, see :class:`ObjectPolicy`.
 POLICIES = ('keep', 'ignore', 'drop', 'spare')
@@ -137,8 +137,10 @@ def spare(
     """Correct a draw so that enough of each object stays visible.
 
     Cells of objects that lose too much are uncovered, at random, and as many others are masked in their place: first
-    such outside of all objects, then such of objects that have enough to spare. Where there are not enough of them the
-    image is masked less, as :attr:`Draw.ratio` then says. An image whose objects are visible enough keeps its draw.
+    such outside of all objects, then such of objects that have enough to spare. Where the drawn cells lie at multiples
+    of their side it is done in these, and in base cells only for what is lacking then. Where there are not enough of
+    them the image is masked less, as :attr:`Draw.ratio` then says. An image whose objects are visible enough keeps its
+    draw.
 
     Args:
         draw (Draw): The draw.
@@ -161,13 +163,10 @@ def spare(
         return draw
     mask = draw.mask.clone()
     for index in indices:
-        cells = mask_areas if objects[index].dim() == 3 else box_areas
-        area = cells(objects[index].cpu(), draw.base, mask.shape[1:]).flatten(1)
-        total = areas[index].cpu().double()
+        boxes, low, total = objects[index].cpu(), least[index].cpu(), areas[index].cpu().double()
         # What an object may lose, and what may be lost to rounding.
-        budget = (1 - least[index].cpu()) * total + 1e-6 * total
-        new = _spare_one(mask[index].cpu().flatten(), area, budget, generator)
-        mask[index] = new.view(mask.shape[1:]).to(device)
+        budget = (1 - low) * total + 1e-6 * total
+        mask[index] = _spare_one(mask[index].cpu(), boxes, draw.base, budget, generator).to(device)
     source = draw.source
     if source is not None:
         order = kept_first(~mask.flatten(1))
@@ -178,33 +177,70 @@ def spare(
     return replace(draw, mask=mask, masked=draw.masked & mask.flatten(1).any(1), source=source)
 
 
-def _spare_one(drawn: Tensor, areas: Tensor, budget: Tensor, generator: Generator | None) -> Tensor:
-    """Correct the mask of one image, ``(cells,)``, by the areas of its objects, ``(N, cells)``."""
-    mask = drawn.clone()
-    chance = torch.rand(len(mask), generator=generator, dtype=torch.double)
-    for area, allowed in zip(areas, budget, strict=True):
+def _spare_one(drawn: Tensor, objects: Tensor, base: int, budget: Tensor, generator: Generator | None) -> Tensor:
+    """Correct the mask of one image, ``(rows, cols)``: in the cells that it was drawn in, then in its base cells."""
+    cover = mask_areas if objects.dim() == 3 else box_areas
+    rows, cols = drawn.shape
+    block = next(side for side in (16, 8, 4, 2, 1) if _consists_of(drawn, side))
+    grid = rows // block, cols // block
+    coarse = drawn[: grid[0] * block : block, : grid[1] * block : block].flatten()
+    areas = cover(objects, base * block, grid).flatten(1)
+    mask = _uncover(coarse, areas, budget, generator)
+    mask = _mask_more(mask, areas, budget, int(coarse.sum() - mask.sum()), generator)
+    fine = to_pixels(mask.view(1, *grid), block)[0, 0]
+    fine = F.pad(fine, (0, cols - fine.shape[1], 0, rows - fine.shape[0])).flatten()
+    lacking = int(drawn.sum() - fine.sum())
+    if lacking and block > 1:
+        fine = _mask_more(fine, cover(objects, base, (rows, cols)).flatten(1), budget, lacking, generator)
+    return fine.view(rows, cols)
+
+
+def _consists_of(mask: Tensor, side: int) -> bool:
+    """Return whether a mask consists of squares of this many cells, at multiples of that."""
+    rows, cols = (length // side for length in mask.shape)
+    if not rows or not cols:
+        return False
+    inner = mask[: rows * side, : cols * side]
+    squares = inner[::side, ::side].repeat_interleave(side, 0).repeat_interleave(side, 1)
+    return torch.equal(inner, squares) and int(inner.sum()) == int(mask.sum())
+
+
+def _uncover(mask: Tensor, areas: Tensor, budget: Tensor, generator: Generator | None) -> Tensor:
+    """Uncover as few cells as each object needs, at random; masks ``(cells,)``, areas ``(N, cells)``."""
+    mask = mask.clone()
+    for index in (areas[:, mask].sum(1) > budget).nonzero()[:, 0].tolist():
+        area = areas[index]
         cells = (mask & (area > 0)).nonzero()[:, 0]
-        cells = cells[chance[cells].argsort()]
-        excess = area[cells].sum() - allowed
+        excess = area[cells].sum() - budget[index]
         if excess > 0:
+            cells = cells[torch.randperm(len(cells), generator=generator)]
             mask[cells[: int(torch.searchsorted(area[cells].cumsum(0), excess)) + 1]] = False
-    # Those outside of all objects come first.
-    order = (chance + (areas > 0).any(0)).masked_fill(mask, 3).argsort()[: int((~mask).sum())]
-    lacking = int(drawn.sum() - mask.sum())
+    return mask
+
+
+def _mask_more(mask: Tensor, areas: Tensor, budget: Tensor, lacking: int, generator: Generator | None) -> Tensor:
+    """Mask so many cells more, as far as no object loses more than it may: those outside of all objects first."""
+    mask = mask.clone()
+    if lacking:
+        covered = (areas > 0).any(0)
+        free = (~mask & ~covered).nonzero()[:, 0]
+        taken = free[torch.randperm(len(free), generator=generator)[:lacking]]
+        mask[taken] = True
+        lacking -= len(taken)
+    if not lacking:
+        return mask
     left = budget - areas[:, mask].sum(1)
-    while lacking and len(order):
-        # As many at a time as no object is too small for, and then only what still fits by itself.
-        part = order[: 4 * lacking]
-        fits = (areas[:, part] <= left[:, None]).all(0)
-        part = part[fits]
-        if len(part):
-            used = areas[:, part].cumsum(1)
-            taken = min(lacking, int((used <= left[:, None]).all(0).long().cumprod(0).sum()))
-            mask[part[:taken]] = True
-            left, lacking = left - used[:, taken - 1], lacking - taken
-            order = torch.cat([part[taken:], order[4 * (lacking + taken) :]])
-        else:
-            order = order[4 * lacking :]
+    rest = (~mask).nonzero()[:, 0]
+    rest = rest[torch.randperm(len(rest), generator=generator)]
+    while lacking:
+        # Of those that fit by themselves as many as fit together; the one after them is too much for some object.
+        rest = rest[(areas[:, rest] <= left[:, None]).all(0)]
+        if not len(rest):
+            break
+        used = areas[:, rest[:lacking]].cumsum(1)
+        taken = int((used <= left[:, None]).all(0).long().cumprod(0).sum())
+        mask[rest[:taken]] = True
+        left, lacking, rest = left - used[:, taken - 1], lacking - taken, rest[taken:]
     return mask
 
 

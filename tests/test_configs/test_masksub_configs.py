@@ -115,9 +115,7 @@ def test_guided_masks_differ_in_the_pattern_alone(path):
     guided, other = cfg['model']['sub_masking']['pattern']['patterns']
     assert other == random['model']['sub_masking']['pattern']
     assert guided['type'] == f'mmmaskany.{kind.removeprefix("masksub-").title()}Pattern'
-    assert {key: guided[key] for key in ('ratio', 'cell', 'base')} == {
-        key: other[key] for key in ('ratio', 'cell', 'base')
-    }
+    assert all(guided[key] == other[key] for key in ('ratio', 'cell', 'base'))
 
 
 @pytest.mark.parametrize('depth', [50, 101, 152])

@@ -205,6 +205,22 @@ def test_with_reuse_objects_are_kept(fuse_at, monkeypatch):
     assert lost.objects.policy == 'drop'
 
 
+@pytest.mark.parametrize(('hide', 'classes'), [('inside', None), ('outside', None), ('inside', [2])])
+def test_objects_guide_the_masks(hide, classes, monkeypatch):
+    pattern = dict(type='mmmaskany.ObjectPattern', ratio=0.25, cell=8, hide=hide, classes=classes)
+    model = build(detector('RetinaNet', masking=dict(pattern=pattern, reuse=False), objects='keep'))
+    images, seen, losses = targets(model, monkeypatch)
+    assert losses['masked_share'] == 0.25
+    covered = torch.zeros(8, 8, dtype=torch.bool)  # cells with something of an object
+    covered[:5, :6] = covered[1:5, 5:] = True
+    for mask in F.max_pool2d((seen['inputs'] != images).any(1).float(), 8):
+        assert mask.sum() == 16
+        if classes:  # of the third object alone: whole cells, then those that it cuts
+            assert mask[1:5, 5:].all()
+        else:
+            assert mask[covered].sum() == (16 if hide == 'inside' else 0)
+
+
 def test_nothing_is_masked_at_test_time():
     model = build(detector('RetinaNet', masking=dict(pattern=LEFT, reuse=False), objects='drop'))
     host = detector('RetinaNet')
@@ -393,6 +409,25 @@ def test_weight_of_hidden_pixels(weight):
     host = build(plain, 'mmseg').eval()
     host.load_state_dict(model.state_dict())
     assert torch.equal(model(images), host(images))
+
+
+@pytest.mark.parametrize(('hide', 'classes'), [('inside', None), ('outside', None), ('inside', [1, 3])])
+def test_regions_guide_the_masks(hide, classes):
+    pattern = dict(type='mmmaskany.ObjectPattern', ratio=0.25, cell=8, hide=hide, classes=classes)
+    model = build(segmentor(masking=dict(pattern=pattern, reuse=False), auxiliary_head=None), 'mmseg')
+    images, samples = labelled()
+    labels = torch.full((1, 64, 64), 255)
+    labels[:, 16:48, 8:] = 4
+    labels[:, 32:48, 8:40] = 1
+    for sample in samples:
+        sample.gt_sem_seg = PixelData(data=labels.clone())
+    seen = []
+    model.backbone.register_forward_pre_hook(lambda backbone, args: seen.append(args[0]))
+    model(images, samples, mode='loss')
+    region = torch.isin(labels, torch.tensor(classes or [1, 4]))[0, ::8, ::8]
+    for mask in F.max_pool2d((seen[0] != images).any(1).float(), 8):
+        assert mask.sum() == 16
+        assert mask[region].sum() == {'inside': min(16, int(region.sum())), 'outside': 0}[hide]
 
 
 def test_a_sampler_of_pixels_still_samples():

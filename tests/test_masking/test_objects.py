@@ -127,10 +127,12 @@ def test_no_object_loses_more_than_it_may_and_the_count_stays(by, min_visible):
     for index, share in enumerate(before):
         same = torch.equal(new.mask[index], draw.mask[index])
         assert same == bool((share >= min_visible - 1e-6).all())
-        # What is uncovered was masked within an object.
-        uncovered = (draw.mask & ~new.mask)[index].nonzero() * 4
+        # Whole cells, of which those that are uncovered have something of an object.
+        cells = new.mask[index].view(6, 4, 8, 4).float().mean((1, 3))
+        assert set(cells.unique().tolist()) == {0, 1}
+        uncovered = (draw.mask & ~new.mask)[index].nonzero() // 4 * 16
         inside = pixels(boxes[index], 96, 128).any(0)
-        assert all(inside[row : row + 4, col : col + 4].any() for row, col in uncovered.tolist())
+        assert all(inside[row : row + 16, col : col + 16].any() for row, col in uncovered.tolist())
     assert any((share < min_visible).any() for share in before)
 
 
@@ -155,6 +157,15 @@ def test_where_there_is_no_place_the_share_is_reported():
     draw = RandomPattern(ratio=0.5, cell=4).draw(2, 32, 32, torch.Generator().manual_seed(0))
     new = spare(draw, two, min_visible=0.45, min_area=300)
     assert new.ratio.tolist() == [0.5, 0.5] and not new.mask[:, :4, :4].any()
+
+
+def test_what_lacks_is_masked_in_smaller_cells():
+    # Whole cells of 16 px have no place beside the object, only some of their quarters have.
+    draw = Draw.from_mask(torch.tensor([[[True, False], [False, False]]]), 16).refine(4, 32, 32)
+    boxes = [torch.tensor([[0.0, 0.0, 32.0, 28.0], [0.0, 0.0, 4.0, 32.0]])]
+    new = spare(draw, boxes, min_visible=0.99)
+    # 7 cells of 4 px beside both, and 8 px of 896: not one cell more.
+    assert new.mask.sum() == 7 and new.mask[0, 7, 1:].all()
 
 
 def test_the_canvas_shows_what_is_masked():

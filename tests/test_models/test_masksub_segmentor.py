@@ -2,7 +2,11 @@
 """MaskSub for segmentation: what the heads lose in both branches, pixel by pixel, and what is refused."""
 
 import copy
+import os
+import subprocess
+import sys
 from contextlib import contextmanager
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -343,6 +347,23 @@ def test_a_second_stem_sees_nothing_of_what_the_sub_branch_masks():
     assert torch.equal(sub, torch.where(sub == 0, 0, data['inputs'])) and torch.equal(reused, half_size(sub))
 
 
+@pytest.mark.slow
+def test_two_processes_take_the_same_steps_as_one(tmp_path):
+    import masksub_segmentor_training as training
+
+    env = dict(os.environ, PYTHONPATH=str(Path(__file__).parents[2]), CUDA_VISIBLE_DEVICES='-1')
+    other = subprocess.Popen([sys.executable, training.__file__, str(tmp_path)], env=env)
+    try:
+        for accumulate, weights in training.train_in_two_processes(0, tmp_path):
+            assert 'sub_masking.token' in weights
+            torch.testing.assert_close(weights, training.train(training.segmentor(), accumulate))
+        assert other.wait(timeout=600) == 0
+    finally:
+        other.kill()
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+
+
 def test_a_resumed_run_is_the_undisturbed_one(tool, tmp_path):
     generator = np.random.default_rng(0)
     for split in ('images', 'labels'):
@@ -431,8 +452,6 @@ def test_a_query_decoder_is_refused():
 
 
 def test_without_mmseg_it_says_so(monkeypatch):
-    import sys
-
     from mmmaskany.models.segmentors import mask_sub
 
     mask_sub._segmentor_class.cache_clear()
