@@ -19,7 +19,7 @@ NAMES = {
         *('AddFusion', 'ConcatFusion', 'GatedFusion'),
         *('MaskAnyNeck', 'MaskAnyClsHead', 'MaskAnyDataPreprocessor', 'PatternMAEViT'),
         *('MaskSubClassifier', 'DropTokens', 'ReplacePatches', 'FillCells'),
-        *('MaskSubSegmentor', 'MaskedDetector', 'MaskedSegmentor'),
+        *('MaskSubSegmentor', 'MaskSubDetector', 'MaskedDetector', 'MaskedSegmentor'),
     ],
     'MODEL_WRAPPERS': ['OwnStepDistributedDataParallel'],
     'TRANSFORMS': ['MaskRegions', 'AugmentReused', 'PackMaskAnyInputs', 'PatternMask', 'MaskObjects'],

@@ -52,7 +52,7 @@ class DenseMaskingMixin:
         return views if isinstance(self.backbone, MaskAnyMixin) else views.visible
 
 
-def build_masked(host: str | type, mixin: type, base: type, args: dict) -> nn.Module:
+def build_masked(host: str | type, mixin: type, base: type, args: dict, prefix: str = 'Masked') -> nn.Module:
     """Build a model of a host and make it one of ours, under its own name and with its own names of weights.
 
     As for backbones, see :func:`MaskAny`, nothing is put around it.
@@ -62,6 +62,7 @@ def build_masked(host: str | type, mixin: type, base: type, args: dict) -> nn.Mo
         mixin (type): What it is to do beside.
         base (type): What it must be.
         args (dict): Its arguments.
+        prefix (str): What the name of its class begins with. Defaults to 'Masked'.
 
     Returns:
         nn.Module: The model; its class is derived from the mixin and the host's.
@@ -73,7 +74,7 @@ def build_masked(host: str | type, mixin: type, base: type, args: dict) -> nn.Mo
     if not isinstance(model, base):
         raise TypeError(f'host must be a {base.__name__}, but got {type(model).__name__}')
     kind = type(model)
-    model.__class__ = _CLASSES.setdefault((mixin, kind), type(f'Masked{kind.__name__}', (mixin, kind), {}))
+    model.__class__ = _CLASSES.setdefault((mixin, kind), type(f'{prefix}{kind.__name__}', (mixin, kind), {}))
     return model
 
 

@@ -15,7 +15,7 @@ from mmengine.dataset import Compose
 from mmengine.model import revert_sync_batchnorm
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, TRANSFORMS, init_default_scope
-from mmengine.structures import PixelData
+from mmengine.structures import InstanceData, PixelData
 from mmpretrain.structures import DataSample
 from shipped import load as load_shipped
 from shipped import shrink as shrink_shipped
@@ -25,7 +25,8 @@ from mmmaskany.engine.checks.config import check_config
 
 FOLDER = Path(__file__).parents[2] / 'configs/masksub'
 SEGMENTORS = sorted(path for path in FOLDER.glob('*.py') if re.search('_(upernet|sem-fpn)_', path.stem))
-CONFIGS = sorted(set(FOLDER.glob('*.py')) - set(SEGMENTORS))
+DETECTORS = sorted(FOLDER.glob('masksub_*-rcnn_*.py'))
+CONFIGS = sorted(set(FOLDER.glob('*.py')) - {*SEGMENTORS, *DETECTORS})
 METHODS = [path for path in CONFIGS if path.stem.startswith('masksub_')]
 GUIDED = [path for path in CONFIGS if path.stem.startswith('masksub-')]
 NAME = re.compile(
@@ -350,3 +351,47 @@ def test_segmentors_train_and_predict(path):
     model.eval()
     (prediction,) = model.test_step(dict(inputs=images[:1], data_samples=samples[:1]))
     assert prediction.pred_sem_seg.data.shape == (1, *size)
+
+
+# ---------------------------------------------------------------------- detectors
+
+
+@pytest.mark.parametrize('path', DETECTORS, **ids)
+def test_detectors_and_their_twins_differ_in_one_thing(path):
+    plain = FOLDER.with_name('detection') / f'{path.stem.removeprefix("masksub_")}.py'
+    cfg, twin = tree(path), tree(plain)
+    assert differences(cfg, twin) == {'model.type', 'model.host', 'model.sub_masking', 'model_wrapper_cfg'}
+    assert cfg['model']['type'] == 'mmmaskany.MaskSubDetector'
+    assert cfg['model']['host'] == f'mmdet.{twin["model"]["type"]}'
+    assert cfg['model_wrapper_cfg'] == dict(type='mmmaskany.OwnStepDistributedDataParallel')
+    masking = cfg['model']['sub_masking']
+    assert masking['type'] == 'mmmaskany.FillCells' and masking['pattern']['ratio'] == 0.5
+    assert masking['pattern']['cell'] == (8 if 'digits' in path.stem else 32)
+    check_config(Config.fromfile(path))
+    assert len(DETECTORS) == 4
+
+
+@pytest.mark.parametrize('path', DETECTORS, **ids)
+def test_detectors_train(path):
+    structures = pytest.importorskip('mmdet.structures')
+    from mmdet.structures.mask import BitmapMasks
+
+    cfg = copy.deepcopy(load_shipped(path))
+    model, _ = shrink_shipped(cfg.model.to_dict())
+    model['backbone'].pop('init_cfg', None)
+    init_default_scope('mmdet')
+    torch.manual_seed(0)
+    model = MODELS.build(Config(model)._cfg_dict).train()
+    optim_wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+    sample = structures.DetDataSample(metainfo=dict(img_shape=(96, 96), ori_shape=(96, 96), scale_factor=(1.0, 1.0)))
+    masks = np.zeros((1, 96, 96), np.uint8)
+    masks[:, 20:60, 30:70] = 1
+    sample.gt_instances = InstanceData(
+        bboxes=torch.tensor([[30.0, 20.0, 70.0, 60.0]]), labels=torch.tensor([3]), masks=BitmapMasks(masks, 96, 96)
+    )
+    image = torch.randint(256, (3, 96, 96), dtype=torch.uint8)
+    logs = model.train_step(dict(inputs=[image] * 2, data_samples=[sample, copy.deepcopy(sample)]), optim_wrapper)
+    losses = ['loss_rpn_cls', 'loss_rpn_bbox', 'loss_cls', 'loss_bbox']
+    losses += ['loss_mask'] if 'mask-rcnn' in path.stem else []
+    assert {name for name in logs if 'loss_' in name} == {*losses, *(f'sub.{name}' for name in losses)}
+    assert all(torch.isfinite(value) for value in logs.values())

@@ -241,6 +241,25 @@ def test_guides_that_are_not_there(backbone, pattern, neck, match):
 
 
 @pytest.mark.parametrize(
+    ('pattern', 'match'),
+    [
+        (
+            attention(),
+            'AttentionPattern is guided by attention, of which a backbone knows nothing: .*sub_masking of Mask',
+        ),
+        (
+            mixture(RANDOM | dict(base=4), dict(type='mmmaskany.ObjectPattern', ratio=0.25, cell=8)),
+            'ObjectPattern is guided by objects, .*take it in MaskedDetector or MaskedSegmentor',
+        ),
+    ],
+)
+def test_a_backbone_has_no_guide(pattern, match):
+    backbone = dict(type='mmmaskany.MaskAny', backbone=dict(CNN, type='mmpretrain.ResNet_CIFAR'))
+    with pytest.raises(ValueError, match=match):
+        MODELS.build(dict(backbone, masking=dict(pattern=pattern, reuse=False)))
+
+
+@pytest.mark.parametrize(
     ('cls', 'args', 'match'),
     [
         (AttentionPattern, dict(ratio=0.5, hide='all'), r"hide must be one of \('most', 'least'\), but got 'all'"),
