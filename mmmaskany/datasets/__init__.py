@@ -2,13 +2,14 @@
 from mmmaskany.checkpoints.protection import protect
 
 from .samplers import SeededIndex, SeededSampler
-from .transforms import AugmentReused, MaskRegions, PackMaskAnyInputs, PatternMask
+from .transforms import AugmentReused, MaskObjects, MaskRegions, PackMaskAnyInputs, PatternMask
 from .wrappers import SeededDataset
 
 protect()
 
 __all__ = [
     'AugmentReused',
+    'MaskObjects',
     'MaskRegions',
     'PackMaskAnyInputs',
     'PatternMask',

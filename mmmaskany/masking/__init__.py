@@ -9,7 +9,9 @@ base grid, n, m = rows and columns of a pattern's own cells on the canvas of the
 
 from .draw import Cells, Draw, kept_first
 from .fills import ConstantFill, Fill, ImageFill, MeanFill, TokenFill
+from .guided import ActivationPattern, AttentionPattern, GuidedPattern, ObjectPattern
 from .masking import Masking, Views, half_size, reused_size
+from .objects import ObjectPolicy, spare, visible_boxes, visible_masks
 from .patterns import (
     DATA,
     BlockPattern,
@@ -27,17 +29,22 @@ from .recompose import recompose, restore
 
 __all__ = [
     'DATA',
+    'ActivationPattern',
+    'AttentionPattern',
     'BlockPattern',
     'Cells',
     'ConstantFill',
     'Draw',
     'Fill',
     'GridPattern',
+    'GuidedPattern',
     'ImageFill',
     'Masking',
     'MeanFill',
     'MixturePattern',
     'NoisePattern',
+    'ObjectPattern',
+    'ObjectPolicy',
     'PatchPattern',
     'Pattern',
     'RandomPattern',
@@ -50,5 +57,8 @@ __all__ = [
     'kept_first',
     'recompose',
     'restore',
+    'spare',
+    'visible_boxes',
+    'visible_masks',
     'reused_size',
 ]

@@ -6,9 +6,11 @@ from . import masking
 from .backbones import *  # noqa: F403
 from .classifiers import *  # noqa: F403
 from .data_preprocessors import *  # noqa: F403
+from .detectors import *  # noqa: F403
 from .heads import *  # noqa: F403
 from .losses import *  # noqa: F403
 from .necks import *  # noqa: F403
+from .segmentors import *  # noqa: F403
 from .selfsup import *  # noqa: F403
 from .stems import *  # noqa: F403
 

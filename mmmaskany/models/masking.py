@@ -18,6 +18,7 @@ __all__ = ['build_fill', 'build_masking', 'build_mixture', 'build_pattern', 'mak
 for _part in (
     *(masking.PatchPattern, masking.GridPattern, masking.RandomPattern, masking.BlockPattern, masking.NoisePattern),
     masking.RankedPattern,
+    *(masking.AttentionPattern, masking.ActivationPattern, masking.ObjectPattern),
     *(masking.ConstantFill, masking.MeanFill, masking.TokenFill, masking.ImageFill),
 ):
     MODELS.register_module(module=_part)

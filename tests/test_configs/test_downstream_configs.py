@@ -22,7 +22,7 @@ ENTRIES = {
 CONFIGS = [*ENTRIES, *sorted((ROOT / 'detection').glob('*.py')), *sorted((ROOT / 'segmentation').glob('*.py'))]
 NETWORK = (
     r'(?P<kind>maskany-|mask|)(?P<host>(r|(?<=mask)resnet)(?P<depth>\d+)|swin-tiny|convnext-tiny|vit-base-p16)'
-    r'(?P<width>-narrow)?(?P<stride>-d8)?(?P<variant>-masked|-late)?(?P<scratch>-scratch)?'
+    r'(?P<width>-narrow)?(?P<stride>-d8)?(?P<variant>-masked|-late|-ignore|-objects)?(?P<scratch>-scratch)?'
 )
 NAMES = {
     'detection': re.compile(
@@ -274,3 +274,13 @@ def test_masked_variant_masks_as_in_pre_training(path):
 def test_late_variant_changes_where_the_images_are_fused_alone(path):
     changed = differences(tree(path), tree(sibling(path, variant='')))
     assert changed == {'model.backbone.fuse_at', 'model.backbone.init_cfg.checkpoint'}
+
+
+@pytest.mark.parametrize('path', [path for path in CONFIGS if parts(path)['variant'] in ('-ignore', '-objects')], **ids)
+def test_variants_that_mind_objects_change_nothing_else(path):
+    cfg, plain = tree(path), tree(sibling(path, variant=''))
+    changed = differences(cfg, plain)
+    minding = {f'model.train_cfg.{part}.assigner.ignore_iof_thr' for part in ('rpn', 'rcnn')}
+    own = {'model.type', 'model.host', 'model.masking', 'model.objects'}
+    assert changed == own | (minding if parts(path)['variant'] == '-ignore' else set())
+    assert cfg['model']['host'] == f'mmdet.{plain["model"]["type"]}'

@@ -15,15 +15,22 @@ from mmengine.dataset import Compose
 from mmengine.model import revert_sync_batchnorm
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, TRANSFORMS, init_default_scope
+from mmengine.structures import InstanceData, PixelData
 from mmpretrain.structures import DataSample
+from shipped import load as load_shipped
+from shipped import shrink as shrink_shipped
+from shipped import tree
 
 from mmmaskany.engine.checks.config import check_config
 
 FOLDER = Path(__file__).parents[2] / 'configs/masksub'
-CONFIGS = sorted(FOLDER.glob('*.py'))
+SEGMENTORS = sorted(path for path in FOLDER.glob('*.py') if re.search('_(upernet|sem-fpn)_', path.stem))
+DETECTORS = sorted(FOLDER.glob('masksub_*-rcnn_*.py'))
+CONFIGS = sorted(set(FOLDER.glob('*.py')) - {*SEGMENTORS, *DETECTORS})
 METHODS = [path for path in CONFIGS if path.stem.startswith('masksub_')]
+GUIDED = [path for path in CONFIGS if path.stem.startswith('masksub-')]
 NAME = re.compile(
-    r'(masksub_)?(?P<network>deit3-(small|base|large|huge)-p1[46](_\d+px-pre)?|swin-(tiny|small|base)|resnet(50|101|152)'
+    r'(masksub(-attention|-activation)?_)?(?P<network>deit3-(small|base|large|huge)-p1[46](_\d+px-pre)?|swin-(tiny|small|base)|resnet(50|101|152)'
     r'|(maskany-)?resnet18-narrow|vit-(base|large|huge)-p1[46]_(mae|clip)-pre)_(?P<gpus>\d+)xb(?P<batch>\d+)(-rsb)?'
     r'-coslr-(?P<epochs>\d+)e_(in1k|digits|cifar10-10k)(-\d+px)?'
 )
@@ -97,6 +104,19 @@ def test_twins_change_one_thing(path):
     assert masking['pattern']['type'] == 'mmmaskany.RandomPattern' and masking['pattern']['ratio'] == 0.5
     patch = cfg['model']['backbone'].get('patch_size')
     assert masking['pattern']['cell'] == {'DropTokens': patch}.get(kind, 8 if 'narrow' in path.stem else 32)
+
+
+@pytest.mark.parametrize('path', GUIDED, **ids)
+def test_guided_masks_differ_in_the_pattern_alone(path):
+    kind = path.stem.split('_')[0]
+    cfg, random = tree(path), tree(path.with_stem(path.stem.replace(f'{kind}_', 'masksub_')))
+    assert differences(cfg, random) and all(
+        key.startswith('model.sub_masking.pattern') for key in differences(cfg, random)
+    )
+    guided, other = cfg['model']['sub_masking']['pattern']['patterns']
+    assert other == random['model']['sub_masking']['pattern']
+    assert guided['type'] == f'mmmaskany.{kind.removeprefix("masksub-").title()}Pattern'
+    assert all(guided[key] == other[key] for key in ('ratio', 'cell', 'base'))
 
 
 @pytest.mark.parametrize('depth', [50, 101, 152])
@@ -252,7 +272,7 @@ def test_pipelines_and_their_twins(path):
         assert packed['data_samples'].gt_label.tolist() == [3]
 
 
-@pytest.mark.parametrize('path', METHODS, **ids)
+@pytest.mark.parametrize('path', [*METHODS, *GUIDED], **ids)
 def test_trains_and_predicts(path):
     cfg = load(path)
     side = shrink(cfg)
@@ -276,3 +296,102 @@ def test_trains_and_predicts(path):
     scores = torch.stack([prediction.pred_score for prediction in predictions])
     assert scores.shape == (4, classes)
     torch.testing.assert_close(scores.sum(1), torch.ones(4))
+
+
+# ---------------------------------------------------------------------- segmentors
+
+
+def test_segmentors_come_with_and_without_a_second_stem():
+    networks = {path.stem.removeprefix('masksub_').removeprefix('maskany-') for path in SEGMENTORS}
+    assert len(SEGMENTORS) == 2 * len(networks)
+    assert {re.search('ade20k|digits', name)[0] for name in networks} == {'ade20k', 'digits'}
+
+
+@pytest.mark.parametrize('path', SEGMENTORS, **ids)
+def test_segmentors_and_their_twins_differ_in_one_thing(path):
+    plain = FOLDER.with_name('segmentation') / f'{path.stem.removeprefix("masksub_")}.py'
+    cfg, twin = tree(path), tree(plain)
+    assert differences(cfg, twin) == {'model.type', 'model.sub_masking', 'model_wrapper_cfg'}
+    assert (cfg['model']['type'], twin['model']['type']) == ('mmmaskany.MaskSubSegmentor', 'EncoderDecoder')
+    assert cfg['model_wrapper_cfg'] == dict(type='mmmaskany.OwnStepDistributedDataParallel')
+    masking = cfg['model']['sub_masking']
+    assert masking['type'] == 'mmmaskany.FillCells' and masking['pattern']['ratio'] == 0.5
+    assert masking['pattern']['cell'] == (8 if 'digits' in path.stem else 32)
+    check_config(Config.fromfile(path))
+
+
+@pytest.mark.parametrize('path', SEGMENTORS, **ids)
+def test_segmentors_train_and_predict(path):
+    structures = pytest.importorskip('mmseg.structures')
+    cfg = copy.deepcopy(load_shipped(path))
+    model, _ = shrink_shipped(cfg.model.to_dict())
+    model['backbone'].pop('init_cfg', None)
+    model['data_preprocessor']['size'] = (96, 96)
+    init_default_scope('mmseg')
+    torch.manual_seed(0)
+    model = MODELS.build(Config(model)._cfg_dict).train()
+    optim_wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    samples, size = [], (80, 96)
+    for label in (0, 3):
+        sample = structures.SegDataSample(metainfo=dict(img_shape=size, ori_shape=size, pad_shape=size))
+        sample.gt_sem_seg = PixelData(data=torch.full((1, *size), label))
+        samples.append(sample)
+    images = [torch.randint(256, (3, *size), dtype=torch.uint8) for _ in samples]
+    logs = model.train_step(dict(inputs=list(images), data_samples=copy.deepcopy(samples)), optim_wrapper)
+    heads = ['decode', 'aux'] if 'upernet' in path.stem else ['decode']
+    expected = {f'{branch}{head}.loss_ce' for branch in ('', 'sub.') for head in heads}
+    expected |= {'decode.loss_lovasz'} if 'digits' in path.stem else set()
+    assert {name for name in logs if '.loss' in name} == expected
+    assert all(torch.isfinite(value) for value in logs.values())
+    torch.testing.assert_close(logs['loss'], sum(logs[name] for name in expected))
+    changed = {name for name, parameter in model.named_parameters() if not torch.equal(parameter, before[name])}
+    assert changed >= {name for name in before if 'conv_seg' in name}
+
+    model.eval()
+    (prediction,) = model.test_step(dict(inputs=images[:1], data_samples=samples[:1]))
+    assert prediction.pred_sem_seg.data.shape == (1, *size)
+
+
+# ---------------------------------------------------------------------- detectors
+
+
+@pytest.mark.parametrize('path', DETECTORS, **ids)
+def test_detectors_and_their_twins_differ_in_one_thing(path):
+    plain = FOLDER.with_name('detection') / f'{path.stem.removeprefix("masksub_")}.py'
+    cfg, twin = tree(path), tree(plain)
+    assert differences(cfg, twin) == {'model.type', 'model.host', 'model.sub_masking', 'model_wrapper_cfg'}
+    assert cfg['model']['type'] == 'mmmaskany.MaskSubDetector'
+    assert cfg['model']['host'] == f'mmdet.{twin["model"]["type"]}'
+    assert cfg['model_wrapper_cfg'] == dict(type='mmmaskany.OwnStepDistributedDataParallel')
+    masking = cfg['model']['sub_masking']
+    assert masking['type'] == 'mmmaskany.FillCells' and masking['pattern']['ratio'] == 0.5
+    assert masking['pattern']['cell'] == (8 if 'digits' in path.stem else 32)
+    check_config(Config.fromfile(path))
+    assert len(DETECTORS) == 4
+
+
+@pytest.mark.parametrize('path', DETECTORS, **ids)
+def test_detectors_train(path):
+    structures = pytest.importorskip('mmdet.structures')
+    from mmdet.structures.mask import BitmapMasks
+
+    cfg = copy.deepcopy(load_shipped(path))
+    model, _ = shrink_shipped(cfg.model.to_dict())
+    model['backbone'].pop('init_cfg', None)
+    init_default_scope('mmdet')
+    torch.manual_seed(0)
+    model = MODELS.build(Config(model)._cfg_dict).train()
+    optim_wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+    sample = structures.DetDataSample(metainfo=dict(img_shape=(96, 96), ori_shape=(96, 96), scale_factor=(1.0, 1.0)))
+    masks = np.zeros((1, 96, 96), np.uint8)
+    masks[:, 20:60, 30:70] = 1
+    sample.gt_instances = InstanceData(
+        bboxes=torch.tensor([[30.0, 20.0, 70.0, 60.0]]), labels=torch.tensor([3]), masks=BitmapMasks(masks, 96, 96)
+    )
+    image = torch.randint(256, (3, 96, 96), dtype=torch.uint8)
+    logs = model.train_step(dict(inputs=[image] * 2, data_samples=[sample, copy.deepcopy(sample)]), optim_wrapper)
+    losses = ['loss_rpn_cls', 'loss_rpn_bbox', 'loss_cls', 'loss_bbox']
+    losses += ['loss_mask'] if 'mask-rcnn' in path.stem else []
+    assert {name for name in logs if 'loss_' in name} == {*losses, *(f'sub.{name}' for name in losses)}
+    assert all(torch.isfinite(value) for value in logs.values())

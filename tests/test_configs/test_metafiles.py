@@ -37,8 +37,16 @@ CLASSIFICATION_ARMS = {
     '-patch': 'MaskAny, patch',
     '-grid': 'MaskAny, grid',
     '-random': 'MaskAny, random cells',
+    '-attention': 'MaskSub, guided by attention',
+    '-activation': 'MaskSub, guided by class activation',
 }
-SPECIALITIES = {'-masked': 'masked', '-late': 'late fusion', '-scratch': 'from scratch'}
+SPECIALITIES = {
+    '-masked': 'masked',
+    '-late': 'late fusion',
+    '-scratch': 'from scratch',
+    '-ignore': 'hidden objects ignored',
+    '-objects': 'masked outside of objects',
+}
 #: Of configs/masking, by the first word of the name.
 MASKING_ARMS = {
     'cutout': 'Cutout',

@@ -143,7 +143,7 @@ def images(samples):
 def check(path: Path, pretrained, full: bool = False) -> None:
     model, state = build(path, pretrained, full)
     backbone = model.backbone
-    detects = model.__class__.__module__.startswith('mmdet')
+    detects = load(path).default_scope == 'mmdet'
 
     if state is not None:
         # A classifier has the norm of its last level alone.

@@ -1,5 +1,5 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
-"""Whether the two views that a data pipeline makes of an image reach the backbone."""
+"""Whether what a data pipeline makes of an image by masks, views and ignored objects, is minded by the model."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from mmengine.model import BaseTTAModel, is_model_wrapper
 from torch import nn
 from torch.utils.data import Dataset
 
-from mmmaskany.datasets.transforms import MaskRegions, PackMaskAnyInputs
+from mmmaskany.datasets.transforms import MaskObjects, MaskRegions, PackMaskAnyInputs
 from mmmaskany.models.backbones import MaskAnyMixin
 from mmmaskany.models.data_preprocessors import MaskAnyDataPreprocessor
+from mmmaskany.models.detectors import check_ignoring
 
 
 def check_views(model: nn.Module, dataset: Dataset, key: str) -> None:
@@ -54,6 +55,28 @@ def check_views(model: nn.Module, dataset: Dataset, key: str) -> None:
                 f'{key}: the pipeline makes two views, but {type(getattr(model, "backbone", model)).__name__} takes '
                 'one image: put mmmaskany.MaskAny around it, or take a plain pipeline'
             )
+
+
+def check_ignored(model: nn.Module, dataset: Dataset, key: str) -> None:
+    """Make sure that boxes which :class:`MaskObjects` has ignored are ignored.
+
+    Args:
+        model (nn.Module): The model.
+        dataset (Dataset): The dataset, in whatever wrappers.
+        key (str): The config key of its data loader, for the error.
+
+    Raises:
+        ValueError: If an assigner of the detector does not mind them.
+    """
+    while is_model_wrapper(model):
+        model = model.module
+    for part in _datasets(dataset):
+        for step in _steps(getattr(part, 'pipeline', None)):
+            if isinstance(step, MaskObjects) and step.objects.policy == 'ignore':
+                try:
+                    check_ignoring(model)
+                except ValueError as error:
+                    raise ValueError(f'{key}: {error}') from None
 
 
 def _datasets(dataset: object) -> Iterator[object]:

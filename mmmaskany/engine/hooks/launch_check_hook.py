@@ -50,7 +50,7 @@ class LaunchCheckHook(Hook):
         Args:
             runner (Runner): The runner of the training or test process.
         """
-        from ..checks.pipeline import check_views  # it knows the models, which the engine does without
+        from ..checks.pipeline import check_ignored, check_views  # it knows the models, which the engine does without
 
         check_late_fusion(runner.model)
         loops = {name: getattr(runner, f'_{name}_loop') for name in ('train', 'val', 'test')}
@@ -68,6 +68,7 @@ class LaunchCheckHook(Hook):
                     if '://' not in cfg['checkpoint']:
                         report_normalisation(runner.model, read_start(cfg), runner.logger)
             check_partners(runner.model, loops['train'].dataloader)
+            check_ignored(runner.model, loops['train'].dataloader.dataset, 'train_dataloader')
             check_soft_labels(runner.model)
             check_mixed_classes(runner.model)
         for name, loop in loops.items():

@@ -18,7 +18,8 @@ from mmmaskany.checkpoints.format import EXTRA_STATE
 from mmmaskany.checkpoints.gaps import CheckpointMismatchError, find_gaps, new_norms
 from mmmaskany.checkpoints.reading import place, unpack
 from mmmaskany.checkpoints.starting import init_from_files
-from mmmaskany.masking import Draw, Views, half_size
+from mmmaskany.masking import Draw, Masking, Views, half_size
+from mmmaskany.masking.guided import guided
 from mmmaskany.registry import MODELS
 
 from ..masking import build_masking
@@ -511,7 +512,18 @@ def plain_drop_rates(host: nn.Module) -> None:
 
 
 def as_masking(masking: dict | nn.Module | None) -> nn.Module | None:
-    """Build the masking of a backbone from its config; None and a built one are returned as they are."""
+    """Build the masking of a backbone from its config; None and a built one are returned as they are.
+
+    Raises:
+        TypeError: If it is none.
+        ValueError: If its pattern is guided by what a backbone does not know.
+    """
     if masking is not None and not isinstance(masking, (dict, nn.Module)):
         raise TypeError(f'masking must be a config dict(pattern=..., fill=...) or None, but got {masking!r}')
-    return build_masking(masking)
+    built = build_masking(masking)
+    for pattern in guided(built.pattern) if isinstance(built, Masking) else ():
+        raise ValueError(
+            f'{type(pattern).__name__} is guided by {pattern.guide}, of which a backbone knows nothing: take it in '
+            + ('MaskedDetector or MaskedSegmentor' if pattern.guide == 'objects' else 'sub_masking of MaskSub')
+        )
+    return built

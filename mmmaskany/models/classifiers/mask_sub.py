@@ -4,28 +4,22 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 
-from mmengine.optim import OptimWrapper
 from mmpretrain.models.classifiers import ImageClassifier
 from mmpretrain.models.heads import ArcFaceClsHead, ClsHead, ConformerHead, MultiLabelClsHead
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmmaskany.masking import Views, half_size
+from mmmaskany.masking import Views
 from mmmaskany.registry import MODELS
 
-from ..backbones import MaskAnyMixin
 from ..heads.relaxed import relaxed_loss, soft_criterion
+from ..sub_branch import SubBranchMixin
 from .sub_masking import SubMasking
-
-SUB_NORMS = ('update', 'freeze')
 
 
 @MODELS.register_module()
-class MaskSubClassifier(ImageClassifier):
+class MaskSubClassifier(SubBranchMixin, ImageClassifier):
     r"""Classifier that also learns from a heavily masked view of each batch (MaskSub, arXiv 2306.11339).
 
     Comparing with :class:`mmpretrain.models.ImageClassifier`,
@@ -87,19 +81,8 @@ class MaskSubClassifier(ImageClassifier):
         # The host writes into its configs: it appends to the list of probabilities of the augmentations.
         kwargs['data_preprocessor'] = copy.deepcopy(kwargs.get('data_preprocessor'))
         super().__init__(backbone, neck=neck, head=head, train_cfg=copy.deepcopy(train_cfg), **kwargs)
-        if sub_norm not in SUB_NORMS:
-            raise ValueError(f'sub_norm must be one of {SUB_NORMS}, but got {sub_norm!r}')
-        self.sub_norm = sub_norm
-        self.two_passes = two_passes
         self._check_head()
-        self._check_norms()
-        self.sub_masking = MODELS.build(sub_masking) if isinstance(sub_masking, dict) else sub_masking
-        if not isinstance(self.sub_masking, SubMasking):
-            raise TypeError(
-                "sub_masking must be one of dict(type='mmmaskany.DropTokens'), 'mmmaskany.ReplacePatches' and "
-                f"'mmmaskany.FillCells', but got {sub_masking!r}"
-            )
-        self.sub_masking.bind(self.backbone)
+        self.set_sub_branch(sub_masking, sub_norm, two_passes)
 
     def _check_head(self) -> None:
         head, name = self.head, type(self.head).__name__
@@ -116,53 +99,7 @@ class MaskSubClassifier(ImageClassifier):
                 'cal_acc=False'
             )
 
-    def _check_norms(self) -> None:
-        again = [module for module in self.modules() if getattr(module, 'with_cp', False)]
-        if self.sub_norm == 'freeze' and any(_batch_norms(module) for module in again):
-            raise ValueError(
-                "sub_norm='freeze' does not go with with_cp=True, which runs layers again in the backward pass and "
-                "updates their statistics there: take with_cp=False or sub_norm='update'"
-            )
-
     # ------------------------------------------------------------------ the two branches
-
-    def forward(
-        self,
-        inputs: Tensor | Views,
-        data_samples: list[DataSample] | None = None,
-        mode: str = 'tensor',
-        scores: Tensor | None = None,
-    ):
-        """Run the host's modes, or one branch.
-
-        Args:
-            inputs (Tensor | Views): The images, or a ready pair for a MaskAny backbone.
-            data_samples (list[DataSample] | None): The labels. Defaults to None.
-            mode (str): 'tensor', 'predict' and 'loss' as in the host; 'main' calls :meth:`main_loss`, 'sub'
-                :meth:`sub_loss`. Defaults to 'tensor'.
-            scores (Tensor | None): The main branch's logits, for 'sub'. Defaults to None.
-
-        Returns:
-            Tensor | list | dict | tuple: As the mode says.
-        """
-        if mode == 'main':
-            return self.main_loss(inputs, data_samples)
-        if mode == 'sub':
-            return self.sub_loss(inputs, scores)
-        return super().forward(inputs, data_samples, mode)
-
-    def loss(self, inputs: Tensor | Views, data_samples: list[DataSample]) -> dict[str, Tensor]:
-        """Calculate the losses of both branches, in one pass.
-
-        Args:
-            inputs (Tensor | Views): The images, or a ready pair for a MaskAny backbone.
-            data_samples (list[DataSample]): The labels.
-
-        Returns:
-            dict[str, Tensor]: ``loss_main``, ``loss_sub`` and what else the head returns.
-        """
-        losses, scores = self.main_loss(inputs, data_samples)
-        return {**losses, **self.sub_loss(inputs, scores)}
 
     def main_loss(self, inputs: Tensor | Views, data_samples: list[DataSample]) -> tuple[dict[str, Tensor], Tensor]:
         """Calculate the losses of the main branch.
@@ -197,72 +134,19 @@ class MaskSubClassifier(ImageClassifier):
         halved = {name: 0.5 * value if 'loss' in name else value for name, value in losses.items()}
         return {'loss_main' if name == 'loss' else name: value for name, value in halved.items()}, scores
 
-    def sub_loss(self, inputs: Tensor | Views, scores: Tensor) -> dict[str, Tensor]:
+    def sub_loss(
+        self, inputs: Tensor | Views, scores: Tensor, data_samples: list[DataSample] | None = None
+    ) -> dict[str, Tensor]:
         """Calculate the loss of the masked sub-branch.
 
         Args:
             inputs (Tensor | Views): What the main branch saw.
             scores (Tensor): The logits of the main branch, ``(B, classes)``.
+            data_samples (list[DataSample] | None): The labels, which are not needed. Defaults to None.
 
         Returns:
             dict[str, Tensor]: ``loss_sub``, halved.
         """
-        visible = inputs.visible if isinstance(inputs, Views) else inputs
-        with self.sub_masking.masked(self.backbone, visible) as images, self._norms_of_sub_branch():
-            if isinstance(self.backbone, MaskAnyMixin):
-                images = Views(images, half_size(images))  # a ready pair, which the backbone masks no further
+        with self.sub_branch(inputs) as images:
             score = self.head(self.extract_feat(images))
         return dict(loss_sub=0.5 * relaxed_loss(self.head.loss_module, score, scores))
-
-    @contextmanager
-    def _norms_of_sub_branch(self) -> Iterator[None]:
-        norms = [norm for norm in _batch_norms(self) if norm.track_running_stats] if self.sub_norm == 'freeze' else []
-        for norm in norms:  # in training such a norm uses its batch, and in evaluation its running statistics, as ever
-            norm.track_running_stats = False
-        try:
-            yield
-        finally:
-            for norm in norms:
-                norm.track_running_stats = True
-
-    # ------------------------------------------------------------------ the step
-
-    def train_step(
-        self, data: dict | tuple | list, optim_wrapper: OptimWrapper, run: nn.Module | None = None
-    ) -> dict[str, Tensor]:
-        """Train on a batch.
-
-        Args:
-            data (dict | tuple | list): The batch, as the data loader gives it.
-            optim_wrapper (OptimWrapper): Any wrapper of one optimiser. The two passes count as one step: gradients
-                are scaled, accumulated, clipped and applied as if it were one.
-            run (nn.Module | None): What is called in the place of the model, see
-                :class:`OwnStepDistributedDataParallel`. None is the model itself. Defaults to None.
-
-        Returns:
-            dict[str, Tensor]: What is logged: ``loss``, ``loss_main``, ``loss_sub`` and what else the head returns.
-        """
-        run = self if run is None else run
-        if not self.two_passes:
-            with optim_wrapper.optim_context(run):
-                losses = run(**self.data_preprocessor(data, True), mode='loss')
-            loss, logs = self.parse_losses(losses)
-            optim_wrapper.update_params(loss)
-            return logs
-
-        with optim_wrapper.optim_context(run), getattr(run, 'no_sync', nullcontext)():
-            data = self.data_preprocessor(data, True)
-            losses, scores = run(**data, mode='main')
-        main, logs = self.parse_losses(losses)
-        optim_wrapper.backward(optim_wrapper.scale_loss(main))
-        optim_wrapper._inner_count -= 1  # both passes are one step, which the second one counts
-        del losses
-        with optim_wrapper.optim_context(run):
-            losses = run(data['inputs'], scores=scores, mode='sub')
-        sub, sub_logs = self.parse_losses(losses)
-        optim_wrapper.update_params(sub)
-        return {**logs, **sub_logs, 'loss': main.detach() + sub.detach()}
-
-
-def _batch_norms(module: nn.Module) -> list[nn.Module]:
-    return [norm for norm in module.modules() if isinstance(norm, _BatchNorm)]

@@ -13,10 +13,13 @@ from mmcv.cnn.bricks import DropPath
 from mmpretrain.models.backbones import VisionTransformer
 from torch import Tensor, nn
 
-from mmmaskany.masking import ConstantFill, Fill, MixturePattern, Pattern, RandomPattern, draw_masks, kept_first
+from mmmaskany.masking import ConstantFill, Draw, Fill, MixturePattern, Pattern, RandomPattern, draw_masks, kept_first
 from mmmaskany.masking.draw import packed_channels, to_pixels
+from mmmaskany.masking.guided import guided
 from mmmaskany.parts import build_fill, build_pattern
 from mmmaskany.registry import MODELS
+
+from ..guides import in_cells
 
 
 class SubMasking(nn.Module):
@@ -28,12 +31,13 @@ class SubMasking(nn.Module):
 
     Raises:
         TypeError: If ``pattern`` is no pattern.
-        ValueError: If it asks for scores.
     """
 
     def __init__(self, pattern: dict | Pattern | MixturePattern | None = None) -> None:
         super().__init__()
-        self.pattern = None if pattern is None else build_pattern(pattern, ('images',))
+        self.pattern = None if pattern is None else build_pattern(pattern)
+        #: For a guided pattern: the map of scores ``(B, h, w)`` of the images to be masked, and how to enlarge it.
+        self.guidance: tuple[Tensor, str] | None = None
 
     def bind(self, backbone: nn.Module) -> None:
         """Make ready for a backbone, once, when the model is built.
@@ -45,6 +49,14 @@ class SubMasking(nn.Module):
             ValueError: If its kind cannot be masked in this way, or the pattern leaves nothing of it, or masks
                 nothing.
         """
+
+    def draw(self, images: Tensor) -> Draw:
+        """Draw what is masked; a guided pattern is given its :attr:`guidance`."""
+        scores = None
+        if self.guidance is not None:
+            maps, mode = self.guidance
+            scores = in_cells(maps, images.shape[-2:], guided(self.pattern)[0].cell[0], mode)
+        return draw_masks(self.pattern, images, scores=scores)
 
     @contextmanager
     def masked(self, backbone: nn.Module, images: Tensor) -> Iterator[Tensor]:
@@ -74,7 +86,6 @@ class FillCells(SubMasking):
 
     Raises:
         TypeError: If ``pattern`` is no pattern, or ``fill`` no fill.
-        ValueError: If the pattern asks for scores.
     """
 
     def __init__(self, pattern: dict | Pattern | MixturePattern | None = None, fill: dict | Fill | None = None) -> None:
@@ -84,7 +95,7 @@ class FillCells(SubMasking):
     @contextmanager
     def masked(self, backbone: nn.Module, images: Tensor) -> Iterator[Tensor]:
         height, width = images.shape[-2:]
-        draw = draw_masks(self.pattern, images)
+        draw = self.draw(images)
         yield self.fill(images, draw.pixel_mask(height, width, packed_channels(images)))
 
 
@@ -194,7 +205,7 @@ class _PatchMasking(SubMasking):
 
     def token_mask(self, images: Tensor, size: tuple[int, int]) -> Tensor:
         """Draw which patches are masked, bool ``(B, rows * cols)``, True = masked."""
-        draw = draw_masks(self.pattern, images).refine(self.pattern.base, *images.shape[-2:])
+        draw = self.draw(images).refine(self.pattern.base, *images.shape[-2:])
         mask = to_pixels(draw.mask, self.pattern.base // self.patch)[:, 0]
         below, right = size[0] - mask.shape[1], size[1] - mask.shape[2]
         return F.pad(mask, (0, right, 0, below)).flatten(1)
@@ -212,7 +223,6 @@ class ReplacePatches(_PatchMasking):
 
     Raises:
         TypeError: If ``pattern`` is no pattern.
-        ValueError: If it asks for scores.
     """
 
     cell = 32
@@ -248,7 +258,6 @@ class DropTokens(_PatchMasking):
 
     Raises:
         TypeError: If ``pattern`` is no pattern.
-        ValueError: If it asks for scores.
     """
 
     def bind(self, backbone: nn.Module) -> None:

@@ -1,0 +1,81 @@
+# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+"""Detectors and segmentors that know what is masked: they mask their images themselves, and mind it in their losses."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from mmmaskany.masking import Draw, Masking, Views, check_pattern
+from mmmaskany.registry import MODELS
+
+from .backbones import MaskAnyMixin
+from .guides import find_guided
+from .masking import build_masking
+
+
+class DenseMaskingMixin:
+    """A model of a host that masks the images of a training step, before its backbone sees them."""
+
+    masking: Masking
+
+    def set_masking(self, masking: dict | Masking) -> None:
+        """Give a built model its masking.
+
+        Args:
+            masking (dict | Masking): The masking, as of :func:`MaskAny`.
+
+        Raises:
+            TypeError: If it is none.
+            ValueError: If its pattern asks for other scores than those of objects, or the backbone has a masking of
+                its own or cannot see what is reused.
+        """
+        if not isinstance(masking, (dict, Masking)):
+            raise TypeError(f'masking must be a config dict(pattern=..., fill=..., reuse=...), but got {masking!r}')
+        self.masking = build_masking(masking)
+        check_pattern(self.masking.pattern)
+        self.guided = find_guided(self.masking.pattern, ('objects',))
+        backbone, name = self.backbone, type(self.backbone).__name__
+        if getattr(backbone, 'masking', None) is not None:
+            raise ValueError(
+                f'images are masked once, by masking of the {type(self).__name__}, but {name} has a masking of its '
+                'own: take masking=None there'
+            )
+        if self.masking.reuse and not isinstance(backbone, MaskAnyMixin):
+            raise ValueError(
+                f'reuse={self.masking.reuse!r} needs a backbone that sees the reused image, as MaskAny is, but got '
+                f'{name}: take reuse=False'
+            )
+
+    def see(self, images: Tensor, draw: Draw) -> Tensor | Views:
+        """Return what the backbone sees of images that are masked by a draw."""
+        views = self.masking(images, draw)
+        return views if isinstance(self.backbone, MaskAnyMixin) else views.visible
+
+
+def build_masked(host: str | type, mixin: type, base: type, args: dict, prefix: str = 'Masked') -> nn.Module:
+    """Build a model of a host and make it one of ours, under its own name and with its own names of weights.
+
+    As for backbones, see :func:`MaskAny`, nothing is put around it.
+
+    Args:
+        host (str | type): The host's class, or its type in configs.
+        mixin (type): What it is to do beside.
+        base (type): What it must be.
+        args (dict): Its arguments.
+        prefix (str): What the name of its class begins with. Defaults to 'Masked'.
+
+    Returns:
+        nn.Module: The model; its class is derived from the mixin and the host's.
+
+    Raises:
+        TypeError: If the host is none such.
+    """
+    model = MODELS.build(dict(args, type=host))
+    if not isinstance(model, base):
+        raise TypeError(f'host must be a {base.__name__}, but got {type(model).__name__}')
+    kind = type(model)
+    model.__class__ = _CLASSES.setdefault((mixin, kind), type(f'{prefix}{kind.__name__}', (mixin, kind), {}))
+    return model
+
+
+_CLASSES: dict[tuple[type, type], type] = {}

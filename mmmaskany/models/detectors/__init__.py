@@ -1,0 +1,5 @@
+# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+from .mask_sub import MaskSubDetector, MaskSubDetectorMixin
+from .masked import MaskedDetector, MaskedDetectorMixin, check_ignoring
+
+__all__ = ['MaskSubDetector', 'MaskSubDetectorMixin', 'MaskedDetector', 'MaskedDetectorMixin', 'check_ignoring']
