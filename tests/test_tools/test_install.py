@@ -26,8 +26,10 @@ def tree(tmp_path):
     tree = tmp_path / 'a tree'  # paths with spaces must work
     shutil.copytree(ROOT / 'requirements', tree / 'requirements')
     (tree / 'tools' / 'misc').mkdir(parents=True)
+    (tree / 'mmmaskany' / 'apis').mkdir(parents=True)
     for name in ('install.sh', 'misc/missing_packages.py', 'misc/check_env.py'):
         shutil.copy(ROOT / 'tools' / name, tree / 'tools' / name)
+    shutil.copy(ROOT / 'mmmaskany' / 'apis' / 'environment.py', tree / 'mmmaskany' / 'apis')
     return tree
 
 
@@ -60,6 +62,8 @@ def test_help(tree):
         (['--nonsense'], 'unknown option --nonsense'),
         (['--python'], '--python needs an interpreter'),
         (['--python', 'python3', '--current-env'], '--current-env uses the active one'),
+        (['--hosts'], '--hosts needs a set: originals or onedl'),
+        (['--hosts=mim'], '--hosts takes originals or onedl, but got mim'),
         (['--check'], '.venv is missing or unfinished'),
         (['--python', 'python-of-nowhere'], 'python-of-nowhere: not found'),
         (['--python=false'], 'false: does not run'),
@@ -73,24 +77,25 @@ def test_arguments(args, message, tree):
     assert not list(tree.parent.glob('mmmaskany-install.*'))  # no litter
 
 
+OF_3_13 = 'import sys; sys.version_info = (3, 13, 0, "final", 0)'
+OF_3_9 = 'import sys; sys.version_info = (3, 9, 2, "final", 0)'
+
+
 @pytest.mark.parametrize(
-    ('name', 'code', 'message'),
+    ('name', 'code', 'hosts', 'message'),
     [
-        (
-            'sitecustomize',
-            'import sys; sys.version_info = (3, 13, 0, "final", 0)',
-            'is Python 3.13.0, but 3.10 to 3.12',
-        ),
-        ('sitecustomize', 'import sys; sys.version_info = (3, 9, 2, "final", 0)', 'is Python 3.9.2, but 3.10 to 3.12'),
-        ('ensurepip', 'raise ImportError', 'has no venv module (Debian, Ubuntu: apt-get install python3'),
+        ('sitecustomize', OF_3_13, 'originals', 'is Python 3.13.0, but the originals need 3.10 to 3.12 (mmcv 2.1.0'),
+        ('sitecustomize', OF_3_9, 'originals', 'is Python 3.9.2, but 3.10 or later is needed'),
+        ('sitecustomize', OF_3_9, 'onedl', 'is Python 3.9.2, but 3.10 or later is needed'),
+        ('ensurepip', 'raise ImportError', 'onedl', 'has no venv module (Debian, Ubuntu: apt-get install python3'),
     ],
 )
-def test_interpreters_that_do_not_fit(name, code, message, tree):
+def test_interpreters_that_do_not_fit(name, code, hosts, message, tree):
     (tree.parent / f'{name}.py').write_text(code)
-    status, text = install(tree, '--python', sys.executable, PYTHONPATH=str(tree.parent))
+    status, text = install(tree, '--python', sys.executable, '--hosts', hosts, PYTHONPATH=str(tree.parent))
     assert status == 1
     assert f'{sys.executable}: {message}' in text
-    assert 'install Python 3.10 to 3.12 with its venv module, or name one with --python' in text
+    assert 'install Python 3.11, or another from 3.10 on, with its venv module, or name one with --python' in text
 
 
 def test_a_folder_of_the_user_is_left_alone(tree):
@@ -170,12 +175,13 @@ STAND_IN = r"""#!/bin/bash
 here="$(dirname "$0")"
 case "$*" in
   *missing_packages*)  # plan.1 at the first look, then plan.2 ...
-    echo "${@: -2}" >>"$here/asked"
+    echo "${@: -3}" >>"$here/asked"
     n=$(($(cat "$here/looks" 2>/dev/null || echo 0) + 1)); echo "$n" >"$here/looks"
     if [[ -e "$here/plan.$n" ]]; then cat "$here/plan.$n"; fi ;;
   *requirements/build.txt*) ;;
-  '-m pip install '*) echo "$*" >>"$here/calls"; . "$here/pip" ;;
-  *'import distributions'*) cat "$here/owners" ;;
+  '-m pip install '* | '-m pip wheel '*) echo "$*" >>"$here/calls"; . "$here/pip" ;;
+  *choose_hosts*) cat "$here/hosts" ;;
+  *'import distributions'* | *found_hosts*) cat "$here/owners" ;;
   '-m pip uninstall '*) echo "$*" >>"$here/calls" ;;
   *'version("torch")'*) echo torch==2.11.0 ;;
   *cpp_extension*) exit 1 ;;
@@ -188,13 +194,14 @@ MMCV = 'mmcv\tmmcv\tnot installed\n'
 def stand_in(tree):
     """``stand_in(pip, plan, plan ...)`` puts the interpreter in place: what its pip does, what is missing when."""
 
-    def make(pip, *plans):
+    def make(pip, *plans, hosts='originals'):
         bin_ = tree / '.venv' / 'bin'
         bin_.mkdir(parents=True)
         (bin_ / 'python').write_text(STAND_IN)
         (bin_ / 'python').chmod(0o755)
         (bin_ / 'pip').write_text(pip)
         (bin_ / 'owners').touch()
+        (bin_ / 'hosts').write_text(hosts)
         for n, plan in enumerate(plans, 1):
             (bin_ / f'plan.{n}').write_text(plan)
         return bin_
@@ -245,7 +252,7 @@ def test_classification_compiles_nothing(tree, stand_in):
     (call,) = (bin_ / 'calls').read_text().splitlines()
     assert call.endswith(' mmcv-lite==2.1.0')
     assert '--no-build-isolation' not in call
-    assert (bin_ / 'asked').read_text().split() == ['verified', 'classification'] * 4
+    assert (bin_ / 'asked').read_text().split() == ['verified', 'classification', 'originals'] * 4
 
 
 @pytest.mark.parametrize('owners', ['mmcv-lite', 'mmcv\nmmcv-lite'])
@@ -256,9 +263,56 @@ def test_from_classification_to_everything(owners, tree, stand_in):
     (bin_ / 'owners').write_text(owners)
     code, text = install(tree)
     assert code == 0, text
-    out, in_ = (bin_ / 'calls').read_text().splitlines()
+    out, build, in_ = (bin_ / 'calls').read_text().splitlines()
     assert out == f'-m pip uninstall -y {" ".join(owners.split())}'
-    assert in_.endswith(' mmcv==2.1.0')
+    assert build.startswith('-m pip wheel ') and build.endswith(' mmcv==2.1.0')
+    assert in_.startswith('-m pip install ') and in_.endswith(' mmcv==2.1.0')
+
+
+def test_the_rest_comes_while_mmcv_compiles(tree, stand_in):
+    """What fails of it is done again, and told, by its own step."""
+    rest = 'hosts\tmmdet\tnot installed\ntests\tpytest\tnot installed\n'
+    # The compiler ends only when the rest has come; that fails the first time.
+    pip = '''case "$*" in
+      *' wheel '*) while [[ ! -e "$here/rest" ]]; do sleep 0.05; done ;;
+      *mmdet*) [[ -e "$here/rest" ]] || { touch "$here/rest"; echo 'Max retries'; exit 1; } ;;
+    esac'''
+    bin_ = stand_in(pip, MMCV + rest, MMCV + rest, rest, rest.partition('tests')[0])
+    code, text = install(tree)
+    assert code == 0, text
+    assert 'and all else meanwhile' in text
+    assert 'Installing mmdet==3.3.0 (about a minute)' in text
+    calls = [call.split(' -c ')[-1].split()[1:] for call in (bin_ / 'calls').read_text().splitlines()]
+    assert ['mmdet==3.3.0', 'pytest>=8'] in calls
+
+
+@pytest.mark.parametrize('hosts', ['originals', 'onedl'])
+def test_the_sets_of_hosts(hosts, tree, stand_in):
+    """Each with its own versions; what is installed of the other goes out first, and of the set itself, too."""
+    mine, other = ('mmcv', 'onedl-mmcv') if hosts == 'originals' else ('onedl-mmcv', 'mmcv')
+    torch = 'torch\ttorch\tnot installed\n'
+    both = f'others\t{other}\tis of the other set of hosts\n'
+    mmcv = f'mmcv\t{mine}\tnot installed\n'
+    bin_ = stand_in('', both + torch + mmcv, torch + mmcv, mmcv, mmcv, hosts=hosts)
+    (bin_ / 'owners').write_text(f'{mine}\n{other}\n')
+    code, text = install(tree)
+    assert code == 0, text
+    assert (bin_ / 'asked').read_text().split()[:3] == ['verified', 'everything', hosts]
+    calls = (bin_ / 'calls').read_text().splitlines()
+    assert calls[0] == f'-m pip uninstall -y {mine} {other}'
+    versions = dict(originals=['torch==2.11.0', 'mmcv==2.1.0'], onedl=['torch==2.13.0', 'onedl-mmcv==2.3.6'])[hosts]
+    asked_for = [call.split()[-1] for call in calls if ' uninstall ' not in call]
+    assert list(dict.fromkeys(asked_for)) == versions
+    assert f'-c requirements/{"hosts" if hosts == "originals" else "onedl"}.txt' in calls[-1]
+
+
+def test_an_uninstall_left_something_behind(tree, stand_in):
+    bin_ = stand_in('', "left\tmmcv\tno installed package owns /a/mmcv: rm -r '/a/mmcv'\n" + MMCV)
+    code, text = install(tree)
+    assert code == 1
+    assert "  mmcv: no installed package owns /a/mmcv: rm -r '/a/mmcv'" in text
+    assert 'install.sh: an uninstall left the above behind' in text
+    assert not (bin_ / 'calls').exists()
 
 
 def test_a_step_that_was_killed(tree, stand_in):
@@ -274,9 +328,10 @@ def test_a_stale_wheel_is_built_anew(tree, stand_in):
     code, text = install(tree)
     assert code == 0, text
     assert "pip is content, yet this does not work:\n  mmcv: ModuleNotFoundError: No module named 'mmcv._ext'" in text
-    first, second = (bin_ / 'calls').read_text().splitlines()
-    assert '--no-build-isolation' in first
-    assert '--no-cache-dir' not in first
+    build, first, second = (bin_ / 'calls').read_text().splitlines()
+    assert '--no-build-isolation' in build
+    assert '--no-cache-dir' not in build + first
+    assert '--find-links' in first and '--find-links' not in second
     assert '--no-build-isolation' in second
     assert '--no-cache-dir --force-reinstall --no-deps' in second
 
