@@ -180,6 +180,7 @@ case "$*" in
     if [[ -e "$here/plan.$n" ]]; then cat "$here/plan.$n"; fi ;;
   *requirements/build.txt*) ;;
   '-m pip install '* | '-m pip wheel '*) echo "$*" >>"$here/calls"; . "$here/pip" ;;
+  *'print(sys.prefix)'*) echo "$here" ;;
   *choose_hosts*) cat "$here/hosts" ;;
   *'import distributions'* | *found_hosts*) cat "$here/owners" ;;
   '-m pip uninstall '*) echo "$*" >>"$here/calls" ;;
