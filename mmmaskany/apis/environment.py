@@ -28,9 +28,7 @@ INSTALL_HERE = 'bash tools/install.sh --current-env'
 OK, NOTE, FAIL = 'ok', 'note', 'FAIL'
 #: The sets of hosts: which distribution brings a module. Both own the same files.
 HOSTS = {
-    'originals': dict(
-        mmcv='mmcv', mmengine='mmengine', mmpretrain='mmpretrain', mmdet='mmdet', mmseg='mmsegmentation'
-    ),
+    'originals': dict(mmcv='mmcv', mmengine='mmengine', mmpretrain='mmpretrain', mmdet='mmdet', mmseg='mmsegmentation'),
     'onedl': dict(
         mmcv='onedl-mmcv',
         mmengine='onedl-mmengine',
@@ -170,9 +168,7 @@ def check_torch(page):
     if release(version) < (2, 6):
         page.row(FAIL, 'torch', f'{version}, but torch >= 2.6 must hold', INSTALL)
     elif release(version) >= (2, 14):
-        page.row(
-            NOTE, 'torch', f'{version}: mmcv does not compile against 2.14 and later (C++20)', 'torch < 2.14'
-        )
+        page.row(NOTE, 'torch', f'{version}: mmcv does not compile against 2.14 and later (C++20)', 'torch < 2.14')
     else:
         page.row(OK, 'torch', f'{version}, {device}')
     distributed = torch.distributed.is_available() and torch.distributed.is_gloo_available()

@@ -274,10 +274,10 @@ def test_the_rest_comes_while_mmcv_compiles(tree, stand_in):
     """What fails of it is done again, and told, by its own step."""
     rest = 'hosts\tmmdet\tnot installed\ntests\tpytest\tnot installed\n'
     # The compiler ends only when the rest has come; that fails the first time.
-    pip = '''case "$*" in
+    pip = """case "$*" in
       *' wheel '*) while [[ ! -e "$here/rest" ]]; do sleep 0.05; done ;;
       *mmdet*) [[ -e "$here/rest" ]] || { touch "$here/rest"; echo 'Max retries'; exit 1; } ;;
-    esac'''
+    esac"""
     bin_ = stand_in(pip, MMCV + rest, MMCV + rest, rest, rest.partition('tests')[0])
     code, text = install(tree)
     assert code == 0, text
