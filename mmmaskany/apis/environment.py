@@ -349,7 +349,7 @@ def check_mmmaskany(page, torch):
 
 def way():
     """The shortest way to a working set on this machine, in words."""
-    if sys.version_info < (3, 10):
+    if sys.version_info < (3, 10):  # noqa: UP036
         return f'install Python 3.11, or another from 3.10 on, with its venv module, then: {INSTALL}'
     free = shutil.disk_usage(sys.prefix).free / 1e9
     if free < 4:

@@ -105,7 +105,8 @@ def test_the_shortest_way_on_a_full_disk(tmp_path):
 #: A folder of installed packages that lies before that of the environment, with what this interpreter says of it.
 PLACES = """
 import sys, sysconfig
-sysconfig.get_path = lambda name, *args, path=sysconfig.get_path: {folder!r} if name.endswith('lib') else path(name, *args)
+path = sysconfig.get_path
+sysconfig.get_path = lambda name, *args: {folder!r} if name.endswith('lib') else path(name, *args)
 """
 
 

@@ -3,8 +3,8 @@
 
 Prints one line ``step <tab> distribution <tab> reason`` for everything that is missing or broken, nothing if all is
 there. The first argument ``verified`` wants the versions that requirements/ pins; ``any`` takes whatever works. The
-second is what the environment is for: ``everything``, or ``classification`` alone, which needs no operators of mmcv. The
-third is the set of hosts: ``originals``, or ``onedl``, their maintained forks.
+second is what the environment is for: ``everything``, or ``classification`` alone, which needs no operators of mmcv.
+The third is the set of hosts: ``originals``, or ``onedl``, their maintained forks.
 """
 
 import importlib
