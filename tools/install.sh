@@ -147,9 +147,9 @@ cd -- "$root"
 say "Looking at $py ..."
 [[ -n "$hosts" ]] || hosts="$("$py" -c 'import runpy; print(runpy.run_path("mmmaskany/apis/environment.py")["choose_hosts"]())')"
 if [[ "$hosts" == onedl ]]; then
-  sets=(onedl) mmcv=onedl-mmcv
+  pins=(requirements/onedl.txt) mmcv=onedl-mmcv
 else
-  sets=(torch hosts classification) mmcv=mmcv
+  pins=(requirements/{torch,hosts,classification}.txt) mmcv=mmcv
 fi
 look
 if [[ -z "$plan" ]]; then
@@ -234,14 +234,11 @@ run() {
 export PIP_DISABLE_PIP_VERSION_CHECK=1
 pip=("$py" -m pip install)
 
-files=()
-for name in "${sets[@]}" libraries runtime tests export vis; do files+=("requirements/$name.txt"); done
-
 # The lines of requirements/ for what a step lacks.
 wanted() {
   local name
   for name in $(names "$1"); do
-    { grep -hoE "^$name[<>=][^ ]*" "${files[@]}" || say "$name"; } | head -n 1
+    { grep -hoE "^$name[<>=][^ ]*" "${pins[@]}" requirements/{libraries,runtime,tests,export,vis}.txt || say "$name"; } | head -n 1
   done
 }
 
@@ -293,7 +290,10 @@ print(*sum(environment["found_hosts"](environment["distributions"]()).values(), 
 fi
 
 # By what pip calls it: torch.__version__ may say 2.11.0+cu130 where pip installed 2.11.0.
-keep_torch() { "$py" -c 'from importlib.metadata import version; print("torch==" + version("torch"))' >"$work/keep.txt"; }
+keep_torch() {
+  "$py" -c 'from importlib.metadata import version; print("torch==" + version("torch"))' >"$work/keep.txt"
+  grep -hv '^torch' "${pins[@]}" requirements/libraries.txt >>"$work/keep.txt"
+}
 if needs torch; then
   if $current_env && grep -q $'^torch\ttorch\t.*must hold' <<<"$plan"; then
     die "$(reasons torch | head -n 1 | xargs). It is yours, so it stays; without --current-env a fresh .venv gets the verified one"
@@ -308,7 +308,7 @@ if needs torch; then
   fi
 fi
 keep_torch # from here on pip must leave it alone
-keep=(-c "$work/keep.txt" -c "requirements/$([[ $hosts == onedl ]] && say onedl || say hosts).txt" -c requirements/libraries.txt)
+keep=(-c "$work/keep.txt")
 
 if needs build || needs mmcv || needs self; then
   mapfile -t missing < <(wanted build)
