@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from mmengine.config import Config
+from mmengine.config.utils import MODULE2PACKAGE
 
 ROOT = Path(__file__).parents[1]
 
@@ -130,6 +132,17 @@ MODELS.build(dict(type='mmmaskany.MixturePattern', patterns=[patch], probs=[1]))
 print('all found')
 """)
     assert result.stdout.endswith('all found\n'), result.stderr
+
+
+@pytest.mark.parametrize('host', ['mmpretrain', 'mmdet', 'mmseg'])
+def test_configs_build_on_those_of_the_hosts(host, tmp_path):
+    """Whichever set of hosts is installed: MMEngine itself knows the name of the original distribution only."""
+    pytest.importorskip(host)
+    import mmmaskany.registry  # noqa: F401
+
+    (tmp_path / 'config.py').write_text(f"_base_ = '{host}::_base_/default_runtime.py'")
+    assert Config.fromfile(tmp_path / 'config.py').env_cfg.mp_cfg.mp_start_method == 'fork'
+    assert MODULE2PACKAGE[host] == host
 
 
 def test_classification_works_where_the_other_hosts_are_missing():

@@ -12,7 +12,10 @@ import mmcv
 import pytest
 import torch
 
+from mmmaskany.apis.environment import choose_hosts
+
 ROOT = Path(__file__).resolve().parents[2]
+HOSTS = choose_hosts()
 RUN = 'import runpy, sys; script, *gone = sys.argv[1:]; sys.modules.update(dict.fromkeys(gone)); '
 RUN += "runpy.run_path(script, run_name='__main__')"
 
@@ -56,6 +59,9 @@ def test_training_needs(gone, tmp_path):
     code, text = page(tmp_path, *gone)
     assert code == 1
     for name in gone:
+        if name == 'pkg_resources' and HOSTS == 'onedl':  # which do without it
+            assert row(text, 'setuptools')[0] == 'ok'
+            continue
         status, found, fix = row(text, 'setuptools' if name == 'pkg_resources' else name)
         assert status == 'FAIL'
         assert name in found
@@ -72,7 +78,8 @@ def test_detection_and_segmentation_are_optional(tmp_path):
 def test_the_shortest_way(tmp_path, monkeypatch):
     code, text = page(tmp_path, 'mmcv')
     assert code == 1
-    assert row(text, 'shortest way')[1].startswith('bash tools/install.sh (compiles mmcv once')
+    forks = 'the maintained forks of the hosts, as this Python asks for; ' if sys.version_info >= (3, 13) else ''
+    assert row(text, 'shortest way')[1].startswith(f'bash tools/install.sh ({forks}compiles mmcv once')
     monkeypatch.setenv('CXX', 'g++-of-nowhere -pipe')
     _, text = page(tmp_path, 'mmcv')
     assert row(text, 'shortest way')[1].startswith('bash tools/install.sh --classification (minutes')
