@@ -369,3 +369,52 @@ def test_stopping_it_stops_the_compilers(tree, stand_in):
     while Path(f'/proc/{pid}').exists() and 'State:\tZ' not in Path(f'/proc/{pid}/status').read_text():
         assert time.monotonic() < deadline, 'the compiler runs on'
         time.sleep(0.05)
+
+
+# ------------------------------------------------------------------------------------------ the support matrix
+
+#: Makes an "environment" of itself, in which all is there, and whose tests end as the file `tests` says.
+INTERPRETER = r"""#!/bin/bash
+here="$(dirname "$0")"
+case "$*" in
+  '-m venv '*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && cp "$here/tests" "$3/bin" ;;
+  *'platform.python_version'*) echo 3.13.7 ;;
+  *'version("torch")'*) echo 2.13.1 ;;
+  '-m pip install torch==9.9.'*) echo 'ERROR: No matching distribution found for torch==9.9.*'; exit 1 ;;
+  '-m pytest '*) . "$here/tests" ;;
+esac
+"""
+
+
+def matrix(folder, *args):
+    env = environment(folder / 'x', {})
+    result = subprocess.run(
+        ['bash', ROOT / 'tools/misc/support_matrix.sh', *args], env=env, capture_output=True, text=True
+    )
+    assert not list(folder.glob('mmmaskany-matrix.*'))  # no litter
+    return result.returncode, result.stdout.splitlines(), result.stderr
+
+
+@pytest.mark.skipif(not (ROOT / '.git').exists(), reason='the script copies what git knows of')
+def test_support_matrix(tmp_path):
+    python = tmp_path / 'python3.99'
+    python.write_text(INTERPRETER)
+    python.chmod(0o755)
+    (tmp_path / 'tests').write_text('echo 3 passed')
+    head = ['| hosts | Python | torch | |', '| --- | --- | --- | --- |']
+    code, rows, _ = matrix(tmp_path, f'onedl/{python}/newest')
+    assert (code, rows) == (0, [*head, '| onedl | 3.13.7 | 2.13.1 | tests pass |'])
+
+    (tmp_path / 'tests').write_text('echo 2 failed, 1 passed; exit 1')
+    cells = [f'onedl/{python}/2.13', f'originals/{python}/9.9', 'originals/python-of-nowhere/2.11']
+    code, rows, _ = matrix(tmp_path, *cells)  # one that fails does not stop the others
+    assert code == 1
+    assert rows[2] == '| onedl | 3.13.7 | 2.13.1 | fails: tests: 2 failed, 1 passed |'
+    assert rows[3].endswith('| fails: torch: ERROR: No matching distribution found for torch==9.9.* |')
+    assert rows[4].startswith('| originals | python-of-nowhere | 2.11 | fails: venv: ')
+
+    code, rows, _ = matrix(tmp_path, '--build-only', f'onedl/{python}/2.13')
+    assert (code, rows[2:]) == (0, ['| onedl | 3.13.7 | 2.13.1 | builds |'])
+    code, _, text = matrix(tmp_path, 'mim/python3/2.13')
+    assert code == 2
+    assert 'no cell: mim/python3/2.13' in text

@@ -35,7 +35,7 @@ step() {
   shift
   printf '== %s: %s\n' "$cell" "$*" >&2
   "$@" >"$work/log" 2>&1 && return
-  why="$name: $(grep -E '[Ee]rror|^install.sh:|[0-9]+ failed' "$work/log" | tail -n 1 | tr '|' '/' | cut -c 1-160)"
+  why="$name: $({ grep -E '^ERROR|Error:|^install.sh:|[0-9]+ failed' "$work/log" || cat -- "$work/log"; } | tail -n 1 | tr '|' '/' | cut -c 1-160)"
   return 1
 }
 
@@ -51,7 +51,8 @@ try() {
   export PATH="$venv/bin:$path" VIRTUAL_ENV="$venv"
   step torch python -m pip install "$torch" torchvision || return
   step install bash "$work/tree/tools/install.sh" --current-env --hosts "$hosts" || return
-  ! $tests || (cd -- "$work/tree" && step tests env OMP_NUM_THREADS=1 python -m pytest -q -n logical --maxprocesses 8 --dist loadfile) || return
+  ! $tests || step tests env -C "$work/tree" OMP_NUM_THREADS=1 \
+    python -m pytest -q -n logical --maxprocesses 8 --dist loadfile
 }
 
 path="$PATH" failed=0
