@@ -277,7 +277,7 @@ prove() {
 missing_library
 if needs left; then
   reasons left >&2
-  die "an uninstall left the above behind, and pip does not see it: remove it by that command, then run this again"
+  die 'pip does not see the above: remove it by that command, then run this again'
 fi
 # Both sets own the same files, so what is left of either, once the one is out, is of no use.
 if needs others; then

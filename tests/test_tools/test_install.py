@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from mmmaskany.apis.environment import choose_hosts
+
 ROOT = Path(__file__).resolve().parents[2]
 NOWHERE = dict(PIP_INDEX_URL='http://127.0.0.1:9/simple', PIP_RETRIES='0', PIP_CONFIG_FILE=os.devnull)
 
@@ -168,6 +170,27 @@ def test_what_is_broken(name, code, message, tree):
     assert f'  {message}' in text
 
 
+def test_both_sets_of_hosts_and_what_an_uninstall_left(tree):
+    """Of the other set there are metadata, of mmcv there is a folder and none."""
+    mine, other = (choose_hosts(), 'onedl-mmengine' if choose_hosts() == 'originals' else 'mmengine')
+    site = tree.parent / 'a site'
+    (site / 'mmcv').mkdir(parents=True)
+    info = site / f'{other.replace("-", "_")}-9.dist-info'
+    info.mkdir()
+    (info / 'METADATA').write_text(f'Metadata-Version: 2.1\nName: {other}\nVersion: 9\n')
+    (site / 'sitecustomize.py').write_text(f"""
+import importlib.metadata, sysconfig
+found, path = importlib.metadata.distributions, sysconfig.get_path
+importlib.metadata.distributions = lambda: (one for one in found() if 'mmcv' not in one.name)
+sysconfig.get_path = lambda name, *args: {str(site)!r} if name.endswith('lib') else path(name, *args)
+""")
+    code, text = install(tree, '--current-env', '--check', '--hosts', mine, PYTHONPATH=str(site), **active())
+    assert code == 1
+    assert f"  mmcv: an uninstall left its folder behind: rm -r '{site / 'mmcv'}'\n" in text
+    assert f'  {other}: is of the other set of hosts, which owns the same files as {mine}\n' in text
+    assert 'The shortest way: bash tools/install.sh ' in text
+
+
 # ------------------------------------------------------------------------------------------ a stand-in interpreter
 
 STAND_IN = r"""#!/bin/bash
@@ -307,11 +330,11 @@ def test_the_sets_of_hosts(hosts, tree, stand_in):
 
 
 def test_an_uninstall_left_something_behind(tree, stand_in):
-    bin_ = stand_in('', "left\tmmcv\tno installed package owns /a/mmcv: rm -r '/a/mmcv'\n" + MMCV)
+    bin_ = stand_in('', "left\tmmcv\tan uninstall left its folder behind: rm -r '/a/mmcv'\n" + MMCV)
     code, text = install(tree)
     assert code == 1
-    assert "  mmcv: no installed package owns /a/mmcv: rm -r '/a/mmcv'" in text
-    assert 'install.sh: an uninstall left the above behind' in text
+    assert "  mmcv: an uninstall left its folder behind: rm -r '/a/mmcv'" in text
+    assert 'install.sh: pip does not see the above: remove it by that command' in text
     assert not (bin_ / 'calls').exists()
 
 

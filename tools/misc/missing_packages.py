@@ -106,7 +106,7 @@ def main():
             report(step, distribution, f'is {version}, but the verified set has {pin}')
 
     for module, folder in ENVIRONMENT['half_removed'](installed).items():
-        report('left', module, f'no installed package owns {folder}: rm -r {shlex.quote(folder)}')
+        report('left', module, f'an uninstall left its folder behind: rm -r {shlex.quote(folder)}')
     for others, found in ENVIRONMENT['found_hosts'](installed).items():
         for distribution in found if others != hosts else ():
             report('others', distribution, f'is of the other set of hosts, which owns the same files as {hosts}')
