@@ -77,9 +77,19 @@ setup(
     keywords='computer vision, masked image modelling, MMEngine, MMPretrain, MMDetection, MMSegmentation',
     packages=find_packages(include=['mmmaskany', 'mmmaskany.*']),
     package_data={'mmmaskany.checkpoints': ['*.json']},
+    # No upper bound: the package is plain Python, and what a newer one lacks is a host, of which the maintained forks
+    # build where the originals no longer do. A bound would only make pip take an old release of ours instead.
     python_requires='>=3.10',
+    classifiers=[
+        'Development Status :: 4 - Beta',
+        'Intended Audience :: Science/Research',
+        'Operating System :: POSIX :: Linux',
+        'Programming Language :: Python :: 3',
+        *(f'Programming Language :: Python :: 3.{minor}' for minor in range(10, 14)),
+        'Topic :: Scientific/Engineering :: Image Recognition',
+    ],
     # MMEngine and its hosts are left out on purpose: maintained forks share their import names under other
-    # distribution names, and pip would put the originals on top of them. See requirements/hosts.txt.
+    # distribution names, and pip would put the originals on top of them. See requirements/.
     install_requires=requirements('runtime'),
     extras_require={
         'tests': requirements('tests') + requirements('vis') + requirements('export'),

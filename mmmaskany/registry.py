@@ -5,8 +5,11 @@ Every node hangs directly below MMEngine's root registry, not below one of the h
 resolves alike from the ``mmpretrain``, ``mmdet`` and ``mmseg`` scopes.
 """
 
+import contextlib
+import importlib.util
 from collections.abc import Mapping
 
+from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.registry import DATA_SAMPLERS as MMENGINE_DATA_SAMPLERS
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
@@ -15,6 +18,13 @@ from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import OPTIM_WRAPPERS as MMENGINE_OPTIM_WRAPPERS
 from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 from mmengine.registry import Registry
+
+# ``_base_ = 'mmseg::...'`` makes MMEngine look for a distribution, of which it knows the original's name only. By the
+# name of the module it finds whichever is installed: the original, or its maintained fork. (mmdet and mmpretrain bear
+# the names of their modules already.)
+with contextlib.suppress(ImportError):
+    if importlib.util.find_spec('mmseg'):
+        MODULE2PACKAGE['mmseg'] = 'mmseg'
 
 
 def name_of(kind: object) -> str:

@@ -5,14 +5,16 @@ set -euo pipefail
 
 usage() {
   cat <<'EOF'
-Usage: bash tools/install.sh [--classification] [--python PYTHON | --current-env] [--check]
+Usage: bash tools/install.sh [--classification] [--hosts SET] [--python PYTHON | --current-env] [--check]
 
 Makes or reuses .venv in the repository, puts the verified set of requirements/ there and proves that it works:
 about 4 minutes, and about 10 more on two cores for compiling mmcv's operators (once: pip keeps the result).
 
   --classification only what trains classifiers (MaskAny, MaskSub, MixMask): no detection, no segmentation, no tests,
                    and no compiler. Run it without this option later, and the rest is added
-  --python PYTHON  the interpreter (3.10 to 3.12) that .venv is made with; default: the first one found
+  --hosts SET      originals (Python 3.10 to 3.12), or onedl, their maintained forks (3.10 and later); default: the set
+                   that is there, else what the Python can build: the forks from 3.13 on. The other set is taken out
+  --python PYTHON  the interpreter that .venv is made with; default: the first one found, 3.11 first
   --current-env    install into the active environment instead, and keep what works there: a torch from 2.6 to
                    2.13 with its GPU build, an mmcv with operators, the hosts or their onedl-* forks
   --check          change nothing; say what is missing and exit 1 if anything is
@@ -30,11 +32,13 @@ die() {
 }
 
 root="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)"
-python='' current_env=false check=false purpose=everything
+python='' hosts='' current_env=false check=false purpose=everything
 while (($#)); do
   case "$1" in
     --python) [[ -n "${2:-}" ]] || die '--python needs an interpreter, for example --python python3.11'; python="$2"; shift ;;
     --python=*) python="${1#*=}" ;;
+    --hosts) [[ -n "${2:-}" ]] || die '--hosts needs a set: originals or onedl'; hosts="$2"; shift ;;
+    --hosts=*) hosts="${1#*=}" ;;
     --current-env) current_env=true ;;
     --classification) purpose=classification ;;
     --check) check=true ;;
@@ -43,6 +47,7 @@ while (($#)); do
   esac
   shift
 done
+[[ "$hosts" =~ ^(originals|onedl)?$ ]] || die "--hosts takes originals or onedl, but got $hosts"
 $current_env && [[ -n "$python" ]] && die '--python names the interpreter of .venv; --current-env uses the active one'
 
 work="$(mktemp -d "${TMPDIR:-/tmp}/mmmaskany-install.XXXXXX")"
@@ -58,15 +63,17 @@ trap 'say "install.sh: stopped; run it again to go on"; exit 130' INT TERM
 
 # ---------------------------------------------------------------------------------------------- the environment
 
-# What keeps an interpreter from carrying the verified set; empty if nothing does.
+# unfit PYTHON SET: what keeps an interpreter from carrying a set of hosts, or any if none is named; empty if nothing.
 unfit() {
   command -v -- "$1" >/dev/null || { say 'not found'; return; }
-  "$1" - 2>/dev/null <<'EOF' || say 'does not run'
+  "$1" - "$2" 2>/dev/null <<'EOF' || say 'does not run'
 import sys
 
-if not (3, 10) <= sys.version_info[:2] <= (3, 12):
-    version = '.'.join(map(str, sys.version_info[:3]))
-    print(f'is Python {version}, but 3.10 to 3.12 is needed (mmcv 2.1.0 does not build on 3.13)')
+version = '.'.join(map(str, sys.version_info[:3]))
+if sys.version_info < (3, 10):
+    print(f'is Python {version}, but 3.10 or later is needed')
+elif sys.argv[1] == 'originals' and sys.version_info >= (3, 13):
+    print(f'is Python {version}, but the originals need 3.10 to 3.12 (mmcv 2.1.0 does not build on 3.13): --hosts onedl')
 else:
     try:
         import ensurepip, venv  # noqa: E401
@@ -77,14 +84,14 @@ EOF
 
 make_venv() {
   local found='' candidate why
-  for candidate in ${python:-python3.11 python3.12 python3.10 python3 python}; do
-    why="$(unfit "$candidate")"
+  for candidate in ${python:-python3.11 python3.12 python3.10 python3.13 python3 python}; do
+    why="$(unfit "$candidate" "$hosts")"
     [[ -z "$why" ]] && { found="$candidate"; break; }
     printf '  %s: %s\n' "$candidate" "$why" >>"$work/unfit"
   done
   if [[ -z "$found" ]]; then
     cat -- "$work/unfit" >&2
-    die 'no Python to make .venv with: install Python 3.10 to 3.12 with its venv module, or name one with --python'
+    die 'no Python to make .venv with: install Python 3.11, or another from 3.10 on, with its venv module, or name one with --python'
   fi
   if [[ -e "$root/.venv" && ! -e "$root/.venv/pyvenv.cfg" && -n "$(ls -A -- "$root/.venv" 2>/dev/null)" ]]; then
     die "$root/.venv is no virtual environment; move it away, or use --current-env"
@@ -121,9 +128,9 @@ fi
 # One line "step <tab> distribution <tab> reason" for everything that is missing or broken.
 probe() {
   local status=0
-  "$py" -W ignore tools/misc/missing_packages.py "$($current_env && say any || say verified)" "$purpose" 2>>"$log" || status=$?
+  "$py" -W ignore tools/misc/missing_packages.py "$($current_env && say any || say verified)" "$purpose" "$hosts" 2>>"$log" || status=$?
   if ((status > 128)); then
-    printf 'mmcv\tmmcv\tits operators crash\n' # compiled for another torch
+    printf 'mmcv\t%s\tits operators crash\n' "$mmcv" # compiled for another torch
   elif ((status)); then
     tail -n 15 -- "$log" >&2
     die "$py could not be looked at"
@@ -138,6 +145,12 @@ reasons() { grep "^$1"$'\t' <<<"$plan" | awk -F '\t' '{print "  " $2 ": " $3}'; 
 
 cd -- "$root"
 say "Looking at $py ..."
+[[ -n "$hosts" ]] || hosts="$("$py" -c 'import runpy; print(runpy.run_path("mmmaskany/apis/environment.py")["choose_hosts"]())')"
+if [[ "$hosts" == onedl ]]; then
+  pins=(requirements/onedl.txt) mmcv=onedl-mmcv
+else
+  pins=(requirements/{torch,hosts,classification}.txt) mmcv=mmcv
+fi
 look
 if [[ -z "$plan" ]]; then
   say "Everything is there (${SECONDS} s).$hint"
@@ -146,7 +159,10 @@ fi
 absent="$(awk -F '\t' '$3 == "not installed" {print $2}' <<<"$plan" | xargs)"
 [[ -n "$absent" ]] && say "Not installed: $absent"
 reasons '[a-z]*' | { grep -v ': not installed$' || true; } | cut -c 1-200
-$check && exit 1
+if $check; then
+  say "The shortest way: $("$py" -c 'import runpy; print(runpy.run_path("mmmaskany/apis/environment.py")["way"]())')"
+  exit 1
+fi
 
 # ------------------------------------------------------------------------------------------- installing, step by step
 
@@ -222,7 +238,7 @@ pip=("$py" -m pip install)
 wanted() {
   local name
   for name in $(names "$1"); do
-    { grep -hoE "^$name[<>=][^ ]*" requirements/{torch,hosts,classification,runtime,tests,export,vis}.txt || say "$name"; } | head -n 1
+    { grep -hoE "^$name[<>=][^ ]*" "${pins[@]}" requirements/{libraries,runtime,tests,export,vis}.txt || say "$name"; } | head -n 1
   done
 }
 
@@ -232,12 +248,18 @@ missing_library() {
   die 'OpenCV cannot be imported, most likely for want of a system library (Debian, Ubuntu: apt-get install libgl1 libglib2.0-0)'
 }
 
-# install STEP TITLE ARGUMENTS...: pip installs what the step lacks; if it still does not work, from scratch.
+# install STEP TITLE ARGUMENTS...: pip installs what the step lacks.
 install() {
+  local missing
+  mapfile -t missing < <(wanted "$1")
+  run "$1" "$2" "${pip[@]}" "${@:3}" "${missing[@]}"
+  prove "$@"
+}
+
+# prove STEP TITLE ARGUMENTS...: if what was installed does not work, pip installs it from scratch.
+prove() {
   local step="$1" title="$2" missing
   shift 2
-  mapfile -t missing < <(wanted "$step")
-  run "$step" "$title" "${pip[@]}" "$@" "${missing[@]}"
   look
   missing_library
   needs "$step" || return 0
@@ -253,8 +275,25 @@ install() {
 }
 
 missing_library
+if needs left; then
+  reasons left >&2
+  die 'pip does not see the above: remove it by that command, then run this again'
+fi
+# Both sets own the same files, so what is left of either, once the one is out, is of no use.
+if needs others; then
+  mapfile -t owners < <("$py" -c '
+import runpy
+environment = runpy.run_path("mmmaskany/apis/environment.py")
+print(*sum(environment["found_hosts"](environment["distributions"]()).values(), []), sep="\n")')
+  run others "Taking out ${owners[*]} (seconds)" "$py" -m pip uninstall -y "${owners[@]}"
+  look
+fi
+
 # By what pip calls it: torch.__version__ may say 2.11.0+cu130 where pip installed 2.11.0.
-keep_torch() { "$py" -c 'from importlib.metadata import version; print("torch==" + version("torch"))' >"$work/keep.txt"; }
+keep_torch() {
+  "$py" -c 'from importlib.metadata import version; print("torch==" + version("torch"))' >"$work/keep.txt"
+  grep -hv '^torch' "${pins[@]}" requirements/libraries.txt >>"$work/keep.txt"
+}
 if needs torch; then
   if $current_env && grep -q $'^torch\ttorch\t.*must hold' <<<"$plan"; then
     die "$(reasons torch | head -n 1 | xargs). It is yours, so it stays; without --current-env a fresh .venv gets the verified one"
@@ -269,7 +308,7 @@ if needs torch; then
   fi
 fi
 keep_torch # from here on pip must leave it alone
-keep=(-c "$work/keep.txt" -c requirements/hosts.txt)
+keep=(-c "$work/keep.txt")
 
 if needs build || needs mmcv || needs self; then
   mapfile -t missing < <(wanted build)
@@ -278,18 +317,32 @@ if needs build || needs mmcv || needs self; then
   missing_library
 fi
 
-# mmcv and mmcv-lite own the same files, so the one goes before the other comes; and both where both were there, for
-# what is left of them then is of no use.
+# mmcv with operators and without own the same files, so the one goes before the other comes; and both where both were
+# there, for what is left of them then is of no use.
 if needs mmcv; then
   mapfile -t owners < <("$py" -c '
 from importlib.metadata import distributions
-print(*{found.name for found in distributions()} & {"mmcv", "mmcv-lite"}, sep="\n")')
-  if [[ " ${owners[*]} " == *' mmcv-lite '* || ( $purpose == classification && -n "${owners[*]}" ) ]]; then
+print(*{found.name for found in distributions()} & {"mmcv", "mmcv-lite", "onedl-mmcv"}, sep="\n")')
+  if [[ " ${owners[*]} " =~ \ (mmcv-lite|onedl-mmcv)\  || ( $purpose == classification && -n "${owners[*]}" ) ]]; then
     run mmcv "Taking out ${owners[*]} (seconds)" "$py" -m pip uninstall -y "${owners[@]}"
   fi
 fi
+
+# The compiler needs minutes, pip the network: so what is missing besides comes meanwhile, and what fails of that is done
+# again, and told, by its own step below.
+compile_mmcv() {
+  local builds others
+  # Without debug information the compiler needs about half the time.
+  env "CFLAGS=-g0 ${CFLAGS:-}" "${hide_gpu[@]}" "$py" -m pip wheel -v --no-deps --no-build-isolation -w "$work" "$1" &
+  builds=$!
+  mapfile -t others < <(wanted hosts && wanted tests)
+  ((!${#others[@]})) || "${pip[@]}" "${keep[@]}" "${others[@]}" >"$work/others" 2>&1 || true
+  wait "$builds" && "${pip[@]}" "${keep[@]}" --find-links "$work" "$1"
+}
 if needs mmcv && [[ $purpose == classification ]]; then
-  install mmcv "Installing $(wanted mmcv) (seconds)" "${keep[@]}"
+  # The forks have no mmcv-lite. Pip builds theirs apart from the environment, where no torch is, and so without
+  # operators; and must not keep that for when they are wanted.
+  install mmcv "Installing $(wanted mmcv) (seconds)" --no-cache-dir "${keep[@]}"
 elif needs mmcv; then
   room "$work" 1000 'compiling mmcv'
   hide_gpu=()
@@ -298,10 +351,10 @@ elif needs mmcv; then
     say 'all the same; for detection install the CUDA toolkit of this torch and run this again.'
     hide_gpu=(env CUDA_VISIBLE_DEVICES=)
   fi
-  # Without debug information the compiler needs about half the time.
+  title='Installing mmcv (seconds if pip has kept it; else about 10 minutes of compiling on two cores)'
+  run mmcv "$title, and all else meanwhile" compile_mmcv "$(wanted mmcv)"
   pip=(env "CFLAGS=-g0 ${CFLAGS:-}" "${hide_gpu[@]}" "${pip[@]}")
-  install mmcv 'Installing mmcv (seconds if pip has kept it; else about 10 minutes of compiling on two cores)' \
-    -v --no-build-isolation "${keep[@]}"
+  prove mmcv "$title" -v --no-build-isolation "${keep[@]}"
   pip=("$py" -m pip install)
 fi
 needs hosts && install hosts "Installing $(wanted hosts | xargs) (about a minute)" "${keep[@]}"

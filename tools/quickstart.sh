@@ -6,7 +6,7 @@ set -euo pipefail
 
 usage() {
   cat <<'EOT'
-Usage: bash tools/quickstart.sh [--classification] [--current-env | --no-install]
+Usage: bash tools/quickstart.sh [--classification] [--hosts SET] [--current-env | --no-install]
 
 Installs; writes scikit-learn's handwritten digits, alone and in scenes; trains MaskAny and its plain twin to classify
 the digits; trains Mask R-CNN and Semantic FPN on the scenes, starting from MaskAny's checkpoint; tests all on held-out
@@ -14,6 +14,7 @@ digits, prints one table and draws what the masks do and what was found. After t
 cores.
 
   --classification  only the classifiers, with an install that needs no compiler (tools/install.sh --classification)
+  --hosts SET    the set of hosts, as for tools/install.sh: originals or onedl
   --current-env  install into the active environment and use it, as tools/install.sh does
   --no-install   use .venv as it is, or the active environment where there is none
   -h, --help     print this text
@@ -32,15 +33,20 @@ cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 install=(bash tools/install.sh)
 python=.venv/bin/python
 dense=true
-for option in "$@"; do
-  case "$option" in
+hosts=()
+while (($#)); do
+  case "$1" in
+    --hosts) [[ -n "${2:-}" ]] || die '--hosts needs originals or onedl'; hosts=(--hosts "$2"); shift ;;
+    --hosts=*) hosts=("$1") ;;
     --current-env) install+=(--current-env) python=python ;;
     --no-install) install=() ;;
     --classification) dense=false ;;
     -h | --help) usage; exit 0 ;;
-    *) usage >&2; die "unknown option $option" ;;
+    *) usage >&2; die "unknown option $1" ;;
   esac
+  shift
 done
+((!${#install[@]})) || install+=(${hosts[@]+"${hosts[@]}"})
 $dense || ((!${#install[@]})) || install+=(--classification)
 
 out=work_dirs/quickstart

@@ -15,6 +15,7 @@ import io
 import os
 import platform
 import re
+import shlex
 import shutil
 import sys
 import sysconfig
@@ -25,6 +26,19 @@ ROOT = Path(__file__).resolve().parents[2]
 INSTALL = 'bash tools/install.sh'
 INSTALL_HERE = 'bash tools/install.sh --current-env'
 OK, NOTE, FAIL = 'ok', 'note', 'FAIL'
+#: The sets of hosts: which distribution brings a module. Both own the same files.
+HOSTS = {
+    'originals': dict(mmcv='mmcv', mmengine='mmengine', mmpretrain='mmpretrain', mmdet='mmdet', mmseg='mmsegmentation'),
+    'onedl': dict(
+        mmcv='onedl-mmcv',
+        mmengine='onedl-mmengine',
+        mmpretrain='onedl-mmpretrain',
+        mmdet='onedl-mmdetection',
+        mmseg='onedl-mmsegmentation',
+    ),
+}
+#: Further distributions of the originals' mmcv: without operators, and from before it was renamed.
+OTHER_MMCV = {'mmcv-lite', 'mmcv-full'}
 #: Traps that lie in configs and habits, where no check finds them.
 ADVICE = """
 Worth knowing:
@@ -90,13 +104,51 @@ def is_there(module):
     return importlib.util.find_spec(module) is not None
 
 
+def found_hosts(installed):
+    """The distributions of each set of hosts that are installed.
+
+    Args:
+        installed (set[str]): Names of all installed distributions.
+
+    Returns:
+        dict[str, list[str]]: Names by the set, ``'originals'`` and ``'onedl'``.
+    """
+    found = {name: set(hosts.values()) & installed for name, hosts in HOSTS.items()}
+    found['originals'] |= OTHER_MMCV & installed
+    return {name: sorted(hosts) for name, hosts in found.items()}
+
+
+def choose_hosts():
+    """The set of hosts for this interpreter: the one that is installed, else the one that its Python can build."""
+    found = [name for name, hosts in found_hosts(distributions()).items() if hosts]
+    if len(found) == 1:
+        return found[0]
+    return 'originals' if sys.version_info < (3, 13) else 'onedl'
+
+
+def half_removed(installed):
+    """Folders of hosts among the installed packages that no distribution owns: what an uninstall left behind.
+
+    Args:
+        installed (set[str]): Names of all installed distributions.
+
+    Returns:
+        dict[str, str]: The folder of each such module.
+    """
+    folders = {}
+    for module in HOSTS['originals']:
+        owners = {hosts[module] for hosts in HOSTS.values()} | (OTHER_MMCV if module == 'mmcv' else set())
+        for place in dict.fromkeys((sysconfig.get_path('purelib'), sysconfig.get_path('platlib'))):
+            if not owners & installed and Path(place, module).is_dir():
+                folders[module] = str(Path(place, module))
+    return folders
+
+
 def check_python(page):
     version = platform.python_version()
     where = f'{version} at {sys.executable}'
     if sys.version_info < (3, 10):  # noqa: UP036 (the page is for those who have the wrong one)
-        page.row(FAIL, 'python', where, 'Python 3.10 to 3.12')
-    elif sys.version_info >= (3, 13):
-        page.row(NOTE, 'python', where + ': mmcv 2.1.0 does not build on 3.13 and later', 'Python 3.10 to 3.12')
+        page.row(FAIL, 'python', where, 'Python 3.10 or later')
     else:
         page.row(OK, 'python', where)
     page.row(OK, 'machine', f'{platform.system()} {platform.machine()}, {os.cpu_count()} cores')
@@ -116,9 +168,7 @@ def check_torch(page):
     if release(version) < (2, 6):
         page.row(FAIL, 'torch', f'{version}, but torch >= 2.6 must hold', INSTALL)
     elif release(version) >= (2, 14):
-        page.row(
-            NOTE, 'torch', f'{version}: mmcv 2.1.0 does not compile against 2.14 and later (C++20)', 'torch < 2.14'
-        )
+        page.row(NOTE, 'torch', f'{version}: mmcv does not compile against 2.14 and later (C++20)', 'torch < 2.14')
     else:
         page.row(OK, 'torch', f'{version}, {device}')
     distributed = torch.distributed.is_available() and torch.distributed.is_gloo_available()
@@ -136,10 +186,10 @@ def check_torch(page):
     return torch
 
 
-def check_setuptools(page):
+def check_setuptools(page, hosts):
     setuptools, _ = load('setuptools')
     version = getattr(setuptools, '__version__', 'not installed')
-    if load('pkg_resources')[0] is None:
+    if hosts == 'originals' and load('pkg_resources')[0] is None:
         fix = 'pip install "setuptools>=64,<81"'
         page.row(FAIL, 'setuptools', f'{version}: no pkg_resources (gone since 82), which mmengine and mmcv need', fix)
     else:
@@ -184,8 +234,8 @@ def check_mmcv(page, torch, installed):
             raise RuntimeError(f'nms keeps boxes {kept}, but [0, 2] is right')
     except Exception as error:
         text = f'{mmcv.__version__}, operators broken: {one_line(error)}'
-        if 'mmcv-lite' in installed and not is_there('mmdet') and not is_there('mmseg'):
-            page.row(NOTE, 'mmcv', f'{mmcv.__version__} (mmcv-lite, no operators): classification only', INSTALL)
+        if {'mmcv-lite', 'onedl-mmcv'} & installed and not is_there('mmdet') and not is_there('mmseg'):
+            page.row(NOTE, 'mmcv', f'{mmcv.__version__}, without operators: classification only', INSTALL)
         else:
             page.row(FAIL, 'mmcv', f'{text} (built without torch, or for another torch)', INSTALL_HERE)
         return
@@ -227,15 +277,20 @@ def check_hosts(page, installed):
 
 def check_strangers(page, installed):
     """Distributions that do harm beside the hosts."""
-    originals = {'mmcv', 'mmcv-lite', 'mmengine', 'mmdet', 'mmpretrain', 'mmsegmentation'} & installed
-    forks = {name for name in installed if name.startswith('onedl-mm')}
-    if originals and forks:
-        both = ', '.join(sorted(originals | forks))
+    found = found_hosts(installed)
+    if all(found.values()):
+        both = ', '.join(found['originals'] + found['onedl'])
         page.row(
-            FAIL, 'forks', f'originals and onedl-* forks overwrite each other: {both}', 'uninstall one of the two sets'
+            FAIL,
+            'forks',
+            f'originals and onedl-* forks overwrite each other: {both}',
+            f'{INSTALL} --hosts {choose_hosts()}',
         )
-    elif forks:
-        page.row(OK, 'forks', ', '.join(sorted(forks)))
+    elif found['onedl']:
+        page.row(OK, 'forks', ', '.join(found['onedl']))
+    for module, folder in half_removed(installed).items():
+        text = f'{folder} is left of a package that is no longer installed'
+        page.row(FAIL, module, text, f'rm -r {shlex.quote(folder)}, then {INSTALL}')
     if 'transformers' in installed:
         text = "installed; mmpretrain's multimodal models break with its newer releases"
         page.row(
@@ -294,8 +349,11 @@ def check_mmmaskany(page, torch):
 
 def way():
     """The shortest way to a working set on this machine, in words."""
-    if not (3, 10) <= sys.version_info[:2] <= (3, 12):
-        return 'install Python 3.10, 3.11 or 3.12 with its venv module, then: ' + INSTALL
+    if sys.version_info < (3, 10):  # noqa: UP036
+        return f'install Python 3.11, or another from 3.10 on, with its venv module, then: {INSTALL}'
+    free = shutil.disk_usage(sys.prefix).free / 1e9
+    if free < 4:
+        return f'{INSTALL}, but only after making room: it needs 4 GB in {sys.prefix}, where {free:.1f} GB are free'
     compiler = os.environ.get('CXX', 'g++').split()[0]
     headers = Path(sysconfig.get_path('include'), 'Python.h').is_file()
     lacking = [name for name, there in ((compiler, shutil.which(compiler)), ('Python.h', headers)) if not there]
@@ -306,7 +364,8 @@ def way():
             f'then: {INSTALL}'
         )
     light = f'classifiers alone are quicker: {INSTALL} --classification'
-    return f'{INSTALL} (compiles mmcv once, about 10 minutes on two cores; {light})'
+    forks = 'the maintained forks of the hosts, as this Python asks for; ' if sys.version_info >= (3, 13) else ''
+    return f'{INSTALL} ({forks}compiles mmcv once, about 10 minutes on two cores; {light})'
 
 
 def doctor():
@@ -320,7 +379,7 @@ def doctor():
     installed = distributions()
     check_python(page)
     torch = check_torch(page)
-    check_setuptools(page)
+    check_setuptools(page, choose_hosts())
     check_libraries(page)
     check_mmengine(page)
     check_mmcv(page, torch, installed)

