@@ -13,7 +13,8 @@ from collections.abc import Sequence
 import torch
 from torch import Generator, Tensor
 
-from .patterns import MixturePattern, Pattern, RankedPattern, _rand
+from .numbers import rand
+from .patterns import MixturePattern, Pattern, RankedPattern
 
 
 class GuidedPattern(RankedPattern):
@@ -119,7 +120,7 @@ class AttentionPattern(GuidedPattern):
         flat = ranked.flatten(1)
         first = flat.argsort(1, descending=True)[:, : layout.count]
         # Any of those that would be masked may be the hint.
-        chance = _rand(*first.shape, generator=generator, device=first.device)
+        chance = rand(*first.shape, generator=generator, device=first.device)
         hints = first.gather(1, chance.argsort(1)[:, : round(self.shown * rows * cols)])
         return flat.scatter(1, hints, float('-inf')).view_as(ranked)
 
