@@ -122,9 +122,9 @@ class Pattern:
         """Return the sizes (height, width) that an own cell may have, in base cells."""
         return [(size // self.base, size // self.base) for size in self.cell]
 
-    #: Called with the largest layout, returns how many random numbers :meth:`place` takes for an image: those of a whole
-    #: draw are then made in one call, and ``generator`` is :class:`.numbers.Numbers`. Only what a class itself defines
-    #: counts: one that is derived from it may take others. None means that the generator draws them as they are needed.
+    #: Called with the largest layout, returns how many random numbers :meth:`place` takes for an image. Those of a draw
+    #: are then made in one call, and ``generator`` is :class:`.numbers.Numbers`. Only what a class itself defines counts:
+    #: one that is derived from it may take others. None means that the generator draws them as they are needed.
     count_numbers = None
 
     def place(
