@@ -123,7 +123,7 @@ class Pattern:
         return [(size // self.base, size // self.base) for size in self.cell]
 
     #: Called with the largest layout, returns how many random numbers :meth:`place` takes for an image. Those of a draw
-    #: are then made in one call, and ``generator`` is :class:`.numbers.Numbers`. Only what a class itself defines counts:
+    #: are then made in one call, and ``generator`` is :class:`.numbers.Numbers`. Only what a class itself says counts:
     #: one that is derived from it may take others. None means that the generator draws them as they are needed.
     count_numbers = None
 
