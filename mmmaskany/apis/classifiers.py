@@ -108,12 +108,13 @@ def load_classifier(candidate: Candidate, num_images: int | None = None, device:
         ValueError: If the config is no classifier's, the checkpoint is of another network, the heads have other
             classes than the data, or num_images is not positive.
     """
+    from mmmaskany.engine.checks.config import read_config
     from mmmaskany.engine.hooks.launch_check_hook import check_checkpoint, check_class_count  # imports mmcv
     from mmmaskany.engine.launch import collate_tensors
 
     if num_images is not None and num_images < 1:
         raise ValueError(f'the number of images must be at least 1, but got {num_images}')
-    cfg = Config.fromfile(candidate.config)
+    cfg = read_config(str(candidate.config))
     if cfg.get('default_scope') != 'mmpretrain':
         raise ValueError(f'{candidate.config} must be the config of a classifier, but is of {cfg.get("default_scope")}')
     init_default_scope('mmpretrain')

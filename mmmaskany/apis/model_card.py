@@ -62,6 +62,8 @@ def show(name: str | os.PathLike, size: tuple[int, int] | None = None) -> Card:
     import torch
     from mmengine.registry import MODELS, init_default_scope
 
+    from mmmaskany.engine.checks.config import read_config
+
     from .costs import count
     from .samples import SIZES, image_size
     from .trained import find_run
@@ -75,7 +77,7 @@ def show(name: str | os.PathLike, size: tuple[int, int] | None = None) -> Card:
         raise FileNotFoundError(
             f'NAME must be a model, a config or the folder of a training, but {path} does not exist'
         )
-    cfg = Config.fromfile(path)
+    cfg = read_config(str(path))
     host = cfg.get('default_scope')
     if host not in SIZES or 'model' not in cfg:
         raise ValueError(f'{path} must be the config of a network, with default_scope in {list(SIZES)} and a model')

@@ -148,9 +148,10 @@ def load_trained(run: FoundRun, device: str | None = None) -> Trained:
     from mmengine.model import revert_sync_batchnorm
     from mmengine.registry import MODELS, init_default_scope
 
+    from mmmaskany.engine.checks.config import read_config
     from mmmaskany.engine.hooks.launch_check_hook import check_checkpoint
 
-    cfg = Config.fromfile(run.config)
+    cfg = read_config(str(run.config))
     scope = cfg.get('default_scope')
     if scope not in ('mmpretrain', 'mmdet', 'mmseg') or 'model' not in cfg:
         raise ValueError(

@@ -81,6 +81,12 @@ def test_errors_of_the_user_are_exit_code_2(argv, message, capsys):
     assert message in captured.err and captured.out == ''
 
 
+def test_a_config_that_cannot_be_read_is_one_sentence(tmp_path, capsys):
+    (tmp_path / 'mine.py').write_text('import not_there\n')
+    assert run('show', tmp_path / 'mine.py') == 2
+    assert 'mine.py must import what is there, but' in capsys.readouterr().err
+
+
 def test_the_process(tmp_path):
     """Elsewhere than in the repository, piped, cut off by its reader."""
     call = f'{sys.executable} -m mmmaskany'
