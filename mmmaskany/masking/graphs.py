@@ -8,7 +8,6 @@ from collections.abc import Callable, Hashable, Sequence
 
 import torch
 from torch import Tensor
-from torch.fx.experimental.proxy_tensor import make_fx
 
 #: Nothing small is kept in memory between two kernels, and what is random stays as eager code has it.
 OPTIONS = dict(
@@ -29,9 +28,12 @@ def compile_graph(function: Callable[..., Sequence[Tensor]], inputs: Sequence[Te
     Returns:
         Callable: The same function, to be called with such inputs alone.
     """
+    from torch import _inductor
+    from torch.fx.experimental.proxy_tensor import make_fx  # brings sympy
+
     with torch.no_grad():
         graph = make_fx(function, tracing_mode='fake', _allow_non_fake_inputs=True)(*inputs)
-        return torch._inductor.compile(graph, list(inputs), options=OPTIONS)
+        return _inductor.compile(graph, list(inputs), options=OPTIONS)
 
 
 class Graphs:

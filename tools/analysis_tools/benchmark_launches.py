@@ -104,7 +104,9 @@ def counting_kernels() -> Iterator[None]:
             kernels += len(node.get_outer_nodes()) if hasattr(node, 'get_outer_nodes') else 1
         raise Counted(kernels)
 
-    with torch._inductor.config.patch(_post_fusion_custom_pass=count, force_disable_caches=True):
+    from torch._inductor import config
+
+    with config.patch(_post_fusion_custom_pass=count, force_disable_caches=True):
         yield
 
 
