@@ -70,6 +70,8 @@ def build_masked(host: str | type, mixin: type, base: type, args: dict, prefix: 
     Raises:
         TypeError: If the host is none such.
     """
+    if not isinstance(host, (str, type)):
+        raise TypeError(f'host must be the type of a {base.__name__}, as configs have it, but got {host!r}')
     model = MODELS.build(dict(args, type=host))
     if not isinstance(model, base):
         raise TypeError(f'host must be a {base.__name__}, but got {type(model).__name__}')
