@@ -40,22 +40,24 @@ class Graphs:
     """The compiled graphs of one masking, a few; a copy of it starts without any.
 
     Args:
-        most (int): How many there may be: inputs of one more kind, and all later ones, run uncompiled. Each takes some
-            seconds to make. Defaults to 4: whole and last batch of two image sizes.
+        what (str): What they make, for the warning.
+        most (int): How many there may be: for inputs of one more kind, and all later ones, there is none. Each takes
+            some seconds to make. Defaults to 4: whole and last batch of two image sizes.
     """
 
-    def __init__(self, most: int = 4) -> None:
+    def __init__(self, what: str, most: int = 4) -> None:
+        self.what = what
         self.most = most
         self.made: dict[Hashable, Callable] = {}
         self.stopped = False
 
     def __reduce__(self) -> tuple:
-        return Graphs, (self.most,)
+        return Graphs, (self.what, self.most)
 
     def run(
         self, key: Hashable, function: Callable[..., Sequence[Tensor]], inputs: Sequence[Tensor]
-    ) -> Sequence[Tensor]:
-        """Run a function compiled, or as it is where that cannot be, which is said once.
+    ) -> Sequence[Tensor] | None:
+        """Run a function compiled; where that cannot be, it is said once.
 
         Args:
             key (Hashable): What the function depends on beside its inputs.
@@ -63,24 +65,24 @@ class Graphs:
             inputs (Sequence[Tensor]): Its arguments.
 
         Returns:
-            Sequence[Tensor]: What it returns.
+            Sequence[Tensor] | None: What it returns; None where there is no graph for it and none will be made.
         """
         key = (key, *((tensor.shape, tensor.stride(), tensor.dtype, tensor.device) for tensor in inputs))
         if key in self.made:
             return self.made[key](*inputs)
+        if not self.stopped and len(self.made) == self.most:
+            self._stop(f'{self.most} graphs were made, each for one size of images and batch and one setting')
+        if self.stopped:
+            return None
         outputs = function(*inputs)  # first, so that what it keeps on the device is no part of the graph
-        if not self.stopped:
-            if len(self.made) == self.most:
-                self._stop(f'{self.most} graphs were made, each for one size of images and batch and one setting')
-            else:
-                try:
-                    self.made[key] = compile_graph(function, inputs)
-                except Exception as error:  # no compiler, no Triton, or whatever else it may be
-                    self._stop(f'{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:200]}')
+        try:
+            self.made[key] = compile_graph(function, inputs)
+        except Exception as error:  # no compiler, no Triton, or whatever else it may be
+            self._stop(f'{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:200]}')
         return outputs
 
     def _stop(self, why: str) -> None:
         self.stopped = True
         warnings.warn(
-            f'masks of new sizes are made uncompiled from here on, which is slower on a GPU: {why}', stacklevel=4
+            f'{self.what} of new sizes are made uncompiled from here on, which is slower on a GPU: {why}', stacklevel=4
         )

@@ -79,8 +79,9 @@ class Masking(nn.Module):
             here is :attr:`reuses`. Defaults to True.
         compiled (bool | None): Whether draw and both views are made by one compiled graph for each size of the images,
             with the same masks and the same pixels; None is on GPUs, where a hundred small operations take as many
-            launches. Only patterns and fills of this package are, and only where nothing needs a gradient of them; all
-            else runs as it is, and so does everything where there is no compiler. Defaults to None.
+            launches. Only patterns and fills of this package are, and only where nothing needs a gradient of them; of
+            another pattern, and from the fifth size or setting on, the views alone. All else runs as it is, and so
+            does everything where there is no compiler. Defaults to None.
 
     Shape:
         - input: floating point images ``(B, C, H, W)``; never modified.
@@ -117,7 +118,8 @@ class Masking(nn.Module):
         self.fill = fill
         self.reuse = reuse
         self.compiled = compiled
-        self.graphs = Graphs()
+        self.graphs = Graphs('masks')
+        self.view_graphs = Graphs('views of masks')
 
     def forward(
         self,
@@ -190,26 +192,30 @@ class Masking(nn.Module):
     def _compiles(self, images: Tensor) -> bool:
         """Tell whether a graph may make the views: of what others wrote nobody knows whether it would do the same."""
         wanted = images.is_cuda if self.compiled is None else self.compiled
-        ours = all(type(part).__module__.startswith(__package__) for part in (self, self.fill))
+        ours = _is_ours(self) and _is_ours(self.fill)
         learned = _learns(self.fill) or (torch.is_grad_enabled() and images.requires_grad)
         return wanted and ours and not learned and not traced(images)
 
     def _run_compiled(
         self, images: Tensor, draw: Draw | None, generator: Generator | None, scores: Tensor | None
     ) -> Views:
-        """Make draw and views by one graph; the draw before it where its numbers are not known beforehand."""
-        if draw is None and not self.pattern.needs:
-            numbers = draw_numbers(self.pattern, len(images), *images.shape[-2:], generator, images.device)
-            if isinstance(numbers, Numbers):
+        """Make draw and views by one graph; the draw before it where the pattern, or its setting, has no graph."""
+        patterns = getattr(self.pattern, 'patterns', [self.pattern])
+        if draw is None and not self.pattern.needs and all(_is_ours(part) for part in (self.pattern, *patterns)):
+            size = len(images), *images.shape[-2:]
+            numbers = draw_numbers(self.pattern, *size, generator, images.device)
 
-                def function(images: Tensor, values: Tensor) -> list[Tensor]:
-                    draw = self.pattern.draw(len(images), *images.shape[-2:], Numbers(values), images.device)
-                    return [*self._views(images, draw), *draw.tensors().values()]
+            def function(images: Tensor, values: Tensor) -> list[Tensor]:
+                draw = self.pattern.draw(*size, Numbers(values), images.device)
+                return [*self._views(images, draw), *draw.tensors().values()]
 
-                visible, reused, *made = self.graphs.run(repr(self), function, [images, numbers.values])
+            outputs = self.graphs.run(repr(self), function, [images, numbers.values])
+            if outputs is not None:
+                visible, reused, *made = outputs
                 there = dict(source=self.pattern.scale is not None, choice=isinstance(self.pattern, MixturePattern))
                 names = ['mask', 'masked', *(name for name, is_there in there.items() if is_there)]
                 return Views(visible, reused, Draw(base=self.pattern.base, **dict(zip(names, made, strict=True))))
+            draw = self.pattern.draw(*size, numbers, images.device)
         if draw is None:
             draw = draw_masks(self.pattern, images, generator, scores)
         names = list(draw.tensors())
@@ -217,8 +223,9 @@ class Masking(nn.Module):
         def function(images: Tensor, *tensors: Tensor) -> list[Tensor]:
             return [*self._views(images, replace(draw, **dict(zip(names, tensors, strict=True))))]
 
-        key = repr(self), draw.base, *names
-        return Views(*self.graphs.run(key, function, [images, *draw.tensors().values()]), draw)
+        key = repr(self.fill), self.reuse, draw.base, *names
+        views = self.view_graphs.run(key, function, [images, *draw.tensors().values()])
+        return Views(*(self._views(images, draw) if views is None else views), draw)
 
     def reused_view(self, images: Tensor, draw: Draw) -> Tensor | None:
         """Make the reused view.
@@ -242,6 +249,10 @@ class Masking(nn.Module):
 
     def extra_repr(self) -> str:
         return f'pattern={self.pattern}, reuse={self.reuse}'
+
+
+def _is_ours(part: object) -> bool:
+    return type(part).__module__.startswith(__package__)
 
 
 def _learns(fill: Fill) -> bool:

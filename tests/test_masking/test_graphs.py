@@ -151,13 +151,27 @@ def test_a_graph_for_each_size_then_none(uncompiled):
     for side in (16, 20, 16, 24, 28, 20):
         masking(torch.zeros(2, 3, side, side))
     assert len(uncompiled) == 4
-    with pytest.warns(UserWarning, match='made uncompiled from here on.*: 4 graphs were made'):
+    with pytest.warns(UserWarning, match='^masks of new sizes are made uncompiled from here on.*: 4 graphs were made'):
         masking(torch.zeros(2, 3, 32, 32))
     with warnings.catch_warnings():
         warnings.simplefilter('error')
-        masking(torch.zeros(2, 3, 36, 36))
-        masking(torch.zeros(2, 3, 16, 16))
-    assert len(uncompiled) == 4
+        for side in (36, 40, 44, 16):  # views of given masks are still compiled: they are few for any pattern
+            masking(torch.zeros(2, 3, side, side))
+    assert len(uncompiled) == 4 + 4
+    with pytest.warns(UserWarning, match='^views of masks of new sizes are made uncompiled'):
+        masking(torch.zeros(2, 3, 48, 48))
+    assert len(uncompiled) == 8
+
+
+def test_a_schedule_keeps_the_graph_of_its_views(uncompiled):
+    images = torch.randn(4, 3, 64, 64, generator=seeded())
+    masking, eager = (Masking(mixture(), compiled=value) for value in (True, False))
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        for step in range(12):
+            masking.pattern.share = eager.pattern.share = 0.2 + step / 40
+            same(masking(images, generator=seeded(step)), eager(images, generator=seeded(step)))
+    assert len(masking.graphs.made) == 4 and 1 <= len(masking.view_graphs.made) <= 4
 
 
 def test_what_changes_the_masks_is_another_graph(uncompiled):
@@ -178,8 +192,8 @@ def test_no_compiler_is_said_once(monkeypatch):
     monkeypatch.setattr(graphs_module, 'compile_graph', fail)
     masking, images = Masking(mixture(), compiled=True), torch.randn(4, 3, 16, 16, generator=seeded())
     with pytest.warns(UserWarning, match='slower on a GPU: RuntimeError: no compiler$') as record:
-        made = [masking(images, generator=seeded()) for _ in range(3)]
-    assert len(record) == 1
+        made = [masking(images, generator=seeded()) for _ in range(4)]
+    assert len(record) == 2  # of the masks and of their views
     same(made[0], Masking(mixture(), compiled=False)(images, generator=seeded()))
     same(made[0], made[2])
 

@@ -23,7 +23,10 @@ import argparse
 import contextlib
 import copy
 import functools
+import logging
+import os
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -106,8 +109,20 @@ def counting_kernels() -> Iterator[None]:
 
     from torch._inductor import config
 
-    with config.patch(_post_fusion_custom_pass=count, force_disable_caches=True):
-        yield
+    # What was begun is kept for whoever looks for an error; here it is none.
+    logger = logging.getLogger('torch._inductor.utils')
+    level, before = logger.level, os.environ.get('TORCHINDUCTOR_CACHE_DIR')
+    logger.setLevel(logging.ERROR)
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ['TORCHINDUCTOR_CACHE_DIR'] = folder
+        try:
+            with config.patch(_post_fusion_custom_pass=count, force_disable_caches=True):
+                yield
+        finally:
+            logger.setLevel(level)
+            os.environ.pop('TORCHINDUCTOR_CACHE_DIR')
+            if before is not None:
+                os.environ['TORCHINDUCTOR_CACHE_DIR'] = before
 
 
 def kernels(masking: Masking, images: Tensor, given: bool = False) -> int:
