@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from .draw import Draw, on_host, packed_channels, select, traced
+from .draw import Draw, fill_cells, memory_format, on_host, packed_channels, traced
 from .fills import ConstantFill, Fill
 from .graphs import Graphs
 from .numbers import Numbers
@@ -170,10 +170,9 @@ class Masking(nn.Module):
     def _views_in_pieces(self, images: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
         """Make both views by a few images at a time, so that a CPU finds them in its cache from step to step."""
         height, width = images.shape[-2:]
-        packed = packed_channels(images)
-        layout = torch.channels_last if packed > 1 else torch.contiguous_format
         visible = torch.empty_like(images)
-        reused = images.new_empty(len(images), images.shape[1], *reused_size(height, width)).to(memory_format=layout)
+        reused = images.new_empty(len(images), images.shape[1], *reused_size(height, width))
+        reused = reused.to(memory_format=memory_format(images))
         content = self.fill.content(images).to(images.dtype)
         several = content.dim() == 4 and len(content) > 1
         step = max(1, PIECE // max(1, images[:1].numel()))
@@ -181,8 +180,7 @@ class Masking(nn.Module):
             part = slice(start, start + step)
             some, own = images[part], draw.of(part)
             if own.masked.any():
-                mask = own.pixel_mask(height, width, packed)
-                select(mask, content[part] if several else content, some, out=visible[part])
+                fill_cells(some, own, content[part] if several else content, out=visible[part])
             else:
                 visible[part] = some
             view = self.reused_view(some, own)
@@ -242,10 +240,16 @@ class Masking(nn.Module):
             return None
         if on_host(draw.masked) and draw.source is not None and not draw.masked.any():
             return half_size(images)
-        canvas = resize(recompose(images, draw), reused_size(*images.shape[-2:]))
-        if on_host(draw.masked) and draw.masked.all():
+        size = reused_size(*images.shape[-2:])
+        if on_host(draw.masked) and not draw.masked.all():  # then each image is made into one of them alone
+            canvas = resize(recompose(images[draw.masked], draw.of(draw.masked)), size)
+            reused = canvas.new_empty(len(images), *canvas.shape[1:]).to(memory_format=memory_format(images))
+            reused[draw.masked], reused[~draw.masked] = canvas, half_size(images[~draw.masked])
+            return reused
+        canvas = resize(recompose(images, draw), size)
+        if on_host(draw.masked):
             return canvas
-        return select(draw.masked.view(-1, 1, 1, 1), canvas, half_size(images))
+        return torch.where(draw.masked.view(-1, 1, 1, 1), canvas, half_size(images))
 
     def extra_repr(self) -> str:
         return f'pattern={self.pattern}, reuse={self.reuse}'

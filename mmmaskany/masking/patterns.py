@@ -16,6 +16,7 @@ of the three methods it has is then given them.
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -245,23 +246,26 @@ class Pattern:
         data = asked(self, images, scores)
         device = _device(generator, device, data)
         generator = draw_numbers(self, batch, height, width, generator, device)
+        layout, largest = self._lay_out(batch, height, width, generator, device)
+        top, left = self.place(layout, largest, generator, **data)
+        return Cells(top, left, layout.height, layout.width, layout.rows, layout.cols, layout.count)
+
+    def _lay_out(
+        self, batch: int, height: int, width: int, generator: Generator | Numbers | None, device: torch.device | None
+    ) -> tuple[Layout, Layout]:
+        """Draw the size of each sample's cells: what holds for it, without waiting for the device, and the maxima."""
         layouts = self.layouts(height // self.base, width // self.base)
-        largest = _largest(layouts)
         if len(layouts) == 1:
             choice = torch.zeros(batch, dtype=torch.long, device=device)
         else:
             choice = uniform_index(rand(batch, generator=generator, device=device), len(layouts))
-        layout = self._chosen(layouts, choice)
-        top, left = self.place(layout, largest, generator, **data)
-        return Cells(top, left, layout.height, layout.width, layout.rows, layout.cols, layout.count)
-
-    def _chosen(self, layouts: list[Layout], choice: Tensor) -> Layout:
-        """Pick the layout of each sample, without waiting for the device."""
         if torch.compiler.is_compiling():  # plain numbers are fused into the graph; the cache would only guard it
             entries = zip(*layouts, strict=True)
-            return Layout(*(sum((choice == k) * value for k, value in enumerate(values)) for values in entries))
-        table = self._on(choice.device, tuple(layouts), lambda: torch.tensor(layouts))
-        return Layout(*table[choice].unbind(1))
+            layout = Layout(*(sum((choice == k) * value for k, value in enumerate(values)) for values in entries))
+        else:
+            table = self._on(choice.device, tuple(layouts), lambda: torch.tensor(layouts))
+            layout = Layout(*table[choice].unbind(1))
+        return layout, _largest(layouts)
 
     def _on(self, device: torch.device, key: object, make: Callable[[], Tensor]) -> Tensor:
         """Return a small tensor that is copied to a device once."""
@@ -453,6 +457,11 @@ class RankedPattern(Pattern):
 
     def __init_subclass__(cls, **kwargs) -> None:
         super().__init_subclass__(**kwargs)
+        if 'place' in vars(cls):
+            raise TypeError(
+                f'{cls.__name__} must derive from Pattern to say by a `place` where its cells lie: those of a '
+                'RankedPattern lie where the scores are highest'
+            )
         if 'rank' in vars(cls) and 'scores' not in vars(cls) and cls.scores is not RankedPattern.scores:
             base = next(base for base in cls.__mro__ if 'scores' in vars(base))
             raise TypeError(
@@ -529,24 +538,20 @@ class RankedPattern(Pattern):
             raise ValueError(f'the scores of {name} must be numbers, but some are NaN')
         return -_without_ties(scores, generator)
 
-    def place(
-        self, layout: Layout, largest: Layout, generator: Generator | None, **data: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        device = layout.count.device
-        scores = self.scores(layout, largest, generator, **data)
-        height, width, grid_rows, grid_cols, *_, count = (v.view(-1, 1, 1) for v in layout)
-        several = len(self.cell) > 1
-        if several:
-            row = torch.arange(largest.grid_rows, device=device).view(-1, 1)
-            col = torch.arange(largest.grid_cols, device=device)
-            scores = scores.masked_fill((row >= grid_rows) | (col >= grid_cols), math.inf)
-        chosen = scores.flatten(1).topk(largest.count, largest=False, sorted=several).indices
-        if several:  # what a smaller count leaves over goes to the end
-            rank = torch.arange(largest.count, device=device)
-            chosen = torch.where(rank < count[:, 0], chosen, largest.grid_rows * largest.grid_cols)
-        chosen = chosen.sort(1).values
-        row, col = chosen // largest.grid_cols, chosen % largest.grid_cols
-        return row * height[:, 0], col * width[:, 0]
+    def cells(
+        self,
+        batch: int,
+        height: int,
+        width: int,
+        generator: Generator | None = None,
+        device: torch.device | str | None = None,
+        images: Tensor | None = None,
+        scores: Tensor | None = None,
+    ) -> Cells:
+        data = asked(self, images, scores)
+        device = _device(generator, device, data)
+        generator = draw_numbers(self, batch, height, width, generator, device)
+        return _ranked_cells([(self, generator, data)], None, batch, height, width, device)
 
 
 class RandomPattern(RankedPattern):
@@ -633,9 +638,9 @@ class BlockPattern(RankedPattern):
         middle_x = width / 2 + x * (grid_cols - width)
         distance = torch.maximum((row - middle_y).abs() / height, (col - middle_x).abs() / width) * 2
         order = torch.arange(self.num_blocks, device=device).view(-1, 1, 1)
-        inside = torch.where(distance < 1, order + distance, math.inf).amin(1)
-        # Should the rectangles not suffice, the first one grows.
-        return torch.where(inside.isinf(), self.num_blocks + distance[:, 0], inside)
+        inside = torch.where(distance < 1, order + distance, math.inf)
+        # Should the rectangles not suffice, the first one grows. In a graph the minima are no kernel of their own.
+        return functools.reduce(torch.minimum, inside.unbind(1), self.num_blocks + distance[:, 0])
 
 
 class NoisePattern(RankedPattern):
@@ -848,19 +853,23 @@ class MixturePattern:
         rows, cols = height // self.base, width // self.base
         canvas = self.canvas(height, width)
         source = choice.new_full((batch, *canvas), -1)
+        alone = on_host(choice) and isinstance(generator, Numbers)  # then each pattern draws its own images alone
+        together = [index for index, (pattern, *_) in enumerate(parts) if not alone and _is_ranked(pattern)]
         for index, (pattern, numbers, own) in enumerate(parts):
-            chosen = choice == index
-            size = pattern.canvas(height, width)
-            if isinstance(numbers, Numbers) and on_host(chosen):  # then each pattern draws its own images alone
-                chosen = chosen.nonzero()[:, 0]
+            if alone:
+                chosen = (choice == index).nonzero()[:, 0]
                 own = {name: value[chosen] for name, value in own.items()}
                 cells = pattern.cells(len(chosen), height, width, numbers.of(chosen), device, **own)
+                size = pattern.canvas(height, width)
                 source[chosen, : size[0], : size[1]] = cells.source(size, cols)
-            else:
+            elif index not in together:
                 cells = pattern.cells(batch, height, width, numbers, device, **own)
-                padding = 0, canvas[1] - size[1], 0, canvas[0] - size[0]
-                part = F.pad(cells.source(size, cols), padding, value=-1)
-                source = torch.where(chosen.view(-1, 1, 1), part, source)
+                source = torch.where((choice == index).view(-1, 1, 1), cells.source(canvas, cols), source)
+        if together:
+            chosen = [choice == index for index in together]
+            cells = _ranked_cells([parts[index] for index in together], chosen, batch, height, width, device)
+            chosen = functools.reduce(torch.logical_or, chosen).view(-1, 1, 1)
+            source = torch.where(chosen, cells.source(canvas, cols), source)
         draw = Draw.from_source(source, rows, cols, self.base, reuse=self.scale is not None)
         return replace(draw, masked=choice < len(self.patterns), choice=choice)
 
@@ -966,6 +975,72 @@ def asked(
                 f'`{name}`, or draw(..., {name}=...)'
             )
     return {name: there[name] for name in pattern.needs}
+
+
+def _is_ranked(pattern: Pattern) -> bool:
+    return isinstance(pattern, RankedPattern) and type(pattern).cells is RankedPattern.cells
+
+
+def _ranked_cells(
+    parts: Sequence[tuple[RankedPattern, Generator | Numbers | None, dict[str, Tensor]]],
+    chosen: Sequence[Tensor] | None,
+    batch: int,
+    height: int,
+    width: int,
+    device: torch.device | str | None,
+) -> Cells:
+    """Draw the own cells of ranked patterns by one selection for all of them.
+
+    Args:
+        parts (Sequence[tuple]): The patterns, each with its source of random numbers and what it needs.
+        chosen (Sequence[Tensor] | None): Which samples each masks, bool ``(B,)``; None is one pattern, which masks all.
+        batch (int): Number of images.
+        height (int): Image height in pixels.
+        width (int): Image width in pixels.
+        device (torch.device | str | None): Where to draw.
+
+    Returns:
+        Cells: The rectangles of each sample by its own pattern; those of a sample that none masks mean nothing.
+    """
+    layouts = [v for pattern, *_ in parts for v in pattern.layouts(height // pattern.base, width // pattern.base)]
+    largest = _largest(layouts)
+    scores = layout = None
+    for index, (pattern, generator, data) in enumerate(parts):
+        own_layout, own_largest = pattern._lay_out(batch, height, width, generator, device)
+        own = pattern.scores(own_layout, own_largest, generator, **data)
+        own = own.flatten(1) if len(set(layouts)) == 1 else _fill_up(own, own_layout, layouts)
+        if index:
+            mine = chosen[index]
+            own = torch.where(mine.view(-1, 1), own, scores)
+            own_layout = Layout(*(torch.where(mine, a, b) for a, b in zip(own_layout, layout, strict=True)))
+        scores, layout = own, own_layout
+    selected = scores.topk(largest.count, largest=False, sorted=False).indices.sort(1).values
+    top = selected // largest.grid_cols * layout.height.view(-1, 1)
+    left = selected % largest.grid_cols * layout.width.view(-1, 1)
+    return Cells(top, left, layout.height, layout.width, layout.rows, layout.cols, layout.count)
+
+
+def _fill_up(scores: Tensor, layout: Layout, layouts: list[Layout]) -> Tensor:
+    """Line scores up in the largest grid, so that as many cells are selected in each sample, whatever its layout.
+
+    What a smaller count lacks are cells behind all others, which are not there.
+
+    Args:
+        scores (Tensor): The scores, ``(B, rows, cols)``.
+        layout (Layout): What holds for each sample.
+        layouts (list[Layout]): All that may hold.
+
+    Returns:
+        Tensor: ``(B, grid_rows * grid_cols + N)`` of the largest grid and at most N cells that are not there.
+    """
+    largest = _largest(layouts)
+    rows, cols, missing = largest.grid_rows, largest.grid_cols, largest.count - min(v.count for v in layouts)
+    place = torch.arange(rows * cols + missing, device=scores.device)
+    grid_rows, grid_cols, count = (v.view(-1, 1) for v in (layout.grid_rows, layout.grid_cols, layout.count))
+    inside = (place // cols < grid_rows) & (place % cols < grid_cols)
+    behind = (place >= rows * cols) & (place < rows * cols + largest.count - count)
+    scores = F.pad(scores, (0, cols - scores.shape[2], 0, rows - scores.shape[1])).flatten(1)
+    return F.pad(scores, (0, missing)).where(inside, torch.where(behind, -math.inf, math.inf))
 
 
 def _check_draw(draw: object) -> Draw:
