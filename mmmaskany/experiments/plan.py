@@ -18,7 +18,9 @@ EPOCHS = {'classification': (20, 100), 'detection': (12, 36), 'segmentation': (4
 #: Images in a step, over all processes.
 BATCH = {'classification': 32, 'detection': 4, 'segmentation': 4}
 #: Learning rates of AdamW for a batch of that size: convolutions and attention, from weights.
-RATES = {'classification': (5e-4, 2e-4), 'detection': (4e-4, 1e-4), 'segmentation': (5e-4, 1e-4)}
+RATES = {'classification': (5e-4, 2e-4), 'detection': (2e-4, 1e-4), 'segmentation': (5e-4, 1e-4)}
+#: Tasks in which weights' statistics of batch normalisation are kept: those of their small batches are noise.
+FROZEN = ('detection',)
 #: What is reported: the metric of the task first.
 METRICS = {
     'classification': ['accuracy/top1'],
@@ -80,6 +82,12 @@ class Plan:
     def batch(self) -> int:
         """int: Images of a step in each process."""
         return max(1, BATCH[self.data.task] // self.gpus)
+
+    @property
+    def frozen_statistics(self) -> bool:
+        """Whether batch normalisation keeps the statistics of the weights: of the small batches of dense tasks."""
+        names = self.network.start or {}
+        return self.data.task in FROZEN and any(name.endswith('running_var') for name in names)
 
     @property
     def steps(self) -> int:
@@ -241,7 +249,8 @@ def _parameters(count: int) -> str:
 def _how(plan: Plan) -> str:
     processes = f' in {plan.gpus} processes' if plan.gpus > 1 else ''
     number = 'float16' if torch.cuda.is_available() else 'bfloat16'
-    return processes + (f', mixed precision ({number})' if plan.amp else '')
+    frozen = ', statistics of batch normalisation as in the weights' if plan.frozen_statistics else ''
+    return processes + (f', mixed precision ({number})' if plan.amp else '') + frozen
 
 
 def _time(plan: Plan) -> str:

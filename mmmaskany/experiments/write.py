@@ -176,7 +176,8 @@ def build(plan: Plan) -> dict:
         default_scope=task.pop('default_scope'),
         custom_imports=dict(imports=['mmmaskany', 'mmpretrain.models'], allow_failed_imports=False),
     )
-    return {**common, **task, **_schedule(plan)}
+    hooks = dict(custom_hooks=[dict(type='mmmaskany.FrozenNormHook')]) if plan.frozen_statistics else {}
+    return {**common, **task, **_schedule(plan), **hooks}
 
 
 def _schedule(plan: Plan) -> dict:

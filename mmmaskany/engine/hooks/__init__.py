@@ -1,5 +1,6 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
 from .atomic_checkpoint_hook import AtomicCheckpointHook
+from .frozen_norm_hook import FrozenNormHook
 from .last_validation_hook import LastValidationHook
 from .launch_check_hook import LaunchCheckHook
 from .mask_schedule_hook import MaskScheduleHook
@@ -9,6 +10,7 @@ from .seed_hook import SeedHook
 
 __all__ = [
     'AtomicCheckpointHook',
+    'FrozenNormHook',
     'LastValidationHook',
     'LaunchCheckHook',
     'MaskScheduleHook',
