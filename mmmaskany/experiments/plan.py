@@ -18,9 +18,9 @@ EPOCHS = {'classification': (20, 100), 'detection': (12, 36), 'segmentation': (4
 #: Images in a step, over all processes.
 BATCH = {'classification': 32, 'detection': 4, 'segmentation': 4}
 #: Learning rates of AdamW for a batch of that size: convolutions and attention, from weights.
-RATES = {'classification': (5e-4, 2e-4), 'detection': (2e-4, 1e-4), 'segmentation': (5e-4, 1e-4)}
+RATES = {'classification': (5e-4, 2e-4), 'detection': (2e-4, 1e-4), 'segmentation': (2e-4, 1e-4)}
 #: Tasks in which weights' statistics of batch normalisation are kept: those of their small batches are noise.
-FROZEN = ('detection',)
+FROZEN = ('detection', 'segmentation')
 #: What is reported: the metric of the task first.
 METRICS = {
     'classification': ['accuracy/top1'],

@@ -17,7 +17,7 @@ from .numbers import Numbers
 from .patterns import MixturePattern, Pattern, check_pattern, draw_masks, draw_numbers
 from .recompose import recompose
 
-#: Numbers that a piece of a batch has on a CPU: 4 MB in single precision.
+#: Numbers that a piece of a batch has for each thread of a CPU: 4 MB in single precision.
 PIECE = 2**20
 
 
@@ -171,11 +171,10 @@ class Masking(nn.Module):
         """Make both views by a few images at a time, so that a CPU finds them in its cache from step to step."""
         height, width = images.shape[-2:]
         visible = torch.empty_like(images)
-        reused = images.new_empty(len(images), images.shape[1], *reused_size(height, width))
-        reused = reused.to(memory_format=memory_format(images))
+        reused = _empty_like(images, reused_size(height, width))
         content = self.fill.content(images).to(images.dtype)
         several = content.dim() == 4 and len(content) > 1
-        step = max(1, PIECE // max(1, images[:1].numel()))
+        step = max(1, PIECE * torch.get_num_threads() // max(1, images[:1].numel()))
         for start in range(0, len(images), step):
             part = slice(start, start + step)
             some, own = images[part], draw.of(part)
@@ -243,7 +242,7 @@ class Masking(nn.Module):
         size = reused_size(*images.shape[-2:])
         if on_host(draw.masked) and not draw.masked.all():  # then each image is made into one of them alone
             canvas = resize(recompose(images[draw.masked], draw.of(draw.masked)), size)
-            reused = canvas.new_empty(len(images), *canvas.shape[1:]).to(memory_format=memory_format(images))
+            reused = _empty_like(images, size)
             reused[draw.masked], reused[~draw.masked] = canvas, half_size(images[~draw.masked])
             return reused
         canvas = resize(recompose(images, draw), size)
@@ -253,6 +252,11 @@ class Masking(nn.Module):
 
     def extra_repr(self) -> str:
         return f'pattern={self.pattern}, reuse={self.reuse}'
+
+
+def _empty_like(images: Tensor, size: tuple[int, int]) -> Tensor:
+    kind = dict(dtype=images.dtype, device=images.device, memory_format=memory_format(images))
+    return torch.empty(*images.shape[:2], *size, **kind)
 
 
 def _is_ours(part: object) -> bool:

@@ -132,6 +132,18 @@ def test_detectors_take_anchors_and_widths(boxes, label_maps, tiny_network, tmp_
     assert (model.decode_head.type, model.decode_head.num_classes, model.neck.out_channels) == ('FPNHead', 4, 32)
 
 
+def test_dense_tasks_keep_the_statistics_of_their_weights(boxes, class_folders, tiny_network, tmp_path):
+    found, root = find_network(str(tiny_network), None, True, 64), boxes()
+    classes = class_folders('red', 'blue', root=tmp_path / 'classes')
+    batch_norm, layer_norm = {'bn1.running_var': torch.ones(4)}, {'norm.weight': torch.ones(4)}
+    cases = ((root, batch_norm, True), (root, layer_norm, False), (root, None, False), (classes, batch_norm, False))
+    for number, (path, found.start, kept) in enumerate(cases):
+        plan = planning.choose(look(path), found, tmp_path / str(number), ['plain'], [0], 64)
+        assert ('statistics' in dict(planning.describe(plan))['recipe']) == kept
+        hooks = Config.fromfile(write(plan)['plain']).get('custom_hooks', [])
+        assert hooks == [dict(type='mmmaskany.FrozenNormHook')] * kept
+
+
 # ---------------------------------------------------------------------- bad input
 
 

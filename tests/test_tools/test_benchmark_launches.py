@@ -14,11 +14,12 @@ BUDGET = {
     'patch': 6,
     'grid, three sizes': 6,
     'random': 8,
-    'random, three sizes': 10,
-    'block': 11,
+    'random, three sizes': 9,
+    'block': 10,
     'noise': 9,
     'recipe: grid in 0.4': 7,
-    'mixture of three': 11,
+    'mixture of three': 10,
+    'mixture of five': 12,
 }
 
 
