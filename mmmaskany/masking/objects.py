@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -260,29 +261,56 @@ class ObjectPolicy:
     Args:
         policy (str): 'keep', 'ignore', 'drop' or 'spare'. Defaults to 'keep'.
         min_visible (float): Share of an object's area, in (0, 1]. Defaults to 0.25.
-        min_area (float): Square pixels, for 'spare'. Defaults to 1024, below which COCO calls an object small.
+        min_area (float | None): Square pixels, for 'spare' alone; None is 1024 there, below which COCO calls an object
+            small. Defaults to None.
         by (str): What an object's area is: that of its box, 'boxes', or of its instance mask, 'masks'. Defaults to
             'boxes'.
 
     Raises:
-        ValueError: If a value is not known, or out of range.
+        ValueError: If a value is not known, out of range, or not for this policy.
     """
 
     def __init__(
-        self, policy: str = 'keep', min_visible: float = 0.25, min_area: float = 32 * 32, by: str = 'boxes'
+        self, policy: str = 'keep', min_visible: float = 0.25, min_area: float | None = None, by: str = 'boxes'
     ) -> None:
         if policy not in POLICIES:
             raise ValueError(f'policy must be one of {POLICIES}, but got {policy!r}')
         if not 0 < min_visible <= 1:
             raise ValueError(f'min_visible must be in (0, 1], but got {min_visible}')
-        if min_area < 0:
+        if min_area is not None and policy != 'spare':
+            raise ValueError(f"min_area is for the policy 'spare' alone, but got {min_area} with {policy!r}")
+        if min_area is not None and min_area < 0:
             raise ValueError(f'min_area must not be negative, but got {min_area}')
         if by not in ('boxes', 'masks'):
             raise ValueError(f"by must be 'boxes' or 'masks', but got {by!r}")
         self.policy = policy
         self.min_visible = min_visible
-        self.min_area = min_area
+        self.min_area = 32 * 32 if min_area is None else min_area
         self.by = by
+
+    @classmethod
+    def build(cls, objects: str | dict | ObjectPolicy) -> ObjectPolicy:
+        """Make a policy of what stands in a config: its name, or its arguments.
+
+        Args:
+            objects (str | dict | ObjectPolicy): Either, or a policy, which is returned as it is.
+
+        Returns:
+            ObjectPolicy: The policy.
+
+        Raises:
+            TypeError: If the dict has other keys than the arguments.
+            ValueError: As of the class.
+        """
+        if isinstance(objects, cls):
+            return objects
+        if not isinstance(objects, dict):
+            return cls(objects)
+        known = list(inspect.signature(cls).parameters)
+        unknown = [key for key in objects if key not in known]
+        if unknown:
+            raise TypeError(f'objects must be a dict of some of {known}, but got {unknown[0]!r}')
+        return cls(**objects)
 
     def __repr__(self) -> str:
         small = f', min_area={self.min_area}' if self.policy == 'spare' else ''

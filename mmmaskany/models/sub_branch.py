@@ -46,7 +46,8 @@ class SubBranchMixin:
         self.sub_norm = sub_norm
         self.two_passes = two_passes
         self._check_norms()
-        self.sub_masking = MODELS.build(sub_masking) if isinstance(sub_masking, dict) else sub_masking
+        named = isinstance(sub_masking, dict) and 'type' in sub_masking
+        self.sub_masking = MODELS.build(sub_masking) if named else sub_masking
         if not isinstance(self.sub_masking, SubMasking):
             raise TypeError(
                 "sub_masking must be one of dict(type='mmmaskany.DropTokens'), 'mmmaskany.ReplacePatches' and "

@@ -242,6 +242,11 @@ NO_REUSE = dict(pattern=LEFT, reuse=False)
     ('changes', 'error', 'match'),
     [
         (dict(objects='ignore'), ValueError, 'bbox_head.assigner of the .*RetinaNet, has ignore_iof_thr=-1: give'),
+        (
+            dict(objects=dict(policy='drop', min_visibel=0.5)),
+            TypeError,
+            "some of .*'min_visible'.*but got 'min_visibel'",
+        ),
         (dict(objects='forget'), ValueError, "policy must be one of .* but got 'forget'"),
         (dict(masking=dict(NO_REUSE, reuse=True)), ValueError, 'reused view needs a pattern with a `scale`'),
         (

@@ -195,7 +195,8 @@ def test_a_draw_that_spares_all_is_itself():
         (dict(policy='lose'), r"policy must be one of \('keep', 'ignore', 'drop', 'spare'\), but got 'lose'"),
         (dict(min_visible=0), r'min_visible must be in \(0, 1\], but got 0'),
         (dict(min_visible=1.5), r'min_visible must be in \(0, 1\], but got 1.5'),
-        (dict(min_area=-1), 'min_area must not be negative, but got -1'),
+        (dict(policy='spare', min_area=-1), 'min_area must not be negative, but got -1'),
+        (dict(policy='drop', min_area=9), "min_area is for the policy 'spare' alone, but got 9 with 'drop'"),
         (dict(by='points'), "by must be 'boxes' or 'masks', but got 'points'"),
     ],
 )

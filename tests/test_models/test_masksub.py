@@ -584,6 +584,7 @@ def test_a_resumed_run_is_the_undisturbed_one(tiny_config, tool, tmp_path):
     ('changes', 'error', 'match'),
     [
         (dict(sub_masking=None), TypeError, "sub_masking must be one of dict.type='mmmaskany.DropTokens'"),
+        (dict(sub_masking=dict(pattern=None)), TypeError, "sub_masking must be one of .*but got {'pattern': None}"),
         (dict(sub_norm='off'), ValueError, "sub_norm must be one of .*but got 'off'"),
         (dict(head=None), ValueError, 'head must return one tensor of them.* but got NoneType'),
         (

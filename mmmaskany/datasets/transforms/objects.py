@@ -66,9 +66,7 @@ class MaskObjects(BaseTransform):
     ) -> None:
         self.pattern = build_pattern(pattern, ('images',))
         self.fill = fill
-        if not isinstance(objects, ObjectPolicy):
-            objects = ObjectPolicy(**objects) if isinstance(objects, dict) else ObjectPolicy(objects)
-        self.objects = objects
+        self.objects = ObjectPolicy.build(objects)
 
     def transform(self, results: dict) -> dict:
         """Mask ``results['img']``."""

@@ -195,9 +195,7 @@ def MaskedDetector(
     model.set_masking(masking)
     if objects is None:
         objects = 'keep' if model.masking.reuse else 'drop'
-    if not isinstance(objects, ObjectPolicy):
-        objects = ObjectPolicy(**objects) if isinstance(objects, dict) else ObjectPolicy(objects)
-    model.objects = objects
+    objects = model.objects = ObjectPolicy.build(objects)
     if objects.policy == 'ignore':
         check_ignoring(model)
     return model
