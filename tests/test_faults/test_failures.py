@@ -36,6 +36,29 @@ def start_two(start):
     return make
 
 
+def test_no_thread_of_gloo_outlives_a_finished_run(tiny_config, tmp_path):
+    # Such a thread may abort a process that had finished: "terminate called without an active exception".
+    config = tiny_config(train_cfg=dict(max_epochs=1))
+    script = """
+import runpy, sys, torch
+from pathlib import Path
+
+runpy.run_path('tools/train.py')['main']([sys.argv[1], '--work-dir', sys.argv[2], '--launcher', 'pytorch'])
+threads = [path.read_text().strip() for path in Path('/proc/self/task').glob('*/comm')]
+print('left:', torch.distributed.is_initialized(), [name for name in threads if 'gloo' in name])
+"""
+    place = dict(RANK='0', LOCAL_RANK='0', WORLD_SIZE='1', MASTER_ADDR='127.0.0.1', MASTER_PORT=free_port())
+    out = subprocess.run(
+        [sys.executable, '-c', script, config, str(tmp_path / 'run')],
+        capture_output=True,
+        text=True,
+        env=dict(os.environ, CUDA_VISIBLE_DEVICES='-1', **place),
+        cwd=Path(__file__).parents[2],
+    )
+    assert 'left: False []' in out.stdout, out.stderr[-2000:]
+    assert (tmp_path / 'run/epoch_1.pth').is_file()
+
+
 def test_processes_of_a_distributed_training_are_killed(start_two, loads, tiny_config, tmp_path):
     loader = dict(num_workers=0, persistent_workers=False)
     hooks = dict(checkpoint=dict(by_epoch=False, interval=2))
