@@ -457,11 +457,6 @@ class RankedPattern(Pattern):
 
     def __init_subclass__(cls, **kwargs) -> None:
         super().__init_subclass__(**kwargs)
-        if 'place' in vars(cls):
-            raise TypeError(
-                f'{cls.__name__} must derive from Pattern to say by a `place` where its cells lie: those of a '
-                'RankedPattern lie where the scores are highest'
-            )
         if 'rank' in vars(cls) and 'scores' not in vars(cls) and cls.scores is not RankedPattern.scores:
             base = next(base for base in cls.__mro__ if 'scores' in vars(base))
             raise TypeError(
@@ -548,6 +543,8 @@ class RankedPattern(Pattern):
         images: Tensor | None = None,
         scores: Tensor | None = None,
     ) -> Cells:
+        if not _is_ranked(self):
+            return super().cells(batch, height, width, generator, device, images, scores)
         data = asked(self, images, scores)
         device = _device(generator, device, data)
         generator = draw_numbers(self, batch, height, width, generator, device)
@@ -978,7 +975,9 @@ def asked(
 
 
 def _is_ranked(pattern: Pattern) -> bool:
-    return isinstance(pattern, RankedPattern) and type(pattern).cells is RankedPattern.cells
+    """Tell whether scores choose the cells; not where a subclass says in its own way where they lie."""
+    kind = type(pattern)
+    return isinstance(pattern, RankedPattern) and kind.cells is RankedPattern.cells and kind.place is Pattern.place
 
 
 def _ranked_cells(
