@@ -19,8 +19,6 @@ EPOCHS = {'classification': (20, 100), 'detection': (12, 36), 'segmentation': (4
 BATCH = {'classification': 32, 'detection': 4, 'segmentation': 4}
 #: Learning rates of AdamW for a batch of that size: convolutions and attention, from weights.
 RATES = {'classification': (5e-4, 2e-4), 'detection': (2e-4, 1e-4), 'segmentation': (2e-4, 1e-4)}
-#: Tasks in which weights' statistics of batch normalisation are kept: those of their small batches are noise.
-FROZEN = ('detection', 'segmentation')
 #: What is reported: the metric of the task first.
 METRICS = {
     'classification': ['accuracy/top1'],
@@ -87,7 +85,7 @@ class Plan:
     def frozen_statistics(self) -> bool:
         """Whether batch normalisation keeps the statistics of the weights: of the small batches of dense tasks."""
         names = self.network.start or {}
-        return self.data.task in FROZEN and any(name.endswith('running_var') for name in names)
+        return self.data.task != 'classification' and any(name.endswith('running_var') for name in names)
 
     @property
     def steps(self) -> int:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -364,9 +365,10 @@ def fill_cells(images: Tensor, draw: Draw, content: Tensor, out: Tensor) -> Tens
         return select(draw.pixel_mask(height, width, packed), content, images, out)
     # In channels_last a mask of each pixel's channels costs several copies; strips, of one row of a cell, do not.
     out.copy_(images)
-    image, row = torch.arange(batch).view(-1, 1, 1) * height, torch.arange(rows).view(-1, 1) * base
-    corner = ((image + row) * cols + torch.arange(cols))[draw.mask]
-    index = (corner[:, None] + torch.arange(base) * cols).flatten()
+    count = functools.partial(torch.arange, device=draw.mask.device)
+    first_row = count(batch).view(-1, 1, 1) * height + count(rows).view(-1, 1) * base
+    corner = (first_row * cols + count(cols))[draw.mask]
+    index = (corner[:, None] + count(base) * cols).flatten()
     if content.dim() < 4 or content.shape[2:] == (1, 1):
         content = content.expand(len(content) if content.dim() == 4 else 1, channels, 1, 1)[:, :, 0, 0].repeat(1, base)
         content = content.expand(len(index), -1) if len(content) == 1 else content[index // (height * cols)]

@@ -246,26 +246,40 @@ class Pattern:
         data = asked(self, images, scores)
         device = _device(generator, device, data)
         generator = draw_numbers(self, batch, height, width, generator, device)
-        layout, largest = self._lay_out(batch, height, width, generator, device)
-        top, left = self.place(layout, largest, generator, **data)
+        return self._draw_cells(batch, height, width, generator, device, data)
+
+    def _draw_cells(
+        self,
+        batch: int,
+        height: int,
+        width: int,
+        generator: Generator | Numbers | None,
+        device: torch.device | str | None,
+        data: dict[str, Tensor],
+    ) -> Cells:
+        """Draw the cells where :meth:`place` says; arguments as those of :meth:`cells`, all of them made ready."""
+        layouts = self.layouts(height // self.base, width // self.base)
+        layout = self._draw_layout(layouts, batch, generator, device)
+        top, left = self.place(layout, _largest(layouts), generator, **data)
         return Cells(top, left, layout.height, layout.width, layout.rows, layout.cols, layout.count)
 
-    def _lay_out(
-        self, batch: int, height: int, width: int, generator: Generator | Numbers | None, device: torch.device | None
-    ) -> tuple[Layout, Layout]:
-        """Draw the size of each sample's cells: what holds for it, without waiting for the device, and the maxima."""
-        layouts = self.layouts(height // self.base, width // self.base)
+    def _draw_layout(
+        self,
+        layouts: list[Layout],
+        batch: int,
+        generator: Generator | Numbers | None,
+        device: torch.device | str | None,
+    ) -> Layout:
+        """Draw the layout of each sample, without waiting for the device."""
         if len(layouts) == 1:
             choice = torch.zeros(batch, dtype=torch.long, device=device)
         else:
             choice = uniform_index(rand(batch, generator=generator, device=device), len(layouts))
         if torch.compiler.is_compiling():  # plain numbers are fused into the graph; the cache would only guard it
             entries = zip(*layouts, strict=True)
-            layout = Layout(*(sum((choice == k) * value for k, value in enumerate(values)) for values in entries))
-        else:
-            table = self._on(choice.device, tuple(layouts), lambda: torch.tensor(layouts))
-            layout = Layout(*table[choice].unbind(1))
-        return layout, _largest(layouts)
+            return Layout(*(sum((choice == k) * value for k, value in enumerate(values)) for values in entries))
+        table = self._on(choice.device, tuple(layouts), lambda: torch.tensor(layouts))
+        return Layout(*table[choice].unbind(1))
 
     def _on(self, device: torch.device, key: object, make: Callable[[], Tensor]) -> Tensor:
         """Return a small tensor that is copied to a device once."""
@@ -533,21 +547,17 @@ class RankedPattern(Pattern):
             raise ValueError(f'the scores of {name} must be numbers, but some are NaN')
         return -_without_ties(scores, generator)
 
-    def cells(
+    def _draw_cells(
         self,
         batch: int,
         height: int,
         width: int,
-        generator: Generator | None = None,
-        device: torch.device | str | None = None,
-        images: Tensor | None = None,
-        scores: Tensor | None = None,
+        generator: Generator | Numbers | None,
+        device: torch.device | str | None,
+        data: dict[str, Tensor],
     ) -> Cells:
         if not _is_ranked(self):
-            return super().cells(batch, height, width, generator, device, images, scores)
-        data = asked(self, images, scores)
-        device = _device(generator, device, data)
-        generator = draw_numbers(self, batch, height, width, generator, device)
+            return super()._draw_cells(batch, height, width, generator, device, data)
         return _ranked_cells([(self, generator, data)], None, batch, height, width, device)
 
 
@@ -851,7 +861,7 @@ class MixturePattern:
         canvas = self.canvas(height, width)
         source = choice.new_full((batch, *canvas), -1)
         alone = on_host(choice) and isinstance(generator, Numbers)  # then each pattern draws its own images alone
-        together = [index for index, (pattern, *_) in enumerate(parts) if not alone and _is_ranked(pattern)]
+        together = [] if alone else [index for index, (pattern, *_) in enumerate(parts) if _is_ranked(pattern)]
         for index, (pattern, numbers, own) in enumerate(parts):
             if alone:
                 chosen = (choice == index).nonzero()[:, 0]
@@ -977,7 +987,7 @@ def asked(
 def _is_ranked(pattern: Pattern) -> bool:
     """Tell whether scores choose the cells; not where a subclass says in its own way where they lie."""
     kind = type(pattern)
-    return isinstance(pattern, RankedPattern) and kind.cells is RankedPattern.cells and kind.place is Pattern.place
+    return isinstance(pattern, RankedPattern) and kind.cells is Pattern.cells and kind.place is Pattern.place
 
 
 def _ranked_cells(
@@ -1001,12 +1011,13 @@ def _ranked_cells(
     Returns:
         Cells: The rectangles of each sample by its own pattern; those of a sample that none masks mean nothing.
     """
-    layouts = [v for pattern, *_ in parts for v in pattern.layouts(height // pattern.base, width // pattern.base)]
+    layouts_of = [pattern.layouts(height // pattern.base, width // pattern.base) for pattern, *_ in parts]
+    layouts = [layout for several in layouts_of for layout in several]
     largest = _largest(layouts)
     scores = layout = None
     for index, (pattern, generator, data) in enumerate(parts):
-        own_layout, own_largest = pattern._lay_out(batch, height, width, generator, device)
-        own = pattern.scores(own_layout, own_largest, generator, **data)
+        own_layout = pattern._draw_layout(layouts_of[index], batch, generator, device)
+        own = pattern.scores(own_layout, _largest(layouts_of[index]), generator, **data)
         own = own.flatten(1) if len(set(layouts)) == 1 else _fill_up(own, own_layout, layouts)
         if index:
             mine = chosen[index]

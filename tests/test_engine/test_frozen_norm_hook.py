@@ -2,18 +2,18 @@
 import pytest
 import torch
 
-START = dict(custom_hooks=[dict(type='mmmaskany.FrozenNormHook')])
+from mmmaskany.checkpoints.protection import read_checkpoint
 
 
 def statistics(checkpoint):
-    state = torch.load(checkpoint, weights_only=False)['state_dict']
+    state = read_checkpoint(checkpoint)['state_dict']
     kinds = ('running_mean', 'running_var', 'weight')
     return {name: value for name, value in state.items() if name.endswith(kinds) and '.bn1.' in name}
 
 
 def test_statistics_stay_while_weights_learn(trained, tiny_config, tool, tmp_path):
     before = statistics(trained / 'epoch_2.pth')
-    config = tiny_config(load_from=str(trained / 'epoch_2.pth'), **START)
+    config = tiny_config(load_from=str(trained / 'epoch_2.pth'), custom_hooks=[dict(type='mmmaskany.FrozenNormHook')])
     tool('train')([config, '--work-dir', str(tmp_path / 'run')])
     after = statistics(tmp_path / 'run/epoch_2.pth')
     assert before.keys() == after.keys() and any(name.endswith('running_var') for name in before)
