@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.registry import DefaultScope
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 
@@ -42,6 +43,12 @@ def compiled_anew():
     """Let each file compile from the beginning: torch counts how often a function was compiled in a process."""
     if 'torch._dynamo' in sys.modules:
         torch._dynamo.reset()
+
+
+@pytest.fixture(autouse=True)
+def no_default_scope():
+    """Start each test without a default scope: which registry a name is sought in must not hang on other tests."""
+    DefaultScope._instance_dict.clear()
 
 
 @pytest.fixture(scope='session')

@@ -2,7 +2,6 @@
 """The same training with ``fuse_at='levels'`` in one process or in two; as a script it is the second of two: FOLDER."""
 
 import sys
-from datetime import timedelta
 
 import torch
 from masksub_training import FirstCells
@@ -10,6 +9,7 @@ from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import OptimWrapper
 from mmengine.registry import MODELS, init_default_scope
 from mmpretrain.structures import DataSample
+from two_processes import process_group
 
 STEPS = 3
 #: Layer norms alone: no image changes with its batch. By ``find_unused_parameters``, with the levels that it has: the
@@ -51,20 +51,18 @@ def train(levels, part=slice(None), wrap=lambda model: model):
     return model.state_dict()
 
 
+def wrap(model, unused):
+    return MMDistributedDataParallel(model, broadcast_buffers=False, find_unused_parameters=unused)
+
+
 def train_in_two_processes(rank, folder):
     """Yield the state of each training, or what PyTorch says of it."""
-    wait = timedelta(minutes=10)
-    torch.distributed.init_process_group('gloo', f'file://{folder}/meet', wait, rank=rank, world_size=2)
-    for unused, levels in TRAININGS:
-        try:
-            yield train(
-                levels,
-                slice(rank * 2, rank * 2 + 2),
-                lambda model: MMDistributedDataParallel(model, broadcast_buffers=False, find_unused_parameters=unused),  # noqa: B023
-            )
-        except RuntimeError as error:
-            yield str(error)
-    torch.distributed.destroy_process_group()
+    with process_group(rank, folder):
+        for unused, levels in TRAININGS:
+            try:
+                yield train(levels, slice(rank * 2, rank * 2 + 2), lambda model: wrap(model, unused))  # noqa: B023
+            except RuntimeError as error:
+                yield str(error)
 
 
 if __name__ == '__main__':

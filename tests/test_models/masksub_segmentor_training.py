@@ -2,7 +2,6 @@
 """The same MaskSub training of a segmentor in one process or in two; as a script it is the second of two: FOLDER."""
 
 import sys
-from datetime import timedelta
 
 import torch
 from masksub_training import ARCH, BATCH, STEPS, FirstCells
@@ -10,6 +9,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
+from two_processes import process_group
 
 from mmmaskany.engine import OwnStepDistributedDataParallel
 
@@ -57,15 +57,10 @@ def train(model, accumulate, part=slice(None), run=None):
 
 def train_in_two_processes(rank, folder):
     """Yield what was trained for each way to accumulate."""
-    wait = timedelta(minutes=10)
-    torch.distributed.init_process_group('gloo', f'file://{folder}/meet', wait, rank=rank, world_size=2)
-    for accumulate in (1, 2):
-        model, half = segmentor(), BATCH // 2
-        yield (
-            accumulate,
-            train(model, accumulate, slice(rank * half, (rank + 1) * half), OwnStepDistributedDataParallel(model)),
-        )
-    torch.distributed.destroy_process_group()
+    with process_group(rank, folder):
+        for accumulate in (1, 2):
+            model, part = segmentor(), slice(rank * BATCH // 2, (rank + 1) * BATCH // 2)
+            yield accumulate, train(model, accumulate, part, OwnStepDistributedDataParallel(model))
 
 
 if __name__ == '__main__':

@@ -2,7 +2,6 @@
 """The same MaskSub training in one process or in two; as a script it is the second of two: FOLDER."""
 
 import sys
-from datetime import timedelta
 
 import torch
 from mmengine.optim import OptimWrapper
@@ -11,6 +10,7 @@ from mmpretrain.models.heads import VisionTransformerClsHead
 from mmpretrain.structures import DataSample
 from torch import nn
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
+from two_processes import process_group
 
 from mmmaskany.engine import OwnStepDistributedDataParallel
 from mmmaskany.masking import RandomPattern
@@ -53,25 +53,27 @@ def train(model, accumulate, part=slice(None), run=None):
     return {name: parameter.detach() for name, parameter in model.named_parameters()}
 
 
+def train_and_count(accumulate, two_passes, part):
+    """Train in one of two processes; return what was trained, and how often all gradients were sent."""
+    model, sent = classifier(two_passes), []
+    wrapper = OwnStepDistributedDataParallel(model)
+
+    def send(state, bucket):
+        sent.append(bucket.is_last())
+        return allreduce_hook(None, bucket)
+
+    wrapper.register_comm_hook(None, send)
+    return train(model, accumulate, part, wrapper), sum(sent)
+
+
 def train_in_two_processes(rank, folder):
     """Yield what was trained, and how often all gradients were sent, for each way to accumulate and to pass."""
-    wait = timedelta(minutes=10)
-    torch.distributed.init_process_group('gloo', f'file://{folder}/meet', wait, rank=rank, world_size=2)
-    for accumulate in (1, 2):
-        for two_passes in (True, False):
-            model = classifier(two_passes)
-            wrapper = OwnStepDistributedDataParallel(model)
-            sent = []
-
-            def send(state, bucket, sent=sent):
-                sent.append(bucket.is_last())
-                return allreduce_hook(None, bucket)
-
-            wrapper.register_comm_hook(None, send)
-            half = BATCH // 2
-            weights = train(model, accumulate, slice(rank * half, (rank + 1) * half), wrapper)
-            yield accumulate, two_passes, weights, sum(sent)
-    torch.distributed.destroy_process_group()
+    half = BATCH // 2
+    with process_group(rank, folder):
+        for accumulate in (1, 2):
+            for two_passes in (True, False):
+                weights, sent = train_and_count(accumulate, two_passes, slice(rank * half, (rank + 1) * half))
+                yield accumulate, two_passes, weights, sent
 
 
 if __name__ == '__main__':

@@ -2,13 +2,13 @@
 """The same MixMask training in one process or in two; as a script it is the second of two: FOLDER."""
 
 import sys
-from datetime import timedelta
 
 import torch
 from masksub_training import ARCH, FirstCells
 from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import OptimWrapper
 from mmengine.registry import MODELS, init_default_scope
+from two_processes import process_group
 
 from mmmaskany.models.batch_augments import MaskMix
 
@@ -63,15 +63,10 @@ def train(cfg, part=slice(None), wrap=lambda model: model):
 
 def train_in_two_processes(rank, folder):
     """Yield the state of each training."""
-    wait = timedelta(minutes=10)
-    torch.distributed.init_process_group('gloo', f'file://{folder}/meet', wait, rank=rank, world_size=2)
-    for cfg in TRAININGS:
-        yield train(
-            cfg,
-            slice(rank * 2, rank * 2 + 2),
-            lambda model: MMDistributedDataParallel(model, broadcast_buffers=False),
-        )
-    torch.distributed.destroy_process_group()
+    with process_group(rank, folder):
+        for cfg in TRAININGS:
+            part = slice(rank * 2, rank * 2 + 2)
+            yield train(cfg, part, lambda model: MMDistributedDataParallel(model, broadcast_buffers=False))
 
 
 if __name__ == '__main__':

@@ -2,11 +2,7 @@
 """Late fusion: in the backbone level by level, or in the neck alone, and never half."""
 
 import copy
-import os
 import pickle
-import subprocess
-import sys
-from pathlib import Path
 
 import late_fusion_training
 import pytest
@@ -17,6 +13,7 @@ from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import load_checkpoint
 from test_families import FAMILIES, SIZES, VIT, flat, hosts  # noqa: F401
 from torch import nn
+from two_processes import second_process
 
 from mmmaskany.masking import half_size
 from mmmaskany.models import BranchLevels, MaskAny, MaskAnyClsHead, MaskAnyNeck
@@ -366,15 +363,8 @@ def test_gated_fusion_of_vectors_by_hand():
 
 
 def test_two_processes_train_as_one(tmp_path):
-    env = dict(os.environ, PYTHONPATH=str(Path(__file__).parents[2]), CUDA_VISIBLE_DEVICES='-1')
-    other = subprocess.Popen([sys.executable, late_fusion_training.__file__, str(tmp_path)], env=env)
-    try:
+    with second_process(late_fusion_training.__file__, tmp_path):
         found = dict(zip(TRAININGS, train_in_two_processes(0, tmp_path), strict=True))
-        assert other.wait(timeout=600) == 0
-    finally:
-        other.kill()
-        if torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()
     # No head reads the first level: DDP waits for its fusion, unless it looks for what is not used.
     assert 'find_unused_parameters=True' in found.pop((False, (0, 3)))
     for (_, levels), state in found.items():

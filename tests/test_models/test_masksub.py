@@ -2,10 +2,6 @@
 """MaskSub: what its two branches see and lose, and how a step trains on both."""
 
 import functools
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import masksub_training
 import pytest
@@ -19,6 +15,7 @@ from mmengine.optim.optimizer import amp_optimizer_wrapper
 from mmengine.registry import MODELS, init_default_scope
 from mmpretrain.structures import DataSample
 from torch import nn
+from two_processes import second_process
 
 from mmmaskany.apis import Work
 from mmmaskany.checkpoints.protection import read_checkpoint
@@ -540,17 +537,10 @@ def test_clipped_gradients_of_every_kind(backbone, channels, sub_masking, neck):
 
 
 def test_two_processes_take_the_same_steps_as_one(tmp_path):
-    env = dict(os.environ, PYTHONPATH=str(Path(__file__).parents[2]), CUDA_VISIBLE_DEVICES='-1')
-    other = subprocess.Popen([sys.executable, masksub_training.__file__, str(tmp_path)], env=env)
-    try:
+    with second_process(masksub_training.__file__, tmp_path):
         for accumulate, _, weights, sent in train_in_two_processes(0, tmp_path):
             assert sent == STEPS // accumulate  # once per update, and never for the main pass
             torch.testing.assert_close(weights, train(classifier(), accumulate))
-        assert other.wait(timeout=600) == 0
-    finally:
-        other.kill()
-        if torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()
 
 
 def test_the_wrapper_is_for_models_with_a_step_of_their_own():

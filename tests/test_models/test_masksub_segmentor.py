@@ -2,11 +2,8 @@
 """MaskSub for segmentation: what the heads lose in both branches, pixel by pixel, and what is refused."""
 
 import copy
-import os
-import subprocess
 import sys
 from contextlib import contextmanager
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -19,6 +16,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.structures import PixelData
 from states import assert_same_state
+from two_processes import second_process
 
 pytest.importorskip('mmseg')
 
@@ -351,17 +349,10 @@ def test_a_second_stem_sees_nothing_of_what_the_sub_branch_masks():
 def test_two_processes_take_the_same_steps_as_one(tmp_path):
     import masksub_segmentor_training as training
 
-    env = dict(os.environ, PYTHONPATH=str(Path(__file__).parents[2]), CUDA_VISIBLE_DEVICES='-1')
-    other = subprocess.Popen([sys.executable, training.__file__, str(tmp_path)], env=env)
-    try:
+    with second_process(training.__file__, tmp_path):
         for accumulate, weights in training.train_in_two_processes(0, tmp_path):
             assert 'sub_masking.token' in weights
             torch.testing.assert_close(weights, training.train(training.segmentor(), accumulate))
-        assert other.wait(timeout=600) == 0
-    finally:
-        other.kill()
-        if torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()
 
 
 def test_a_resumed_run_is_the_undisturbed_one(tool, tmp_path):

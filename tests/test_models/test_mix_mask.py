@@ -2,10 +2,6 @@
 """MixMask: what is mixed, what is compared with what, and how a step trains."""
 
 import math
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import mix_mask_training
 import pytest
@@ -17,6 +13,7 @@ from mmengine.registry import MODELS, init_default_scope
 from mmpretrain.models.selfsup import SimCLR
 from torch import nn
 from torch.nn.functional import cosine_similarity, one_hot
+from two_processes import second_process
 
 from mmmaskany.checkpoints.protection import read_checkpoint
 from mmmaskany.engine import CpuAmpOptimWrapper
@@ -297,15 +294,8 @@ def test_mixed_precision(name):
 
 
 def test_two_processes_train_as_one(tmp_path):
-    env = dict(os.environ, PYTHONPATH=str(Path(__file__).parents[2]), CUDA_VISIBLE_DEVICES='-1')
-    other = subprocess.Popen([sys.executable, mix_mask_training.__file__, str(tmp_path)], env=env)
-    try:
+    with second_process(mix_mask_training.__file__, tmp_path):
         states = list(train_in_two_processes(0, tmp_path))
-        assert other.wait(timeout=600) == 0
-    finally:
-        other.kill()
-        if torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()
     for cfg, state in zip(TRAININGS, states, strict=True):  # alone once the group is gone, which MoCo would ask
         torch.testing.assert_close(state, train(cfg), rtol=1e-4, atol=1e-5)
     before = build(dict(cfg, mixing=MIX)).state_dict()['backbone.conv1.weight']
