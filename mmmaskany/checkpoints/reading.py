@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import io
 import logging
 import os
 import re
@@ -322,6 +323,13 @@ def silence() -> Iterator[None]:
         yield
     finally:
         logger.removeFilter(warnings_only)
+
+
+@contextlib.contextmanager
+def still() -> Iterator[None]:
+    """Keep quiet what the hosts log and pycocotools prints."""
+    with silence(), contextlib.redirect_stdout(io.StringIO()):
+        yield
 
 
 def _fits(tensors: Mapping[str, Tensor], module: nn.Module) -> Iterator[Fit]:

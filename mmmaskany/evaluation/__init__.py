@@ -1,7 +1,16 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
-"""What is measured about a trained network beside its accuracy. Torch only, as the masking algebra."""
+"""What is measured about a trained network beside its accuracy. Nothing here imports OpenMMLab."""
 
 from .diversity import centroid_accuracy, effective_rank, fisher_ratio, linear_cka
-from .occlusion import occlude
+from .occlusion import PastedObjects, Pixels, occlude, textures
 
-__all__ = ['centroid_accuracy', 'effective_rank', 'fisher_ratio', 'linear_cka', 'occlude']
+__all__ = [
+    'PastedObjects',
+    'Pixels',
+    'centroid_accuracy',
+    'effective_rank',
+    'fisher_ratio',
+    'linear_cka',
+    'occlude',
+    'textures',
+]

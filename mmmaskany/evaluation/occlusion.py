@@ -1,19 +1,32 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
-"""The same masks for every network that is tested."""
+"""Parts of test images hidden, in the same way for every network that is tested: by masks, and by pasted objects."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
 import torch
-from torch import Generator, Tensor
+import torch.nn.functional as F
+from torch import Generator, Tensor, nn
 
 from mmmaskany.masking import Fill, Pattern
 from mmmaskany.utils.seeding import derive_seed
 
 #: Masks are drawn for so many images at a time.
 _BLOCK = 32
+#: Colours of a smooth texture along each side of an image.
+_COLOURS = 4
 
 
-def occlude(images: Tensor, pattern: Pattern, fill: Fill, first: int = 0, seed: int = 0) -> Tensor:
+def occlude(
+    images: Tensor, pattern: Pattern, fill: Fill | Callable[[Tensor, Tensor], Tensor], first: int = 0, seed: int = 0
+) -> Tensor:
     """Mask test images by a pattern, each with a mask that follows from its place in the data alone.
 
     Neither the batch size nor what was drawn before changes a mask, so all networks are tested on the same images.
@@ -21,7 +34,7 @@ def occlude(images: Tensor, pattern: Pattern, fill: Fill, first: int = 0, seed: 
     Args:
         images (Tensor): Consecutive images of the data, ``(B, C, H, W)``; never modified.
         pattern (Pattern): Where to mask.
-        fill (Fill): What stands in the masked pixels.
+        fill (Fill | Callable): What stands in the masked pixels, called with images and mask.
         first (int): Place of the first image in the data. Defaults to 0.
         seed (int): Other seeds give other masks. Defaults to 0.
 
@@ -35,3 +48,164 @@ def occlude(images: Tensor, pattern: Pattern, fill: Fill, first: int = 0, seed: 
         masks.append(pattern.draw(_BLOCK, height, width, generator).pixel_mask(height, width))
     mask = torch.cat(masks)[first % _BLOCK :][: len(images)]
     return fill(images, mask.to(images.device))
+
+
+class Pixels(NamedTuple):
+    """How pixels become what a network sees.
+
+    Args:
+        mean (Tensor): Per channel, subtracted, ``(3, 1, 1)``.
+        std (Tensor): Per channel, divided by, ``(3, 1, 1)``.
+        to_rgb (bool): Whether channels are red, green, blue; else blue, green, red.
+    """
+
+    mean: Tensor
+    std: Tensor
+    to_rgb: bool
+
+    @classmethod
+    def of(cls, preprocessor: nn.Module) -> Pixels:
+        """Return those of a data preprocessor of OpenMMLab; what it does not state changes nothing."""
+        names = 'to_rgb', '_channel_conversion', 'channel_conversion'
+        mean, std = getattr(preprocessor, 'mean', None), getattr(preprocessor, 'std', None)
+        return cls(
+            torch.zeros(3, 1, 1) if mean is None else mean.cpu(),
+            torch.ones(3, 1, 1) if std is None else std.cpu(),
+            any(getattr(preprocessor, name, False) for name in names),
+        )
+
+    def seen(self, image: Tensor) -> Tensor:
+        """Return pixels as a network sees them.
+
+        Args:
+            image (Tensor): Blue, green, red in [0, 255], ``(..., 3, H, W)``.
+
+        Returns:
+            Tensor: Float, ``(..., 3, H, W)``.
+        """
+        return ((image.flip(-3) if self.to_rgb else image).float() - self.mean) / self.std
+
+
+def textures(count: int, height: int, width: int, first: int = 0, seed: int = 0) -> Tensor:
+    """Draw smooth textures: a few random colours, and what lies between them.
+
+    Args:
+        count (int): How many.
+        height (int): Height in pixels.
+        width (int): Width in pixels.
+        first (int): Place of the first image in the data. Defaults to 0.
+        seed (int): Other seeds give other textures. Defaults to 0.
+
+    Returns:
+        Tensor: Pixels in [0, 255], float ``(count, 3, height, width)``.
+    """
+    colours = [
+        torch.rand(
+            3, _COLOURS, _COLOURS, generator=Generator().manual_seed(derive_seed('texture', seed, first + index))
+        )
+        for index in range(count)
+    ]
+    smooth = F.interpolate(torch.stack(colours), (height, width), mode='bicubic', align_corners=True)
+    return 255 * smooth.clamp(0, 1)
+
+
+class PastedObjects:
+    """Objects of other photos, cut out along their outlines and pasted onto images until enough of them is hidden.
+
+    Args:
+        annotations (str | Path): A COCO json with outlines as polygons.
+        folder (str | Path): The folder of its images.
+        size (float): Area of a pasted object as a share of the image. Defaults to 0.1.
+        most (int): Objects that are read, evenly spread over all. Defaults to 200.
+
+    Raises:
+        FileNotFoundError: If a file is missing.
+        ValueError: If no object is outlined by polygons and at least 32 px wide and high.
+    """
+
+    def __init__(self, annotations: str | Path, folder: str | Path, size: float = 0.1, most: int = 200) -> None:
+        self.size = size
+        data = json.loads(Path(annotations).read_text())
+        files = {image['id']: Path(folder) / image['file_name'] for image in data['images']}
+        usable = [
+            annotation
+            for annotation in data['annotations']
+            if isinstance(annotation.get('segmentation'), list)
+            and annotation['segmentation']
+            and min(annotation['bbox'][2:]) >= 32
+        ]
+        chosen = [usable[index * len(usable) // most] for index in range(most)] if len(usable) > most else usable
+        cuts = [_cut_out(files[annotation['image_id']], annotation) for annotation in chosen]
+        self.objects = [(image, mask) for image, mask in cuts if mask.any()]
+        if not self.objects:
+            raise ValueError(
+                f'{annotations} must outline objects by polygons, at least 32 px wide and high, but none of its '
+                f'{len(data["annotations"])} annotations does'
+            )
+
+    def paste(
+        self, images: Tensor, share: float, pixels: Pixels, first: int = 0, seed: int = 0
+    ) -> tuple[Tensor, list[float]]:
+        """Hide at least a share of each image; a larger share adds objects to those of a smaller one.
+
+        Args:
+            images (Tensor): Consecutive images of the data, as a network sees them, ``(B, 3, H, W)``; never modified.
+            share (float): The share, in (0, 1).
+            pixels (Pixels): How pixels become what it sees.
+            first (int): Place of the first image in the data. Defaults to 0.
+            seed (int): Other seeds paste other objects. Defaults to 0.
+
+        Returns:
+            tuple[Tensor, list[float]]: The images, and the share that is hidden of each.
+        """
+        if not 0 < share < 1:
+            raise ValueError(f'ratio must be in (0, 1), but got {share}')
+        height, width = images.shape[-2:]
+        pasted, shares = [], []
+        for index in range(len(images)):
+            canvas = np.zeros((height, width, 3), np.uint8)
+            hidden = np.zeros((height, width), bool)
+            for cut in islice(self._cuts(first + index, seed, height, width), 1000):
+                _paste(canvas, hidden, *cut)
+                if hidden.mean() >= share:
+                    break
+            seen = pixels.seen(torch.from_numpy(canvas).permute(2, 0, 1)).to(images)
+            pasted.append(torch.where(torch.from_numpy(hidden).to(images.device), seen, images[index]))
+            shares.append(float(hidden.mean()))
+        return torch.stack(pasted), shares
+
+    def _cuts(self, place: int, seed: int, height: int, width: int) -> Iterator[tuple]:
+        """Yield objects for the image of a place, each with its outline and where its upper left corner comes."""
+        draw = np.random.default_rng(derive_seed('objects', seed, place))
+        while True:
+            image, mask = self.objects[draw.integers(len(self.objects))]
+            zoom = (self.size * height * width / mask.sum()) ** 0.5
+            size = [max(1, round(zoom * side)) for side in mask.shape[::-1]]
+            image = cv2.resize(image, size, interpolation=cv2.INTER_AREA if zoom < 1 else cv2.INTER_LINEAR)
+            mask = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST).astype(bool)
+            if draw.random() < 0.5:
+                image, mask = image[:, ::-1], mask[:, ::-1]
+            yield image, mask, int(draw.integers(height)) - size[1] // 2, int(draw.integers(width)) - size[0] // 2
+
+
+def _cut_out(file: Path, annotation: dict) -> tuple[np.ndarray, np.ndarray]:
+    """Return the pixels of an object's box, ``(h, w, 3)``, and which of them are the object's, bool ``(h, w)``."""
+    image = cv2.imread(str(file))
+    if image is None:
+        raise FileNotFoundError(f'objects are cut out of photos, but there is none to read at {file}')
+    mask = np.zeros(image.shape[:2], np.uint8)
+    for outline in annotation['segmentation']:
+        cv2.fillPoly(mask, [np.array(outline, np.float32).reshape(-1, 2).round().astype(np.int32)], 1)
+    left, top, width, height = (round(value) for value in annotation['bbox'])
+    box = np.s_[max(top, 0) : top + height, max(left, 0) : left + width]
+    return image[box], mask[box].astype(bool)
+
+
+def _paste(canvas: np.ndarray, hidden: np.ndarray, image: np.ndarray, mask: np.ndarray, top: int, left: int) -> None:
+    """Paste an object; what lies outside of the canvas is cut off."""
+    height, width = hidden.shape
+    image = image[max(-top, 0) : height - top, max(-left, 0) : width - left]
+    mask = mask[max(-top, 0) : height - top, max(-left, 0) : width - left]
+    place = np.s_[max(top, 0) : max(top, 0) + mask.shape[0], max(left, 0) : max(left, 0) + mask.shape[1]]
+    canvas[place][mask] = image[mask]
+    hidden[place] |= mask

@@ -7,7 +7,6 @@ measured is kept beside the run, so that a report is written anew in seconds.
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import io
 import json
@@ -30,7 +29,7 @@ from mmmaskany.apis import METRICS, Run, Work, count_flops, draw_batch
 from mmmaskany.apis.patterns import pattern_cfg
 from mmmaskany.checkpoints.atomic import atomic_write
 from mmmaskany.checkpoints.protection import read_checkpoint
-from mmmaskany.checkpoints.reading import silence
+from mmmaskany.checkpoints.reading import silence, still
 from mmmaskany.engine.hooks.launch_check_hook import check_checkpoint
 from mmmaskany.engine.launch import collate_tensors
 from mmmaskany.evaluation import occlude
@@ -81,20 +80,13 @@ def load(run: Run, work_dir: Path) -> tuple[nn.Module, Config, Dataset]:
     cfg = Config.fromfile(run.config)
     init_default_scope(cfg.default_scope)
     collate_tensors(cfg)
-    with _still():
+    with still():
         model = MODELS.build(cfg.model)
         checkpoint = run.checkpoint(work_dir)
         check_checkpoint(model, read_checkpoint(checkpoint), str(checkpoint), complete=True)
         dataset = DATASETS.build(cfg.test_dataloader.dataset)
     model.dataset_meta = dataset.metainfo
     return model.to(get_device()).eval(), cfg, dataset
-
-
-@contextlib.contextmanager
-def _still() -> Iterator[None]:
-    """Keep quiet what the hosts log and pycocotools prints."""
-    with silence(), contextlib.redirect_stdout(io.StringIO()):
-        yield
 
 
 def measure(run: Run, plan: Plan) -> Measured:
@@ -182,7 +174,7 @@ def _occluded(
     dense = plan.data.task != 'classification'
     patterns, shares = (PATTERNS[:1], SHARES[:2]) if dense else (PATTERNS, SHARES)
     tests = [('', 0.0), *((name, share) for name in patterns for share in shares)]
-    with _still():
+    with still():
         evaluators = [Evaluator(cfg.test_evaluator) for _ in tests]
     for evaluator in evaluators:
         evaluator.dataset_meta = dataset.dataset.metainfo
@@ -209,7 +201,7 @@ def _occluded(
             evaluator.process(data_samples=samples, data_batch=data)
     metric = plan.metrics[0]
     rows = []
-    with _still():
+    with still():
         for (name, share), evaluator in zip(tests, evaluators, strict=True):
             value = evaluator.evaluate(len(dataset)).get(metric, 0.0) * METRICS[metric][1]
             rows.append(dict(pattern=name, masked=share, value=round(max(0.0, float(value)), 4)))

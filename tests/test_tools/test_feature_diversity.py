@@ -9,7 +9,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
-from mmmaskany.apis.classifiers import Candidate, load_classifier
+from mmmaskany.apis.candidates import Candidate, load_candidate
 from mmmaskany.evaluation import centroid_accuracy, effective_rank, fisher_ratio, linear_cka
 from mmmaskany.masking import half_size
 
@@ -29,7 +29,7 @@ def test_measures_are_those_of_the_model_by_hand(diversity, trained, tmp_path, c
         first, second = csv.DictReader(file)
     assert (first['images'], first['features']) == ('12', '32') and first['rank'] != second['rank']
 
-    loaded = load_classifier(Candidate('', tiny, trained / 'epoch_2.pth'))
+    loaded = load_candidate(Candidate('', tiny, trained / 'epoch_2.pth'))
     batches = list(loaded.batches())
     images = torch.cat([images for images, _ in batches])
     labels = torch.cat([sample.gt_label for _, samples in batches for sample in samples])

@@ -5,11 +5,15 @@ import runpy
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS, init_default_scope
+from mmengine.runner import Runner
 
-from mmmaskany.apis.classifiers import Candidate, load_classifier
-from mmmaskany.evaluation import occlude
+from mmmaskany.apis.candidates import Candidate, load_candidate
+from mmmaskany.evaluation import PastedObjects, Pixels, occlude, textures
 from mmmaskany.masking import ConstantFill, GridPattern
 
 ROOT = Path(__file__).parents[2]
@@ -44,7 +48,7 @@ def test_curves_are_those_of_the_model_by_hand(occlusion, trained, tmp_path, cap
     log = next(trained.glob('*/vis_data/scalars.json')).read_text().splitlines()
     assert float(rows[0]['top-1 (%)']) == pytest.approx(json.loads(log[-1])['accuracy/top1'], abs=1e-3)
     # The masked ones: the model's own argmax of masked images, normalised, with 0 as the mean colour.
-    loaded = load_classifier(Candidate('', trained / 'tiny.py', trained / 'epoch_2.pth'))
+    loaded = load_candidate(Candidate('', trained / 'tiny.py', trained / 'epoch_2.pth'))
     batches = list(loaded.batches())
     inputs = torch.cat([images for images, _ in batches])
     labels = torch.cat([sample.gt_label for _, samples in batches for sample in samples])
@@ -79,8 +83,120 @@ def test_checkpoints_of_one_label_are_a_curve_with_spread(occlusion, trained, tm
     line = (tmp_path / 'occlusion.md').read_text().splitlines()[2]
     assert line == f'| random | 0.0 | {sum(values) / 2:.2f} ± {abs(values[0] - values[1]) / 2**0.5:.2f} |'
     assert 'band: one standard deviation' in (tmp_path / 'occlusion.svg').read_text()
-    assert occlusion['main'](['--out', str(tmp_path), *models, *options]) == 0
-    assert (tmp_path / 'occlusion.csv').read_bytes() == first
+    assert occlusion['main'](['--out', str(tmp_path / 'again'), *models, *options]) == 0
+    assert (tmp_path / 'again/occlusion.csv').read_bytes() == first
+
+
+def test_an_interrupted_measurement_goes_on(occlusion, trained, tmp_path, capsys, monkeypatch):
+    options = ['--ratios', '0.5', '--num-images', '6', *model(trained, 'two'), *model(trained, 'one', 1)]
+    whole = ['--out', str(tmp_path / 'whole'), '--patterns', 'grid', 'patch', *options]
+    assert occlusion['main'](whole) == 0
+
+    seen, own = [], occlusion['measure']
+    globals_of_script = occlusion['measure_all'].__globals__
+
+    def measure(loaded, ways, args, what):
+        seen.append(what.rpartition(': ')[2])
+        if len(seen) == 5:  # of the second model, the first pattern
+            raise OSError('the disk is full')
+        return own(loaded, ways, args, what)
+
+    monkeypatch.setitem(globals_of_script, 'measure', measure)
+    parts = ['--out', str(tmp_path / 'parts'), *whole[2:]]
+    assert occlusion['main'](parts) == 1
+    assert seen == ['whole images', 'grid masks', 'patch masks', 'whole images', 'grid masks']
+    assert len(read(tmp_path / 'parts/occlusion.csv')) == 4  # the first model's
+    del seen[:4]
+    assert occlusion['main'](parts) == 0
+    assert seen == ['grid masks', 'grid masks', 'patch masks']  # the one that failed, and what was left
+    for name in ('occlusion.csv', 'occlusion.md'):
+        assert (tmp_path / 'parts' / name).read_bytes() == (tmp_path / 'whole' / name).read_bytes()
+    capsys.readouterr()
+    assert occlusion['main']([*parts, '--fill', 'mean']) == 1
+    assert "must be a new folder or one with {'fill': 'black'}" in capsys.readouterr().err
+
+
+def test_other_images_and_textures_are_what_masked_pixels_show(occlusion, trained, tmp_path):
+    loaded = load_candidate(Candidate('', trained / 'tiny.py', trained / 'epoch_2.pth'), 7)
+    inputs, labels = [torch.cat(parts) for parts in zip(*_inputs(loaded), strict=True)]
+    partners = torch.cat([images for images, _ in loaded.batches(shift=3)])
+    assert torch.equal(partners, inputs.roll(-3, 0)) and not torch.equal(partners, inputs)
+    smooth = Pixels.of(loaded.model.data_preprocessor).seen(textures(7, 20, 20, seed=2))
+    pattern = GridPattern(ratio=0.5, cell=4, base=1)
+    for fill, content in (('image', partners), ('texture', smooth)):
+        out = tmp_path / fill
+        options = ['--patterns', 'grid', '--ratios', '0.5', '--cell', '4', '--num-images', '7', '--seed', '2']
+        assert occlusion['main'](['--out', str(out), *options, '--fill', fill, *model(trained, 'x')]) == 0
+        masked = occlude(inputs, pattern, lambda images, mask, c=content: torch.where(mask, c, images), seed=2)
+        with torch.no_grad():
+            right = (loaded.model(masked).argmax(1) == labels).double().mean().item()
+        assert float(read(out / 'occlusion.csv')[1]['top-1 (%)']) == pytest.approx(100 * right, abs=1e-3)
+
+
+def _inputs(loaded):
+    for images, samples in loaded.batches():
+        yield images, torch.cat([sample.gt_label for sample in samples])
+
+
+@pytest.fixture(scope='module')
+def crosses(tmp_path_factory):
+    """Two photos of 64 px with a square of 40 px each, outlined."""
+    folder = tmp_path_factory.mktemp('crosses')
+    outline = [10, 10, 50, 10, 50, 50, 10, 50]
+    for index in (0, 1):
+        cv2.imwrite(str(folder / f'{index}.png'), np.full((64, 64, 3), 200 * index, np.uint8))
+    images = [dict(id=index, file_name=f'{index}.png') for index in (0, 1)]
+    annotations = [dict(image_id=index, bbox=[10, 10, 41, 41], segmentation=[outline]) for index in (0, 1)]
+    (folder / 'objects.json').write_text(json.dumps(dict(images=images, annotations=annotations)))
+    return folder
+
+
+def test_pasted_objects(occlusion, trained, crosses, tmp_path):
+    objects = ['--objects', str(crosses / 'objects.json'), str(crosses)]
+    options = ['--patterns', '--ratios', '0.3', '0.6', *objects, *model(trained, 'x')]
+    assert occlusion['main'](['--out', str(tmp_path), *options]) == 0
+    rows = read(tmp_path / 'occlusion.csv')
+    assert [row['pattern'] for row in rows] == ['objects'] * 3 and rows[0]['masked'] == '0.0'
+    loaded = load_candidate(Candidate('', trained / 'tiny.py', trained / 'epoch_2.pth'))
+    inputs, labels = [torch.cat(parts) for parts in zip(*_inputs(loaded), strict=True)]
+    paste = PastedObjects(crosses / 'objects.json', crosses)
+    pasted, shares = paste.paste(inputs, 0.6, Pixels.of(loaded.model.data_preprocessor))
+    assert float(rows[2]['masked']) == pytest.approx(sum(shares) / 12, abs=1e-4) and 0.6 <= sum(shares) / 12 < 0.72
+    with torch.no_grad():
+        right = (loaded.model(pasted).argmax(1) == labels).double().mean().item()
+    assert float(rows[2]['top-1 (%)']) == pytest.approx(100 * right, abs=1e-3)
+    assert '<!-- pasted objects -->' in (tmp_path / 'occlusion.svg').read_text()
+
+
+@pytest.mark.parametrize(('host', 'metric'), [('mmdet', 'box AP (%)'), ('mmseg', 'mIoU (%)')])
+def test_detectors_and_segmentors(host, metric, occlusion, write_host_config, crosses, tool, tmp_path, capsys):
+    pytest.importorskip(host)
+    found = dict(test_cfg=dict(score_thr=0.0)) if host == 'mmdet' else {}  # an untrained one is sure of nothing
+    config = write_host_config(tmp_path, host, model=found)
+    cfg = Config.fromfile(config)
+    init_default_scope(host)
+    network = MODELS.build(cfg.model)
+    network.init_weights()
+    torch.save(dict(state_dict=network.state_dict(), meta={}), tmp_path / 'network.pth')
+    options = ['--patterns', 'grid', '--ratios', '0.3', '--fill', 'image']
+    options += ['--objects', str(crosses / 'objects.json'), str(crosses)]
+    command = ['--out', str(tmp_path / 'out'), *options, '--model', 'x', config, str(tmp_path / 'network.pth')]
+    assert occlusion['main'](command) == 0
+    rows = read(tmp_path / 'out/occlusion.csv')
+    assert [row['pattern'] for row in rows] == ['grid', 'grid', 'objects', 'objects']
+    assert {row['images'] for row in rows} == {'2'} and metric in rows[0]
+    # The whole images: what tools/test.py says of the same file.
+    capsys.readouterr()
+    cfg.work_dir = str(tmp_path / 'work')
+    metrics = Runner.from_cfg(dict(cfg, load_from=str(tmp_path / 'network.pth'))).test()
+    key = 'coco/bbox_mAP' if host == 'mmdet' else 'mIoU'
+    assert float(rows[0][metric]) == pytest.approx(metrics[key] * (100 if host == 'mmdet' else 1), abs=1e-2)
+    assert metrics[key] > 0
+    two = [*command, '--model', 'y', str(tmp_path / 'tiny.py'), str(tmp_path / 'network.pth')]
+    (tmp_path / 'tiny.py').write_text("default_scope = 'mmpretrain'\n")
+    assert occlusion['main'](two) == 1
+    what = 'detector' if host == 'mmdet' else 'segmentor'
+    assert f'must be the config of a {what}, but is of mmpretrain' in capsys.readouterr().err
 
 
 def test_black_is_black(occlusion):
@@ -98,12 +214,10 @@ def test_what_does_not_fit_is_an_error_without_traceback(occlusion, trained, tin
     deeper = tiny_config('deeper', model=dict(backbone=dict(backbone=dict(depth=34))))
     plain = dict(_delete_=True, type='mmpretrain.ResNet_CIFAR', depth=18, stem_channels=4, base_channels=4)
     plain = tiny_config('plain', model=dict(backbone=plain))
-    detector = str(ROOT / 'configs/detection/mask-rcnn_r18-narrow_fpn_8e_digits.py')
     for config, file, more, message in (
         (tiny, 'nope.pth', [], 'must be an existing file, but got nope.pth'),
         (deeper, checkpoint, [], f'checkpoint {checkpoint} must hold the tensors of this ImageClassifier'),
         (plain, checkpoint, [], 'tensors have no place there (backbone.relu.reused.conv1.weight, '),
-        (detector, checkpoint, [], 'must be the config of a classifier, but is of mmdet'),
         (tiny, checkpoint, ['--ratios', '1.5'], 'ratio must be in (0, 1), but got 1.5'),
         (tiny, checkpoint, ['--patterns', 'stripes'], "must be one of ['patch', 'grid'"),
         (tiny, checkpoint, ['--metric', 'mIoU'], "must be one that the test_evaluator gives, ['accuracy/top1']"),

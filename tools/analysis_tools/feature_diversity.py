@@ -33,7 +33,7 @@ import torch
 from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
-from mmmaskany.apis.classifiers import Candidate, load_classifier
+from mmmaskany.apis.candidates import Candidate, load_candidate
 from mmmaskany.apis.rows import grouped, write_csv
 from mmmaskany.apis.runs import mean_spread
 from mmmaskany.checkpoints.atomic import atomic_write
@@ -69,7 +69,7 @@ def measure(candidate: Candidate, num_images: int | None = None, device: str | N
         FileNotFoundError: If config, checkpoint or data are missing.
         ValueError: If they do not fit together, or a measure is not defined for the features.
     """
-    loaded = load_classifier(candidate, num_images, device)
+    loaded = load_candidate(candidate, num_images, device)
     model = loaded.model
     stems: list[tuple[Tensor, Tensor]] = []
     dual = getattr(model.backbone, 'dual_stem', None)

@@ -1,50 +1,74 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
-"""Measure how the accuracy of trained classifiers falls as more and more of each test image is masked.
+"""Measure how a trained network's results fall as more and more of each test image is hidden.
 
     python tools/analysis_tools/occlusion_robustness.py --out work_dirs/occlusion \\
         --model plain configs/maskany/resnet18-narrow_1xb32-coslr-8e_digits.py work_dirs/quickstart/plain/epoch_8.pth \\
         --model MaskAny configs/maskany/maskany_resnet18-narrow_1xb32-coslr-8e_digits.py \\
         work_dirs/quickstart/MaskAny/epoch_8.pth
 
-Each image comes from the config's own test data and data preprocessor, is masked, and goes through the model as any
-other image: for one with a second stem the reused view is the masked image at half size, so nothing that is masked
-reaches it. A mask follows from the pattern, the masked share, the image's place in the data and --seed alone, so all
-models see the same masked images. Models of one label, such as the seeds of one method, are one curve with their
-spread.
+Classifiers, detectors and segmentors, all of one task. Each image comes from the config's own test data and data
+preprocessor, is hidden in part, and goes through the model as any other image: for one with a second stem the reused
+view is the occluded image at half size, so nothing that is hidden reaches it. What is hidden, and by what, follows from
+the pattern, the share, the image's place in the data and --seed alone, so all models see the same images. Models of one
+label, such as the seeds of one method, are one curve with their spread.
 
-In OUT are written `occlusion.png` and `.svg`, one panel per pattern; `occlusion.md`, a table; and `occlusion.csv`,
-with every single number.
+--fill says what hidden pixels show: black, the mean colour of the data, a smooth random texture, or the same place of
+another test image. --objects COCO.json FOLDER adds the pattern "objects": objects of other photos, cut out along their
+outlines, are pasted, a tenth of the image each, until at least the share is hidden.
+
+In OUT are written `occlusion.png` and `.svg`, one panel per pattern; `occlusion.md`, a table; `occlusion.csv`, with
+every single number; and `occlusion.json`, what was measured so far: the same command goes on from there.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
+import json
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
 from mmengine.evaluator import Evaluator
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
 from mmmaskany.apis import METRICS
-from mmmaskany.apis.classifiers import Candidate, load_classifier
+from mmmaskany.apis.candidates import TASKS, Candidate, Loaded, load_candidate
 from mmmaskany.apis.patterns import PATTERNS, masked_share, pattern_cfg
 from mmmaskany.apis.rows import grouped, write_csv
 from mmmaskany.apis.runs import mean_spread
 from mmmaskany.checkpoints.atomic import atomic_write
-from mmmaskany.evaluation import occlude
+from mmmaskany.checkpoints.reading import still
+from mmmaskany.evaluation import PastedObjects, Pixels, occlude, textures
 from mmmaskany.masking import ConstantFill
+from mmmaskany.masking.draw import select
 from mmmaskany.models.masking import build_pattern
 from mmmaskany.user_errors import run
 from mmmaskany.visualization import save_figure
 from mmmaskany.visualization.curves import draw_curve, new_panels
 
-FILLS = ('black', 'mean')
+#: What hidden pixels show, and how a plot calls it.
+FILLS = {
+    'black': 'black',
+    'mean': 'the mean colour',
+    'texture': 'smooth textures',
+    'image': 'the same place of another image',
+}
+#: The pattern of pasted objects.
+OBJECTS = 'objects'
+#: The metric of each task, by the scope of its configs.
+METRIC_OF = {'mmpretrain': 'accuracy/top1', 'mmdet': 'coco/bbox_mAP', 'mmseg': 'mIoU'}
+#: A way to hide a share of images: they, their place in the data and their partners, to what is left and the shares.
+Hide = Callable[[Tensor, int, 'Tensor | None'], 'tuple[Tensor, list[float]]']
 
 
 def build_fill(kind: str, preprocessor: torch.nn.Module) -> ConstantFill:
-    """Build the fill in units of the normalised images.
+    """Build a fill of one colour, in units of the normalised images.
 
     Args:
         kind (str): 'black', or 'mean' for the mean colour of the data as the config states it.
@@ -64,66 +88,195 @@ def build_fill(kind: str, preprocessor: torch.nn.Module) -> ConstantFill:
     return ConstantFill((-mean / preprocessor.std).flatten().tolist())
 
 
-def measure(candidate: Candidate, args: argparse.Namespace) -> list[dict]:
-    """Test one classifier on its test data, whole and masked.
+def by_pattern(name: str, ratio: float, args: argparse.Namespace, preprocessor: torch.nn.Module) -> Hide:
+    """Return how a pattern hides a share of images.
 
     Args:
-        candidate (Candidate): The classifier.
+        name (str): The pattern.
+        ratio (float): The share.
         args (argparse.Namespace): The command line.
+        preprocessor (nn.Module): The network's data preprocessor.
 
     Returns:
-        list[dict]: One row for each pattern and masked share: ``label``, ``checkpoint``, ``pattern``, ``masked``,
-        ``images`` and the metric under its title.
+        Hide: What hides.
+    """
+    pixels = Pixels.of(preprocessor)
+    constant = build_fill(args.fill, preprocessor) if args.fill in ('black', 'mean') else None
+    patterns: dict[tuple[int, int], tuple] = {}
+
+    def hide(images: Tensor, first: int, partners: Tensor | None) -> tuple[Tensor, list[float]]:
+        size = tuple(images.shape[-2:])
+        if size not in patterns:
+            cfg = pattern_cfg(name, min(size), args.cell, ratio=ratio)
+            pattern = build_pattern(cfg, ())  # which looks at nothing: all networks see the same masks
+            patterns[size] = pattern, masked_share(pattern, *size)
+        pattern, share = patterns[size]
+        if args.fill == 'texture':
+            partners = pixels.seen(textures(len(images), *size, first, args.seed)).to(images)
+        fill = constant or (lambda images, mask: select(mask, partners, images))
+        return occlude(images, pattern, fill, first, args.seed), [share] * len(images)
+
+    return hide
+
+
+def by_objects(ratio: float, args: argparse.Namespace, preprocessor: torch.nn.Module, objects: PastedObjects) -> Hide:
+    """Return how pasted objects hide a share of images; as :func:`by_pattern`."""
+    pixels = Pixels.of(preprocessor)
+    return lambda images, first, _: objects.paste(images, ratio, pixels, first, args.seed)
+
+
+def whole(images: Tensor, first: int, partners: Tensor | None) -> tuple[Tensor, list[float]]:
+    """Hide nothing."""
+    return images, [0.0] * len(images)
+
+
+def measure(loaded: Loaded, ways: Sequence[Hide], args: argparse.Namespace, what: str = '') -> list[dict]:
+    """Test a network on its test data, hidden in each of some ways.
+
+    Args:
+        loaded (Loaded): The network.
+        ways (Sequence[Hide]): The ways.
+        args (argparse.Namespace): The command line.
+        what (str): What the bar says. Defaults to ''.
+
+    Returns:
+        list[dict]: One row for each way: the mean share that is ``masked``, the number of ``images``, and the metric
+        under its title.
 
     Raises:
-        FileNotFoundError: If config, checkpoint or data are missing.
-        ValueError: If they do not fit together, or the evaluator does not give the metric.
+        ValueError: If the evaluator does not give the metric.
     """
-    loaded = load_classifier(candidate, args.num_images, args.device)
-    fill = build_fill(args.fill, loaded.model.data_preprocessor)
-    evaluators: dict[tuple[str, float], tuple] = {}
-    count, size = 0, None
+    metric = args.metric or METRIC_OF[loaded.cfg.default_scope]
+    with still():
+        evaluators = [_evaluator(loaded) for _ in ways]
+    shares: list[list[float]] = [[] for _ in ways]
+    partners = loaded.batches(shift=len(loaded.places) // 2) if args.fill == 'image' else None
+    batches, first = -(-len(loaded.places) // loaded.cfg.test_dataloader.batch_size), 0
+    console = Console(stderr=True)
     with torch.no_grad():
-        for images, samples in loaded.batches():
-            if size is None:
-                size = tuple(images.shape[-2:])
-                evaluators = _evaluators(size, loaded.cfg, args)
-            elif size != tuple(images.shape[-2:]):
-                raise ValueError(f'all test images must be of one size, but got {size} and {tuple(images.shape[-2:])}')
-            for pattern, evaluator in evaluators.values():
-                masked = images if pattern is None else occlude(images, pattern, fill, count, args.seed)
-                evaluator.process(loaded.model(masked, samples, mode='predict'))
-            count += len(images)
-    title, factor = METRICS.get(args.metric, (args.metric, 1))
+        for images, samples in track(loaded.batches(), what, batches, console=console, transient=True):
+            partner = None if partners is None else _of_size(next(partners)[0], images)
+            for hide, evaluator, own in zip(ways, evaluators, shares, strict=True):
+                hidden, found = hide(images, first, partner)
+                evaluator.process(loaded.model(hidden, copy.deepcopy(samples), mode='predict'))
+                own += found
+            first += len(images)
+    title, factor = METRICS.get(metric, (metric, 1))
     rows = []
-    for (name, share), (_, evaluator) in evaluators.items():
-        metrics = evaluator.evaluate(count)
-        if args.metric not in metrics:
-            raise ValueError(f'--metric must be one that the test_evaluator gives, {list(metrics)}, not {args.metric}')
-        what = dict(label=candidate.label, checkpoint=str(candidate.checkpoint), pattern=name, masked=round(share, 4))
-        rows.append(dict(what, images=count, **{title: round(metrics[args.metric] * factor, 4)}))
-    whole, *masked = rows
-    return [
-        dict(row, pattern=name) for name in args.patterns for row in (whole, *masked) if row['pattern'] in ('', name)
-    ]
+    for evaluator, own in zip(evaluators, shares, strict=True):
+        with still():
+            metrics = evaluator.evaluate(first)
+        if metrics and metric not in metrics:
+            raise ValueError(f'--metric must be one that the test_evaluator gives, {list(metrics)}, not {metric}')
+        value = max(0.0, float(metrics.get(metric, 0)))  # a detector that finds nothing has no metric, or -1
+        rows.append(dict(masked=round(sum(own) / first, 4), images=first, **{title: round(value * factor, 4)}))
+    return rows
 
 
-def _evaluators(size: tuple[int, int], cfg: dict, args: argparse.Namespace) -> dict:
-    """Build the pattern and the evaluator of each name and masked share; the first is the whole image's."""
-    tests = {('', 0.0): None}
+def _evaluator(loaded: Loaded) -> Evaluator:
+    """Build the evaluator of the images that are taken."""
+    evaluator = Evaluator(loaded.cfg.test_evaluator)
+    evaluator.dataset_meta = loaded.dataset.metainfo
+    for metric in evaluator.metrics:
+        if hasattr(metric, 'img_ids'):  # CocoMetric would count the images that are left out as missed
+            metric.img_ids = [loaded.dataset.get_data_info(place)['img_id'] for place in loaded.places]
+    return evaluator
+
+
+def _of_size(partners: Tensor, images: Tensor) -> Tensor:
+    """Return partners at the size of the images that they stand in for."""
+    if partners.shape == images.shape:
+        return partners
+    return torch.nn.functional.interpolate(partners, images.shape[-2:], mode='bilinear', align_corners=False)
+
+
+class Kept:
+    """What was measured so far, in a file: each network and pattern is measured once.
+
+    Args:
+        path (Path): The file; it need not be there.
+        settings (dict): What all measurements of the file have in common.
+
+    Raises:
+        ValueError: If the file is of other settings.
+    """
+
+    def __init__(self, path: Path, settings: dict) -> None:
+        self.path = path
+        self.content = dict(settings=settings, rows={})
+        if path.exists():
+            self.content = json.loads(path.read_text())
+            differ = [key for key, value in settings.items() if self.content['settings'].get(key) != value]
+            if differ:
+                old, new = ({key: of.get(key) for key in differ} for of in (self.content['settings'], settings))
+                raise ValueError(f'--out must be a new folder or one with {old}, as it was begun, but got {new}')
+
+    def rows(self, candidate: Candidate, name: str, ratios: Sequence[float], measure: Callable[[], list]) -> list[dict]:
+        """Return the rows of a network and a pattern, measured unless they are there."""
+        changed = candidate.checkpoint.stat().st_mtime_ns
+        key = json.dumps([str(candidate.checkpoint), changed, name, list(ratios)])
+        if key not in self.content['rows']:
+            self.content['rows'][key] = measure()
+            atomic_write(self.path, json.dumps(self.content).encode())
+        return self.content['rows'][key]
+
+
+def measure_all(args: argparse.Namespace) -> Iterator[list[dict]]:
+    """Measure one network after the other.
+
+    Args:
+        args (argparse.Namespace): The command line.
+
+    Yields:
+        list[dict]: The rows of a network: ``label``, ``checkpoint``, ``pattern``, and those of :func:`measure`, the
+        whole image in front of each pattern.
+
+    Raises:
+        FileNotFoundError: If a config, a checkpoint or data are missing.
+        ValueError: If they do not fit together.
+    """
+    objects = PastedObjects(*args.objects) if args.objects else None
     for name in args.patterns:
-        for ratio in args.ratios:
-            cfg_of_pattern = pattern_cfg(name, min(size), args.cell, ratio=ratio)
-            pattern = build_pattern(cfg_of_pattern, ())  # which looks at nothing: all networks see the same masks
-            tests[name, masked_share(pattern, *size)] = pattern
-    return {key: (pattern, Evaluator(cfg.test_evaluator)) for key, pattern in tests.items()}
+        for ratio in args.ratios:  # what is wrong with them is said before anything is measured
+            build_pattern(pattern_cfg(name, 224, args.cell, ratio=ratio), ())
+    names = [*args.patterns, *([OBJECTS] if objects else [])]
+    common = ('fill', 'cell', 'seed', 'num_images', 'metric', 'objects')
+    kept = Kept(args.out / 'occlusion.json', {key: getattr(args, key) for key in common})
+    scopes = tuple(TASKS)
+    for candidate in Candidate.from_args(args):
+        loaded = load_candidate(candidate, args.num_images, args.device, scopes)
+        scopes = (loaded.cfg.default_scope,)
+        preprocessor = loaded.model.data_preprocessor
+        whole_rows, rows = [], []
+        for name in ('', *names):
+            ways = [whole]
+            if name:
+                ways = [
+                    by_objects(ratio, args, preprocessor, objects)
+                    if name == OBJECTS
+                    else by_pattern(name, ratio, args, preprocessor)
+                    for ratio in args.ratios
+                ]
+            what = f'{candidate.label}, {candidate.checkpoint}: {f"{name} masks" if name else "whole images"}'
+            begun = time.perf_counter()
+            found = kept.rows(
+                candidate,
+                name,
+                args.ratios if name else [],
+                lambda: measure(loaded, ways, args, what),  # noqa: B023
+            )
+            print(f'{what}: {found[0]["images"]:,} images, {time.perf_counter() - begun:.0f} s', flush=True)
+            own = dict(label=candidate.label, checkpoint=str(candidate.checkpoint))
+            whole_rows = whole_rows or found
+            rows += [dict(own, pattern=name, **row) for row in (*whole_rows, *found) if name]
+        yield rows
 
 
 def write_table(rows: Sequence[dict], out: Path) -> str:
     """Write the metric of each label by pattern and masked share, and its mean over the shares, as Markdown.
 
     Args:
-        rows (Sequence[dict]): As of :func:`measure`, of all classifiers.
+        rows (Sequence[dict]): As of :func:`measure_all`, of all networks.
         out (Path): The file.
 
     Returns:
@@ -154,7 +307,7 @@ def draw(rows: Sequence[dict], title: str, out: Path) -> list[Path]:
     """Draw the curve of each label, one panel per pattern.
 
     Args:
-        rows (Sequence[dict]): As of :func:`measure`, of all classifiers.
+        rows (Sequence[dict]): As of :func:`measure_all`, of all networks.
         title (str): What is said above the plot.
         out (Path): Where to, without suffix.
 
@@ -163,13 +316,13 @@ def draw(rows: Sequence[dict], title: str, out: Path) -> list[Path]:
     """
     metric = list(rows[0])[-1]
     patterns = grouped(rows, 'pattern')
-    figure, panels = new_panels([f'{name} masks' for name in patterns])
+    figure, panels = new_panels([f'{name} masks' if name != OBJECTS else 'pasted objects' for name in patterns])
     for axes, own in zip(panels, patterns.values(), strict=True):
         for index, (label, points) in enumerate(grouped(own, 'label').items()):
             shares = grouped(points, 'masked')
             values = [[row[metric] for row in at_share] for at_share in shares.values()]
             draw_curve(axes, [100 * share for share in shares], values, label, index)
-        axes.set(xlabel='masked share of each test image (%)', ylabel=metric, xlim=(-2, 100))
+        axes.set(xlabel='hidden share of each test image (%)', ylabel=metric, xlim=(-2, 100))
         axes.sharey(panels[0])
     panels[0].set_ylim(bottom=0)
     handles, labels = panels[0].get_legend_handles_labels()
@@ -185,7 +338,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument('--out', type=Path, required=True, help='folder of the plot, the table and the numbers')
     parser.add_argument(
         '--patterns',
-        nargs='+',
+        nargs='*',
         default=['patch', 'grid', 'random', 'block'],
         help=f'of {", ".join(PATTERNS)}, or types of others',
     )
@@ -194,28 +347,26 @@ def main(argv: list[str] | None = None) -> int:
         type=float,
         nargs='+',
         default=[step / 10 for step in range(1, 10)],
-        help='masked shares, beside the whole image (default: 0.1 0.2 ... 0.9)',
+        help='hidden shares, beside the whole image (default: 0.1 0.2 ... 0.9)',
     )
     parser.add_argument('--fill', choices=FILLS, default='black', help='what masked pixels show (default: black)')
+    parser.add_argument(
+        '--objects', nargs=2, metavar=('JSON', 'FOLDER'), help='also paste objects: COCO annotations and their images'
+    )
     parser.add_argument('--cell', type=int, help="side of a cell in px (default: an eighth of the images' side)")
     parser.add_argument('--seed', type=int, default=0, help='seed of the masks (default: 0)')
-    parser.add_argument('--metric', default='accuracy/top1', help='of the test_evaluator (default: accuracy/top1)')
+    parser.add_argument('--metric', help='of the test_evaluator (default: top-1, box AP or mIoU)')
     args = parser.parse_args(argv)
+    if not args.patterns and not args.objects:
+        parser.error('nothing hides: name --patterns, --objects or both')
     try:
-        rows = []
-        for candidate in Candidate.from_args(args):
-            rows += measure(candidate, args)
-            print(f'{candidate.label}: {candidate.checkpoint} done', flush=True)
-        counts = {row['checkpoint']: row['images'] for row in rows}
-        if len(set(counts.values())) > 1:
-            raise ValueError(f'all models must be tested on the same images, but got as many of them: {counts}')
-        write_csv(rows, args.out / 'occlusion.csv')
-        table = write_table(rows, args.out / 'occlusion.md')
-        fill = 'black' if args.fill == 'black' else 'the mean colour'
-        title = f'{rows[0]["images"]:,} test images, masked pixels filled with {fill}'
-        if len(counts) > len(grouped(rows, 'label')):
-            title += '\nline: mean of the checkpoints, points: each of them, band: one standard deviation'
-        files = draw(rows, title, args.out / 'occlusion')
+        rows: list[dict] = []
+        for own in measure_all(args):
+            rows += own
+            counts = {row['checkpoint']: row['images'] for row in rows}
+            if len(set(counts.values())) > 1:
+                raise ValueError(f'all models must be tested on the same images, but got as many of them: {counts}')
+            table, files = write_all(rows, args)
     except (ValueError, KeyError, OSError) as error:
         print(f'error: {error.args[0] if isinstance(error, KeyError) else error}', file=sys.stderr)
         return 1
@@ -223,6 +374,17 @@ def main(argv: list[str] | None = None) -> int:
     for file in files:
         print(f'wrote {file}')
     return 0
+
+
+def write_all(rows: Sequence[dict], args: argparse.Namespace) -> tuple[str, list[Path]]:
+    """Write the numbers, the table and the plot; return the table and the files of the plot."""
+    write_csv(rows, args.out / 'occlusion.csv')
+    table = write_table(rows, args.out / 'occlusion.md')
+    title = f'{rows[0]["images"]:,} test images'
+    title += f', masked pixels filled with {FILLS[args.fill]}' if args.patterns else ''
+    if len(grouped(rows, 'checkpoint')) > len(grouped(rows, 'label')):
+        title += '\nline: mean of the checkpoints, points: each of them, band: one standard deviation'
+    return table, draw(rows, title, args.out / 'occlusion')
 
 
 if __name__ == '__main__':

@@ -1,5 +1,5 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
-"""Trained classifiers side by side, on the test data of their own configs."""
+"""Trained networks side by side, on the test data of their own configs."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ from mmengine.device import get_device
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 from mmengine.runner import Runner
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import Dataset, Subset
 
 from mmmaskany.checkpoints.protection import read_checkpoint
 
+#: The tasks by the scopes of their configs.
+TASKS = {'mmpretrain': 'classifier', 'mmdet': 'detector', 'mmseg': 'segmentor'}
+
 
 class Candidate(NamedTuple):
-    """A trained classifier.
+    """A trained network.
 
     Args:
         label (str): What tables and plots call it. Several of one label are repetitions, such as seeds.
@@ -44,7 +47,7 @@ class Candidate(NamedTuple):
             action='append',
             required=True,
             metavar=('LABEL', 'CONFIG', 'CHECKPOINT'),
-            help='a trained classifier; give it several times, with one label for the seeds of one method',
+            help='a trained network; give it several times, with one label for the seeds of one method',
         )
         parser.add_argument('--num-images', type=int, help='test images, evenly spread over all (default: all)')
         parser.add_argument('--device', help='where to run (default: the first GPU, if any)')
@@ -63,20 +66,26 @@ class Candidate(NamedTuple):
 
 
 class Loaded(NamedTuple):
-    """A classifier in evaluation mode, with its test data.
+    """A network in evaluation mode, with its test data.
 
     Args:
-        model (nn.Module): The classifier.
-        loader (DataLoader): The data, in its own order.
+        model (nn.Module): The network.
+        dataset (Dataset): All of its test data.
+        places (Sequence[int]): Which of them are taken.
         cfg (Config): Its config.
     """
 
     model: nn.Module
-    loader: DataLoader
+    dataset: Dataset
+    places: Sequence[int]
     cfg: Config
 
-    def batches(self) -> Iterator[tuple[Tensor, Sequence]]:
+    def batches(self, shift: int = 0) -> Iterator[tuple[Tensor, Sequence]]:
         """Yield the test data as the model takes it.
+
+        Args:
+            shift (int): Yield in the place of each image the one so many further on, and the first after the last.
+                Defaults to 0.
 
         Yields:
             tuple[Tensor, Sequence]: Normalised images ``(B, C, H, W)`` and their data samples.
@@ -84,7 +93,14 @@ class Loaded(NamedTuple):
         Raises:
             ValueError: If the test pipeline does not give plain images.
         """
-        for data in self.loader:
+        places = [self.places[(index + shift) % len(self.places)] for index in range(len(self.places))]
+        loader = dict(
+            self.cfg.test_dataloader,
+            dataset=Subset(self.dataset, places),
+            sampler=dict(type='DefaultSampler', shuffle=False),
+            persistent_workers=False,
+        )
+        for data in Runner.build_dataloader(loader):
             batch = self.model.data_preprocessor(data, False)
             if not isinstance(batch['inputs'], Tensor):
                 kind = type(batch['inputs']).__name__
@@ -92,21 +108,27 @@ class Loaded(NamedTuple):
             yield batch['inputs'], batch['data_samples']
 
 
-def load_classifier(candidate: Candidate, num_images: int | None = None, device: str | None = None) -> Loaded:
-    """Build a classifier, fill it from its checkpoint, and build its test data.
+def load_candidate(
+    candidate: Candidate,
+    num_images: int | None = None,
+    device: str | None = None,
+    scopes: Sequence[str] = ('mmpretrain',),
+) -> Loaded:
+    """Build a network, fill it from its checkpoint, and build its test data.
 
     Args:
-        candidate (Candidate): The classifier.
+        candidate (Candidate): The network.
         num_images (int | None): Number of test images, evenly spread over all. None are all. Defaults to None.
         device (str | None): Where to; None is the first GPU, or the CPU where there is none. Defaults to None.
+        scopes (Sequence[str]): Of what tasks it may be, by the scopes of their configs. Defaults to classifiers.
 
     Returns:
-        Loaded: The classifier.
+        Loaded: The network.
 
     Raises:
         FileNotFoundError: If config, checkpoint or data are missing.
-        ValueError: If the config is no classifier's, the checkpoint is of another network, the heads have other
-            classes than the data, or num_images is not positive.
+        ValueError: If the config is of another task, the checkpoint of another network, the heads have other classes
+            than the data, or num_images is not positive.
     """
     from mmmaskany.engine.checks.config import read_config
     from mmmaskany.engine.hooks.launch_check_hook import check_checkpoint, check_class_count  # imports mmcv
@@ -115,9 +137,11 @@ def load_classifier(candidate: Candidate, num_images: int | None = None, device:
     if num_images is not None and num_images < 1:
         raise ValueError(f'the number of images must be at least 1, but got {num_images}')
     cfg = read_config(str(candidate.config))
-    if cfg.get('default_scope') != 'mmpretrain':
-        raise ValueError(f'{candidate.config} must be the config of a classifier, but is of {cfg.get("default_scope")}')
-    init_default_scope('mmpretrain')
+    scope = cfg.get('default_scope')
+    if scope not in scopes:
+        kinds = ' or '.join(TASKS[name] for name in scopes)
+        raise ValueError(f'{candidate.config} must be the config of a {kinds}, but is of {scope}')
+    init_default_scope(scope)
     checkpoint = read_checkpoint(candidate.checkpoint)
     cfg.model.setdefault('data_preprocessor', cfg.get('data_preprocessor', ConfigDict()))
     model = MODELS.build(cfg.model)
@@ -125,15 +149,11 @@ def load_classifier(candidate: Candidate, num_images: int | None = None, device:
 
     collate_tensors(cfg)
     dataset = DATASETS.build(cfg.test_dataloader.dataset)
+    model.dataset_meta = dataset.metainfo
     classes = dataset.metainfo.get('classes')
     if classes is not None:
         check_class_count(model, len(classes), 'the test data')
-    if num_images is not None and num_images < len(dataset):
-        dataset = Subset(dataset, [index * len(dataset) // num_images for index in range(num_images)])
-    loader = dict(
-        cfg.test_dataloader,
-        dataset=dataset,
-        sampler=dict(type='DefaultSampler', shuffle=False),
-        persistent_workers=False,
-    )
-    return Loaded(model.to(device or get_device()).eval(), Runner.build_dataloader(loader), cfg)
+    count = len(dataset)
+    taken = count if num_images is None else min(num_images, count)
+    places = [index * count // taken for index in range(taken)]
+    return Loaded(model.to(device or get_device()).eval(), dataset, places, cfg)
