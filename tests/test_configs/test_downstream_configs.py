@@ -22,7 +22,7 @@ ENTRIES = {
 CONFIGS = [*ENTRIES, *sorted((ROOT / 'detection').glob('*.py')), *sorted((ROOT / 'segmentation').glob('*.py'))]
 NETWORK = (
     r'(?P<kind>maskany-|mask|)(?P<host>(r|(?<=mask)resnet)(?P<depth>\d+)|swin-tiny|convnext-tiny|vit-base-p16)'
-    r'(?P<width>-narrow)?(?P<stride>-d8)?(?P<variant>-masked|-late|-ignore|-objects)?(?P<scratch>-scratch)?'
+    r'(?P<width>-narrow)?(?P<stride>-d8)?(?P<variant>-masked|-late|-ignore|-objects|-hidden)?(?P<scratch>-scratch)?'
 )
 NAMES = {
     'detection': re.compile(
@@ -284,3 +284,9 @@ def test_variants_that_mind_objects_change_nothing_else(path):
     own = {'model.type', 'model.host', 'model.masking', 'model.objects'}
     assert changed == own | (minding if parts(path)['variant'] == '-ignore' else set())
     assert cfg['model']['host'] == f'mmdet.{plain["model"]["type"]}'
+
+
+@pytest.mark.parametrize('path', [path for path in CONFIGS if parts(path)['variant'] == '-hidden'], **ids)
+def test_variants_that_weigh_hidden_pixels_change_nothing_else(path):
+    changed = differences(tree(path), tree(sibling(path, variant='')))
+    assert changed == {'model.type', 'model.masking', 'model.hidden_weight'}

@@ -48,6 +48,7 @@ SPECIALITIES = {
     '-scratch': 'from scratch',
     '-ignore': 'hidden objects ignored',
     '-objects': 'masked outside of objects',
+    '-hidden': 'hidden pixels weighed',
 }
 #: Of configs/masking, by the first word of the name.
 MASKING_ARMS = {
