@@ -28,6 +28,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 import torch
@@ -63,8 +64,9 @@ FILLS = {
 OBJECTS = 'objects'
 #: The metric of each task, by the scope of its configs.
 METRIC_OF = {'mmpretrain': 'accuracy/top1', 'mmdet': 'coco/bbox_mAP', 'mmseg': 'mIoU'}
-#: A way to hide a share of images: they, their place in the data and their partners, to what is left and the shares.
-Hide = Callable[[Tensor, int, 'Tensor | None'], 'tuple[Tensor, list[float]]']
+#: A way to hide a share of images, given their place in the data and their partners: a context in which a network is
+#: called with the images that are given back, beside the share that is hidden of each.
+Hide = Callable[[Tensor, int, 'Tensor | None'], AbstractContextManager['tuple[Tensor, list[float]]']]
 
 
 def build_fill(kind: str, preprocessor: torch.nn.Module) -> ConstantFill:
@@ -104,7 +106,8 @@ def by_pattern(name: str, ratio: float, args: argparse.Namespace, preprocessor: 
     constant = build_fill(args.fill, preprocessor) if args.fill in ('black', 'mean') else None
     patterns: dict[tuple[int, int], tuple] = {}
 
-    def hide(images: Tensor, first: int, partners: Tensor | None) -> tuple[Tensor, list[float]]:
+    @contextmanager
+    def hide(images: Tensor, first: int, partners: Tensor | None) -> Iterator[tuple[Tensor, list[float]]]:
         size = tuple(images.shape[-2:])
         if size not in patterns:
             cfg = pattern_cfg(name, min(size), args.cell, ratio=ratio)
@@ -114,7 +117,7 @@ def by_pattern(name: str, ratio: float, args: argparse.Namespace, preprocessor: 
         if args.fill == 'texture':
             partners = pixels.seen(textures(len(images), *size, first, args.seed)).to(images)
         fill = constant or (lambda images, mask: select(mask, partners, images))
-        return occlude(images, pattern, fill, first, args.seed), [share] * len(images)
+        yield occlude(images, pattern, fill, first, args.seed), [share] * len(images)
 
     return hide
 
@@ -122,12 +125,12 @@ def by_pattern(name: str, ratio: float, args: argparse.Namespace, preprocessor: 
 def by_objects(ratio: float, args: argparse.Namespace, preprocessor: torch.nn.Module, objects: PastedObjects) -> Hide:
     """Return how pasted objects hide a share of images; as :func:`by_pattern`."""
     pixels = Pixels.of(preprocessor)
-    return lambda images, first, _: objects.paste(images, ratio, pixels, first, args.seed)
+    return lambda images, first, _: nullcontext(objects.paste(images, ratio, pixels, first, args.seed))
 
 
-def whole(images: Tensor, first: int, partners: Tensor | None) -> tuple[Tensor, list[float]]:
+def whole(images: Tensor, first: int, partners: Tensor | None) -> AbstractContextManager[tuple[Tensor, list[float]]]:
     """Hide nothing."""
-    return images, [0.0] * len(images)
+    return nullcontext((images, [0.0] * len(images)))
 
 
 def measure(loaded: Loaded, ways: Sequence[Hide], args: argparse.Namespace, what: str = '') -> list[dict]:
@@ -157,8 +160,8 @@ def measure(loaded: Loaded, ways: Sequence[Hide], args: argparse.Namespace, what
         for images, samples in track(loaded.batches(), what, batches, console=console, transient=True):
             partner = None if partners is None else _of_size(next(partners)[0], images)
             for hide, evaluator, own in zip(ways, evaluators, shares, strict=True):
-                hidden, found = hide(images, first, partner)
-                evaluator.process(loaded.model(hidden, copy.deepcopy(samples), mode='predict'))
+                with hide(images, first, partner) as (left, found):
+                    evaluator.process(loaded.model(left, copy.deepcopy(samples), mode='predict'))
                 own += found
             first += len(images)
     title, factor = METRICS.get(metric, (metric, 1))
