@@ -25,7 +25,7 @@ from .patterns import (
     check_pattern,
     draw_masks,
 )
-from .recompose import recompose, restore
+from .recompose import put_back, recompose, restore
 
 __all__ = [
     'DATA',
@@ -55,6 +55,7 @@ __all__ = [
     'draw_masks',
     'half_size',
     'kept_first',
+    'put_back',
     'recompose',
     'restore',
     'spare',

@@ -31,6 +31,6 @@ def build_mixture(patterns: Sequence, probs: Sequence[float]) -> masking.Mixture
 
 
 @MODELS.register_module(name='Masking')
-def make_masking(pattern: object, fill: object = None, reuse: bool = True) -> masking.Masking:
+def make_masking(pattern: object, fill: object = None, reuse: bool | str = True) -> masking.Masking:
     """Make a :class:`mmmaskany.masking.Masking` of a pattern and a fill given as configs or built."""
     return masking.Masking(build_pattern(pattern), build_fill(fill), reuse)
