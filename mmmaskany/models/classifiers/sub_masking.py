@@ -266,6 +266,9 @@ class DropTokens(_PatchMasking):
         TypeError: If ``pattern`` is no pattern.
     """
 
+    #: As many tokens are masked of every image.
+    equal_counts = True
+
     def bind(self, backbone: nn.Module) -> None:
         name = type(backbone).__name__
         if not isinstance(backbone, VisionTransformer):
