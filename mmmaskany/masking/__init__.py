@@ -7,6 +7,7 @@ Legend of all shapes: B = batch, C = channels, H, W = image height and width in 
 base grid, n, m = rows and columns of a pattern's own cells on the canvas of the reused view.
 """
 
+from .augments import Augment
 from .draw import Cells, Draw, kept_first
 from .fills import ConstantFill, Fill, ImageFill, MeanFill, TokenFill
 from .guided import ActivationPattern, AttentionPattern, GuidedPattern, ObjectPattern
@@ -31,6 +32,7 @@ __all__ = [
     'DATA',
     'ActivationPattern',
     'AttentionPattern',
+    'Augment',
     'BlockPattern',
     'Cells',
     'ConstantFill',

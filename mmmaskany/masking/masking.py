@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
+from .augments import Augment
 from .draw import Draw, fill_cells, memory_format, on_host, packed_channels, traced
 from .fills import ConstantFill, Fill
 from .graphs import Graphs
@@ -86,14 +87,16 @@ class Masking(nn.Module):
             launches. Only patterns and fills of this package are, and only where nothing needs a gradient of them; of
             another pattern, and from the fifth size or setting on, the views alone. All else runs as it is, and so
             does everything where there is no compiler. Defaults to None.
+        augment (Augment | None): What changes images that are not masked, before they are halved for the reused view.
+            None leaves them as they are at test time. Defaults to None.
 
     Shape:
         - input: floating point images ``(B, C, H, W)``; never modified.
         - output: :class:`Views`. The reused view of a masked sample is its canvas, of another one the whole image,
-          both at half size.
+          augmented where there is an ``augment``, both at half size.
 
     Raises:
-        TypeError: If pattern or fill are no such things.
+        TypeError: If pattern, fill or augment are no such things.
         ValueError: If ``reuse`` is not known, or stitches the cells of a pattern without ``scale``, or is 'aligned'
             and its scale no half.
     """
@@ -107,12 +110,15 @@ class Masking(nn.Module):
         fill: Fill | None = None,
         reuse: bool | str = True,
         compiled: bool | None = None,
+        augment: Augment | None = None,
     ) -> None:
         super().__init__()
         check_pattern(pattern)
         fill = ConstantFill() if fill is None else fill
         if not isinstance(fill, Fill):
             raise TypeError(f'fill must be a Fill, but got {type(fill).__name__}')
+        if augment is not None and not isinstance(augment, Augment):
+            raise TypeError(f'augment must be an Augment, but got {type(augment).__name__}')
         if reuse not in self.reuses:
             raise ValueError(f'reuse must be one of {list(self.reuses)}, but got {reuse!r}')
         if reuse and reuse != 'in_place' and pattern.scale is None:
@@ -129,6 +135,7 @@ class Masking(nn.Module):
         self.fill = fill
         self.reuse = reuse
         self.compiled = compiled
+        self.augment = augment
         self.graphs = Graphs('masks')
         self.view_graphs = Graphs('views of masks')
 
@@ -167,6 +174,8 @@ class Masking(nn.Module):
         else:
             draw = draw_masks(self.pattern, images, generator, scores) if draw is None else draw
             visible, reused = self._views(images, draw)
+        if self.augment is not None:
+            reused = self._augmented(images, reused, draw, generator)
         aligned = self.reuse == 'aligned'
         return Views(visible, reused, draw if draw.aligned == aligned else replace(draw, aligned=aligned))
 
@@ -271,6 +280,15 @@ class Masking(nn.Module):
         if on_host(draw.masked):
             return canvas
         return torch.where(draw.masked.view(-1, 1, 1, 1), canvas, half_size(images))
+
+    def _augmented(self, images: Tensor, reused: Tensor, draw: Draw, generator: Generator | None) -> Tensor:
+        """Augment what the reused view shows of unmasked samples: behind any graph, which would fix what is drawn."""
+        if not on_host(draw.masked):
+            return torch.where(draw.masked.view(-1, 1, 1, 1), reused, half_size(self.augment(images, generator)))
+        whole = ~draw.masked
+        if whole.any():
+            reused[whole] = half_size(self.augment(images[whole], generator))
+        return reused
 
     def extra_repr(self) -> str:
         return f'pattern={self.pattern}, reuse={self.reuse!r}'

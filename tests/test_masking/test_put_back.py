@@ -223,9 +223,47 @@ def test_one_graph(make_any, reuse):
     torch.testing.assert_close(reused, plain.reused)
 
 
+@pytest.mark.parametrize('reuse', ['aligned', 'in_place'])
+def test_a_compiled_masking_makes_the_same(reuse):
+    images = torch.randn(6, 3, 24, 32, generator=seeded())
+    plain, compiled = (Masking(half_the_samples(), reuse=reuse, compiled=each) for each in (False, True))
+    expected, views = (masking(images, generator=seeded(3)) for masking in (plain, compiled))
+    assert len(compiled.graphs.made) == 1 and views.draw.aligned == expected.draw.aligned
+    for _ in range(2):  # made, then run
+        assert torch.equal(views.visible, expected.visible) and torch.equal(views.reused, expected.reused)
+        views = compiled(images, generator=seeded(3))
+
+
 def test_reuse_errors():
     with pytest.raises(ValueError, match=r'needs scale=0.5, .* but got PatchPattern\(scale=0.25'):
         Masking(PatchPattern(scale=0.25), reuse='aligned')
     for reuse in (True, 'aligned'):
         with pytest.raises(ValueError, match=r"give a scale, or reuse='in_place' or False"):
             Masking(PatchPattern(ratio=0.25), reuse=reuse)
+
+
+# --------------------------------------------------------------------------- on a GPU
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize('memory_format', FORMATS)
+@pytest.mark.parametrize('dtype', [torch.float, torch.half, torch.bfloat16])
+def test_gpu_gives_what_the_cpu_gives_and_never_waits(make_any, dtype, memory_format):
+    draw = make_any(4, scale=0.5).draw(6, 64, 96, seeded())
+    features = torch.randn(6, 8, 16, 24, generator=seeded()).to(dtype).contiguous(memory_format=memory_format)
+    on_gpu, moved = features.cuda().requires_grad_(), draw.to('cuda')
+    put_back(on_gpu, moved, (16, 24), (4, 2))  # what is made once
+    torch.cuda.set_sync_debug_mode('error')
+    try:
+        back = put_back(on_gpu, moved, (16, 24), (4, 2))
+    finally:
+        torch.cuda.set_sync_debug_mode('default')
+    assert back.dtype == dtype and back.is_contiguous(memory_format=memory_format)
+    expected = put_back(features.double().requires_grad_(), draw, (16, 24), (4, 2))
+    tolerance = dict(rtol=0, atol=8 * torch.finfo(dtype).eps)
+    torch.testing.assert_close(back.detach().cpu().double(), expected.detach(), **tolerance)
+    weights = torch.randn(back.shape, generator=seeded(1))
+    (gradient,) = torch.autograd.grad((back.float() * weights.cuda()).sum(), on_gpu)
+    own = features.double().requires_grad_()
+    (wanted,) = torch.autograd.grad((put_back(own, draw, (16, 24), (4, 2)) * weights).sum(), own)
+    torch.testing.assert_close(gradient.cpu().double(), wanted, **tolerance)
