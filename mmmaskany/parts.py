@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from mmengine.registry import Registry
 
-from mmmaskany.masking import DATA, Fill, Masking, MixturePattern, Pattern, check_pattern
+from mmmaskany.masking import DATA, Augment, Fill, Masking, MixturePattern, Pattern, check_pattern
 from mmmaskany.registry import MODELS
 
 #: The classes that a pattern may be of.
@@ -57,12 +57,28 @@ def build_fill(cfg: object) -> Fill | None:
     return None if cfg is None else build_part(cfg, (Fill,), 'fill')
 
 
+def build_augment(cfg: object) -> Augment | None:
+    """Build an augment from its config; a built one, or None, is returned as it is.
+
+    Args:
+        cfg (object): The config, an augment, or None.
+
+    Returns:
+        Augment | None: The augment.
+
+    Raises:
+        KeyError: If the type is not known.
+        TypeError: If it is no augment.
+    """
+    return None if cfg is None else build_part(cfg, (Augment,), 'augment')
+
+
 def build_masking(cfg: object) -> Masking | None:
     """Build what masks a batch from its config; what is built, or None, is returned as it is.
 
     Args:
-        cfg (object): ``dict(pattern=..., fill=..., reuse=True)``, the arguments of :class:`mmmaskany.masking.Masking`;
-            with a ``type`` those of a class derived from it. Or a masking, or None.
+        cfg (object): ``dict(pattern=..., fill=..., reuse=True, augment=...)``, the arguments of
+            :class:`mmmaskany.masking.Masking`; with a ``type`` those of a class derived from it. Or a masking, or None.
 
     Returns:
         Masking | None: The masking.
@@ -74,7 +90,7 @@ def build_masking(cfg: object) -> Masking | None:
     if cfg is None:
         return None
     if isinstance(cfg, dict):
-        parts = dict(pattern=build_pattern, fill=build_fill)
+        parts = dict(pattern=build_pattern, fill=build_fill, augment=build_augment)
         built = {key: parts[key](value) if key in parts else value for key, value in cfg.items()}
         cfg = {'type': Masking, **built}
     return build_part(cfg, (Masking,), 'masking')
@@ -100,7 +116,7 @@ def build_part(cfg: object, kinds: tuple[type, ...], what: str) -> object:
         cfg = MODELS.build(cfg)
     if not isinstance(cfg, kinds):
         kind = f'the class {cfg.__name__}: write dict(type=...)' if isinstance(cfg, type) else type(cfg).__name__
-        raise TypeError(f'{what} must be a {_spell(kinds)}, but got {kind}')
+        raise TypeError(f'{what} must be {_spell(kinds)}, but got {kind}')
     return cfg
 
 
@@ -118,7 +134,7 @@ def check_kind(cfg: dict, kinds: tuple[type, ...], what: str) -> None:
     """
     made = made_by(find_maker(cfg, kinds, what))
     if isinstance(made, type) and not issubclass(made, kinds):
-        raise TypeError(f'{what} must be a {_spell(kinds)}, but got {made.__name__}')
+        raise TypeError(f'{what} must be {_spell(kinds)}, but got {made.__name__}')
 
 
 def find_maker(cfg: dict, kinds: tuple[type, ...], what: str) -> Callable:
@@ -202,7 +218,8 @@ def made_by(maker: object) -> object:
 
 
 def _spell(kinds: tuple[type, ...]) -> str:
-    return ' or '.join(kind.__name__ for kind in kinds)
+    names = ' or '.join(kind.__name__ for kind in kinds)
+    return f'{"an" if names[0] in "AEIO" else "a"} {names}'
 
 
 def _hint(name: object, known: Sequence[str]) -> str:

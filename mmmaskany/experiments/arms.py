@@ -53,6 +53,25 @@ def _masking(plan: Plan, **more: object) -> dict:
     return dict(pattern=pattern(plan.size), fill=dict(type='mmmaskany.ConstantFill', value=black), **more)
 
 
+def _augment(plan: Plan) -> dict:
+    """Write AutoAugment of the second stem's view, of images as the data preprocessor makes them."""
+    pixels = plan.network.normalisation
+    numbers = dict(mean=list(pixels['mean']), std=list(pixels['std']), bgr=not pixels.get('to_rgb', False))
+    return dict(type='mmmaskany.AutoAugmentViews', policy='imagenet', **numbers)
+
+
+def _unmasked_augmented(plan: Plan) -> dict:
+    masking = _masking(plan, augment=_augment(plan))
+    masking['pattern']['probs'] = [0.0 for _ in masking['pattern']['probs']]
+    return _maskany(plan, masking)
+
+
+def _early(plan: Plan) -> dict:
+    """Mask in the first two thirds of the epochs."""
+    off = dict(type='mmmaskany.MaskScheduleHook', samples=(0.0, 0.0), begin=round(2 * plan.epochs / 3))
+    return dict(_maskany(plan, _masking(plan)), custom_hooks=[*plan.hooks, off])
+
+
 def _maskany(plan: Plan, masking: dict | None) -> dict:
     backbone = copy.deepcopy(plan.backbone)
     start = backbone.pop('init_cfg', None)
@@ -100,6 +119,35 @@ ARMS = {
         'no reuse',
         'MaskAny around it, what is masked is lost',
         lambda plan: _maskany(plan, _masking(plan, reuse=False)),
+    ),
+    'aligned': Arm(
+        'MaskAny aligned',
+        "as MaskAny, and the second stem's features are put back where their cells came from",
+        lambda plan: _maskany(plan, _masking(plan, reuse='aligned')),
+    ),
+    'in-place': Arm(
+        'MaskAny in place',
+        'as MaskAny, but what is masked is seen at half the resolution where it is, not stitched together',
+        lambda plan: _maskany(plan, _masking(plan, reuse='in_place')),
+    ),
+    'early': Arm('MaskAny early', 'as MaskAny, and nothing is masked in the last third of the epochs', _early),
+    'maskany-autoaugment': Arm(
+        'MaskAny + AutoAugment',
+        'as MaskAny, and the second stem sees unmasked images after AutoAugment',
+        lambda plan: _maskany(plan, _masking(plan, augment=_augment(plan))),
+        dense=False,
+    ),
+    'unmasked-autoaugment': Arm(
+        'unmasked + AutoAugment',
+        'MaskAny around it, nothing masked; the second stem sees every image after AutoAugment',
+        _unmasked_augmented,
+        dense=False,
+    ),
+    'autoaugment': Arm(
+        'AutoAugment',
+        'the plain network; AutoAugment of every image',
+        lambda plan: _insert(plan, dict(type='mmmaskany.TorchvisionAutoAugment', policy='imagenet')),
+        dense=False,
     ),
     'cutout': Arm(
         'Cutout',

@@ -88,6 +88,11 @@ class Plan:
         return self.data.task != 'classification' and any(name.endswith('running_var') for name in names)
 
     @property
+    def hooks(self) -> list[dict]:
+        """list[dict]: The hooks of the plain config beside the hosts' own."""
+        return [dict(type='mmmaskany.FrozenNormHook')] if self.frozen_statistics else []
+
+    @property
     def steps(self) -> int:
         """int: Steps of an epoch."""
         return -(-len(self.data.splits['train'].samples) // (self.batch * self.gpus))

@@ -176,7 +176,7 @@ def build(plan: Plan) -> dict:
         default_scope=task.pop('default_scope'),
         custom_imports=dict(imports=['mmmaskany', 'mmpretrain.models'], allow_failed_imports=False),
     )
-    hooks = dict(custom_hooks=[dict(type='mmmaskany.FrozenNormHook')]) if plan.frozen_statistics else {}
+    hooks = dict(custom_hooks=plan.hooks) if plan.hooks else {}
     return {**common, **task, **_schedule(plan), **hooks}
 
 

@@ -7,6 +7,7 @@ Legend of all shapes: B = batch, C = channels, H, W = image height and width in 
 base grid, n, m = rows and columns of a pattern's own cells on the canvas of the reused view.
 """
 
+from .augments import Augment
 from .draw import Cells, Draw, kept_first
 from .fills import ConstantFill, Fill, ImageFill, MeanFill, TokenFill
 from .guided import ActivationPattern, AttentionPattern, GuidedPattern, ObjectPattern
@@ -25,12 +26,13 @@ from .patterns import (
     check_pattern,
     draw_masks,
 )
-from .recompose import recompose, restore
+from .recompose import put_back, recompose, restore
 
 __all__ = [
     'DATA',
     'ActivationPattern',
     'AttentionPattern',
+    'Augment',
     'BlockPattern',
     'Cells',
     'ConstantFill',
@@ -55,6 +57,7 @@ __all__ = [
     'draw_masks',
     'half_size',
     'kept_first',
+    'put_back',
     'recompose',
     'restore',
     'spare',

@@ -80,6 +80,8 @@ class Draw:
             not feed the reused view. Defaults to None.
         choice (Tensor | None): Which pattern of a mixture masked each sample, long ``(B,)``; the number of patterns
             where none did. None for the draw of one pattern. Defaults to None.
+        aligned (bool): Whether the features of the canvas are put back where its cells came from, see
+            :func:`put_back`. A masking says so by its ``reuse``. Defaults to False.
     """
 
     mask: Tensor
@@ -87,6 +89,7 @@ class Draw:
     base: int
     source: Tensor | None = None
     choice: Tensor | None = None
+    aligned: bool = False
 
     @classmethod
     def from_source(cls, source: Tensor, rows: int, cols: int, base: int, reuse: bool = True) -> Draw:
@@ -210,6 +213,24 @@ class Draw:
     def of(self, part: slice | Tensor) -> Draw:
         """Return the draw of some of the images, by a slice or a mask of them."""
         return replace(self, **{name: value[part] for name, value in self.tensors().items()})
+
+    @property
+    def places(self) -> Tensor:
+        """Where on the canvas each base cell of the image stands: the inverse of :attr:`source`.
+
+        As the flat index ``row * canvas cols + col``, -1 where it stands nowhere; long ``(B, rows, cols)``.
+
+        Raises:
+            ValueError: If the draw has no source map.
+        """
+        if self.source is None:
+            raise ValueError('the draw has no source map: what it masked is lost')
+        batch, rows, cols = self.mask.shape
+        # Empty cells of the canvas all go to one spare slot.
+        index = torch.where(self.source < 0, rows * cols, self.source).flatten(1)
+        place = torch.arange(index.shape[1], device=index.device).expand(batch, -1)
+        places = index.new_full((batch, rows * cols + 1), -1).scatter(1, index, place)
+        return places[:, :-1].unflatten(1, (rows, cols))
 
     @property
     def ratio(self) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
+from .augments import Augment
 from .draw import Draw, fill_cells, memory_format, on_host, packed_channels, traced
 from .fills import ConstantFill, Fill
 from .graphs import Graphs
@@ -74,50 +75,67 @@ class Masking(nn.Module):
     Args:
         pattern (Pattern | MixturePattern): Where to mask.
         fill (Fill | None): What stays in the visible image; None is :class:`ConstantFill` of 0. Defaults to None.
-        reuse (bool): Whether the reused view shows the masked regions. False is the ablation of it: the same
-            masks, but what they hide is lost, and the reused view is the visible image at half size. What may stand
-            here is :attr:`reuses`. Defaults to True.
+        reuse (bool | str): What becomes of the masked regions, one of :attr:`reuses`. True is the paper's: the reused
+            view shows them, stitched together. 'aligned': it shows the same, and the second stem's features are put
+            back where the cells came from, see :func:`put_back`, so that they lie as they do at test time; a stem sees
+            beyond its cell, so at the edges of small cells they are of neighbours on the canvas, too. 'in_place': the
+            reused view is the image at half size in which all that is visible is filled; nothing is stitched, what
+            is masked is seen at half the resolution, and any pattern will do. False is the ablation: the same masks,
+            but what they hide is lost, and the reused view is the visible image at half size. Defaults to True.
         compiled (bool | None): Whether draw and both views are made by one compiled graph for each size of the images,
             with the same masks and the same pixels; None is on GPUs, where a hundred small operations take as many
             launches. Only patterns and fills of this package are, and only where nothing needs a gradient of them; of
             another pattern, and from the fifth size or setting on, the views alone. All else runs as it is, and so
             does everything where there is no compiler. Defaults to None.
+        augment (Augment | None): What changes images that are not masked, before they are halved for the reused view.
+            None leaves them as they are at test time. Defaults to None.
 
     Shape:
         - input: floating point images ``(B, C, H, W)``; never modified.
         - output: :class:`Views`. The reused view of a masked sample is its canvas, of another one the whole image,
-          both at half size.
+          augmented where there is an ``augment``, both at half size.
 
     Raises:
-        TypeError: If pattern or fill are no such things.
-        ValueError: If ``reuse`` is not known, or asked of a pattern without ``scale``.
+        TypeError: If pattern, fill or augment are no such things.
+        ValueError: If ``reuse`` is not known, or stitches the cells of a pattern without ``scale``, or is 'aligned'
+            and its scale no half.
     """
 
     #: What may become of the masked part; a new answer is a value here and a branch of :meth:`reused_view`.
-    reuses: tuple = (True, False)
+    reuses: tuple = (True, False, 'aligned', 'in_place')
 
     def __init__(
         self,
         pattern: Pattern | MixturePattern,
         fill: Fill | None = None,
-        reuse: bool = True,
+        reuse: bool | str = True,
         compiled: bool | None = None,
+        augment: Augment | None = None,
     ) -> None:
         super().__init__()
         check_pattern(pattern)
         fill = ConstantFill() if fill is None else fill
         if not isinstance(fill, Fill):
             raise TypeError(f'fill must be a Fill, but got {type(fill).__name__}')
+        if augment is not None and not isinstance(augment, Augment):
+            raise TypeError(f'augment must be an Augment, but got {type(augment).__name__}')
         if reuse not in self.reuses:
             raise ValueError(f'reuse must be one of {list(self.reuses)}, but got {reuse!r}')
-        if reuse and pattern.scale is None:
+        if reuse and reuse != 'in_place' and pattern.scale is None:
             raise ValueError(
-                f'the reused view needs a pattern with a `scale`, but got {pattern}; give a scale, or reuse=False'
+                f"the reused view needs a pattern with a `scale`, but got {pattern}; give a scale, or reuse='in_place' "
+                'or False'
+            )
+        if reuse == 'aligned' and pattern.scale != 0.5:
+            raise ValueError(
+                "reuse='aligned' needs scale=0.5, at which the canvas is as large as the reused view: else it is "
+                f'resized, and no feature would be of whole cells, but got {pattern}'
             )
         self.pattern = pattern
         self.fill = fill
         self.reuse = reuse
         self.compiled = compiled
+        self.augment = augment
         self.graphs = Graphs('masks')
         self.view_graphs = Graphs('views of masks')
 
@@ -152,15 +170,24 @@ class Masking(nn.Module):
         if draw is not None:
             draw.check(images)
         if self._compiles(images):
-            return self._run_compiled(images, draw, generator, scores)
-        if draw is None:
-            draw = draw_masks(self.pattern, images, generator, scores)
-        return Views(*self._views(images, draw), draw)
+            visible, reused, draw = self._run_compiled(images, draw, generator, scores)
+        else:
+            draw = draw_masks(self.pattern, images, generator, scores) if draw is None else draw
+            visible, reused = self._views(images, draw)
+        if self.augment is not None:
+            reused = self._augmented(images, reused, draw, generator)
+        aligned = self.reuse == 'aligned'
+        return Views(visible, reused, draw if draw.aligned == aligned else replace(draw, aligned=aligned))
 
     def _views(self, images: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
         """Make both views of a draw."""
         learned = torch.is_grad_enabled() and (images.requires_grad or _learns(self.fill))
-        if on_host(images) and not learned and type(self.fill).forward is Fill.forward:
+        if (
+            on_host(images)
+            and not learned
+            and type(self.fill).forward is Fill.forward
+            and self.reuse != 'in_place'  # the content of a fill may be of all images
+        ):
             return self._views_in_pieces(images, draw)
         # The reused view first, and put together in place: so its buffers leave no holes, and memory is used again.
         reused = self.reused_view(images, draw)
@@ -232,13 +259,17 @@ class Masking(nn.Module):
             draw (Draw): Their draw.
 
         Returns:
-            Tensor | None: The canvas of masked samples, the whole image of others, both at half size; None where the
-            masked part is lost.
+            Tensor | None: The canvas of masked samples, or with 'in_place' the image with its visible part filled, and
+            the whole image of others, all at half size; None where the masked part is lost.
         """
         if not self.reuse:
             return None
-        if on_host(draw.masked) and draw.source is not None and not draw.masked.any():
+        in_place = self.reuse == 'in_place'
+        if on_host(draw.masked) and (in_place or draw.source is not None) and not draw.masked.any():
             return half_size(images)
+        if in_place:
+            hidden = draw.pixel_mask(*images.shape[-2:], packed_channels(images))
+            return half_size(self.fill(images, ~hidden & draw.masked.view(-1, 1, 1, 1)))
         size = reused_size(*images.shape[-2:])
         if on_host(draw.masked) and not draw.masked.all():  # then each image is made into one of them alone
             canvas = resize(recompose(images[draw.masked], draw.of(draw.masked)), size)
@@ -250,8 +281,17 @@ class Masking(nn.Module):
             return canvas
         return torch.where(draw.masked.view(-1, 1, 1, 1), canvas, half_size(images))
 
+    def _augmented(self, images: Tensor, reused: Tensor, draw: Draw, generator: Generator | None) -> Tensor:
+        """Augment what the reused view shows of unmasked samples: behind any graph, which would fix what is drawn."""
+        if not on_host(draw.masked):
+            return torch.where(draw.masked.view(-1, 1, 1, 1), reused, half_size(self.augment(images, generator)))
+        whole = ~draw.masked
+        if whole.any():
+            reused[whole] = half_size(self.augment(images[whole], generator))
+        return reused
+
     def extra_repr(self) -> str:
-        return f'pattern={self.pattern}, reuse={self.reuse}'
+        return f'pattern={self.pattern}, reuse={self.reuse!r}'
 
 
 def _empty_like(images: Tensor, size: tuple[int, int]) -> Tensor:

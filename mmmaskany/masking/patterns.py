@@ -755,23 +755,20 @@ class MixturePattern:
     """
 
     def __init__(self, patterns: Sequence[Pattern], probs: Sequence[float]) -> None:
-        if not patterns or len(patterns) != len(probs):
+        if not patterns:
             raise ValueError(f'give one probability per pattern, but got {len(patterns)} patterns and probs={probs}')
         for pattern in patterns:
             if not isinstance(pattern, Pattern):
                 raise TypeError(f'the patterns of a mixture must be Patterns, but got {type(pattern).__name__}')
             check_pattern(pattern)
-        if not (all(prob >= 0 for prob in probs) and sum(probs) <= 1 + 1e-6):
-            raise ValueError(f'probabilities must be >= 0 and sum to at most 1, but got {list(probs)}')
         for name in ('base', 'scale'):
             values = {getattr(pattern, name) for pattern in patterns}
             if len(values) > 1:
                 raise ValueError(f'the patterns of a mixture must share one {name}, but got {values}')
         self.patterns = list(patterns)
-        self.probs = [float(prob) for prob in probs]
+        self.probs = probs
         self.base = patterns[0].base
         self.scale = patterns[0].scale
-        self._bounds = [bound if bound < 1 - 1e-6 else 1.0 for bound in accumulate(self.probs)]
 
     def __repr__(self) -> str:
         return f'MixturePattern({self.patterns}, probs={self.probs})'
@@ -792,6 +789,22 @@ class MixturePattern:
         names = [pattern.name for pattern in self.patterns]
         counts = [names[: index + 1].count(name) for index, name in enumerate(names)]
         return [name if count == 1 else f'{name} {count}' for name, count in zip(names, counts, strict=True)]
+
+    @property
+    def probs(self) -> list[float]:
+        """The probability of each pattern. They may be set, for the draws that follow; all 0 masks nothing."""
+        return self._probs
+
+    @probs.setter
+    def probs(self, values: Sequence[float]) -> None:
+        if len(values) != len(self.patterns):
+            raise ValueError(
+                f'give one probability per pattern, but got {len(self.patterns)} patterns and probs={list(values)}'
+            )
+        if not (all(prob >= 0 for prob in values) and sum(values) <= 1 + 1e-6):
+            raise ValueError(f'probabilities must be >= 0 and sum to at most 1, but got {list(values)}')
+        self._probs = [float(prob) for prob in values]
+        self._bounds = [bound if bound < 1 - 1e-6 else 1.0 for bound in accumulate(self._probs)]
 
     @property
     def share(self) -> float | list[float]:

@@ -9,6 +9,7 @@ from mmmaskany.masking import Draw, Masking, Views, check_pattern
 from mmmaskany.registry import MODELS
 
 from .backbones import MaskAnyMixin
+from .backbones.maskany import check_alignable
 from .guides import find_guided
 from .masking import build_masking
 
@@ -27,7 +28,7 @@ class DenseMaskingMixin:
         Raises:
             TypeError: If it is none.
             ValueError: If its pattern asks for other scores than those of objects, or the backbone has a masking of
-                its own or cannot see what is reused.
+                its own, cannot see what is reused or cannot put it back.
         """
         if not isinstance(masking, (dict, Masking)):
             raise TypeError(f'masking must be a config dict(pattern=..., fill=..., reuse=...), but got {masking!r}')
@@ -45,6 +46,7 @@ class DenseMaskingMixin:
                 f'reuse={self.masking.reuse!r} needs a backbone that sees the reused image, as MaskAny is, but got '
                 f'{name}: take reuse=False'
             )
+        check_alignable(self.masking, getattr(backbone, 'fuse_at', 'stem'))
 
     def see(self, images: Tensor, draw: Draw) -> Tensor | Views:
         """Return what the backbone sees of images that are masked by a draw."""

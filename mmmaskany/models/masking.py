@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mmmaskany import masking
-from mmmaskany.parts import build_fill, build_masking, build_pattern
+from mmmaskany.parts import build_augment, build_fill, build_masking, build_pattern
 from mmmaskany.registry import MODELS
 
-__all__ = ['build_fill', 'build_masking', 'build_mixture', 'build_pattern', 'make_masking']
+__all__ = ['build_augment', 'build_fill', 'build_masking', 'build_mixture', 'build_pattern', 'make_masking']
 
 for _part in (
     *(masking.PatchPattern, masking.GridPattern, masking.RandomPattern, masking.BlockPattern, masking.NoisePattern),
@@ -31,6 +31,8 @@ def build_mixture(patterns: Sequence, probs: Sequence[float]) -> masking.Mixture
 
 
 @MODELS.register_module(name='Masking')
-def make_masking(pattern: object, fill: object = None, reuse: bool = True) -> masking.Masking:
-    """Make a :class:`mmmaskany.masking.Masking` of a pattern and a fill given as configs or built."""
-    return masking.Masking(build_pattern(pattern), build_fill(fill), reuse)
+def make_masking(
+    pattern: object, fill: object = None, reuse: bool | str = True, augment: object = None
+) -> masking.Masking:
+    """Make a :class:`mmmaskany.masking.Masking` of a pattern, a fill and an augment given as configs or built."""
+    return masking.Masking(build_pattern(pattern), build_fill(fill), reuse, augment=build_augment(augment))

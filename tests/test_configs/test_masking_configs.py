@@ -29,7 +29,8 @@ NAME = re.compile(
     r'(?P<method>[a-z-]+)_(?P<network>(maskany-)?resnet18-narrow|swin-narrow|vit-narrow)'
     r'_(?P<recipe>1xb(?P<batch>\d+)-coslr-(?P<epochs>\d+)e_(digits|cifar10-10k))'
 )
-PATTERNS = [path for path in CONFIGS if '_maskany-' in path.stem and 'easy' not in path.stem]
+SCHEDULES = 'easy-to-hard', 'early'
+PATTERNS = [path for path in CONFIGS if '_maskany-' in path.stem and not path.stem.startswith(SCHEDULES)]
 ids = dict(ids=lambda path: path.stem)
 recipes = pytest.mark.parametrize('recipe', RECIPES)
 
@@ -167,6 +168,13 @@ def test_easy_to_hard_changes_the_scale_alone():
     pattern.share = 0.75
     draw = pattern.draw(200, 32, 32)
     assert draw.ratio[draw.masked].unique().tolist() == [0.5625]
+
+
+def test_early_masks_end_before_training_does():
+    cfg, twin = load('early_maskany-resnet18-narrow'), load('maskany_resnet18-narrow')
+    assert differences(cfg.to_dict(), twin.to_dict()) == {'custom_hooks'}
+    (hook,) = (HOOKS.build(hook) for hook in cfg.custom_hooks)
+    assert [hook.value(epoch, 8) for epoch in range(8)] == [None] * 5 + [0] * 3
 
 
 @recipes

@@ -58,6 +58,7 @@ MASKING_ARMS = {
     'block-mean': 'blocks, mean',
     **{f'noise-{color}': f'{color} noise' for color in ('red', 'blue', 'green', 'purple')},
     'easy-to-hard': 'MaskAny, easy to hard',
+    'early': 'MaskAny, early, then off',
     'cutmix': 'CutMix',
     'maskmix': 'MaskMix',
     'mae-ratio': 'three of four cells',

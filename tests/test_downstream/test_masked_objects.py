@@ -235,6 +235,20 @@ def test_nothing_is_masked_at_test_time():
         torch.testing.assert_close(found, expected)
 
 
+@pytest.mark.parametrize('reuse', ['aligned', 'in_place'])
+def test_a_detector_puts_back_what_it_masks(reuse):
+    pattern = dict(type='mmmaskany.GridPattern', scale=0.5, cell=8)
+    backbone = dict(type='mmmaskany.MaskAny', backbone=NARROW)
+    model = build(detector('RetinaNet', masking=dict(pattern=pattern, reuse=reuse), backbone=backbone))
+    seen = []
+    model.backbone.dual_stem.fusion.register_forward_pre_hook(lambda fusion, args: seen.append(args[1].detach()))
+    losses = model(*batch(), mode='loss')
+    assert sum(losses['loss_cls']).isfinite() and losses['masked_share'] == 0.25
+    # Features of 4 px, of which an aligned stem's are 0 in all cells of 8 px that stay, and only there.
+    cells = F.avg_pool2d(seen[0].abs(), 2).amax(1)
+    assert cells.eq(0).float().mean() == (0.75 if reuse == 'aligned' else 0)
+
+
 NO_REUSE = dict(pattern=LEFT, reuse=False)
 
 
@@ -263,6 +277,14 @@ NO_REUSE = dict(pattern=LEFT, reuse=False)
             dict(backbone=dict(type='mmmaskany.MaskAny', backbone=NARROW, masking=NO_REUSE)),
             ValueError,
             'images are masked once, by masking of the MaskedRetinaNet, but MaskAnyResNet has a masking of its own',
+        ),
+        (
+            dict(
+                masking=dict(pattern=dict(type='mmmaskany.PatchPattern', scale=0.5), reuse='aligned'),
+                backbone=dict(type='mmmaskany.MaskAny', backbone=NARROW, fuse_at='levels'),
+            ),
+            ValueError,
+            "reuse='aligned' puts the features of a second stem back .* take fuse_at='stem'",
         ),
         (dict(masking=None), TypeError, 'masking must be a config'),
         (dict(host='mmdet.FPN'), TypeError, 'FPN'),

@@ -108,13 +108,32 @@ MASKED = dict(
     ),
 )
 MASKING = 'model.backbone.masking'
+AUGMENT = dict(type='mmmaskany.AutoAugmentViews', policy='imagenet', mean=[127.5] * 3, std=[127.5] * 3)
 
 
 @pytest.mark.parametrize(
     ('key', 'value', 'error', 'message'),
     [
         (f'{MASKING}.revise', True, TypeError, '{} must be an option of masking, which are pattern, fill, reuse'),
-        (f'{MASKING}.reuse', 'no', TypeError, "{} must be True or False for masking, but got 'no'"),
+        (
+            f'{MASKING}.reuse',
+            'no',
+            ValueError,
+            f"{MASKING}: reuse must be one of [True, False, 'aligned', 'in_place'], ",
+        ),
+        (
+            f'{MASKING}.augment',
+            dict(type='mmmaskany.MeanFill'),
+            TypeError,
+            '{}: augment must be an Augment, but got Me',
+        ),
+        (
+            f'{MASKING}.augment',
+            dict(AUGMENT, std=[0.2] * 3),
+            ValueError,
+            '{}: std must be that of three channels, in un',
+        ),
+        (f'{MASKING}.augment', dict(AUGMENT, bg=True), TypeError, '{}.bg must be an option of AutoAugmentViews'),
         (f'{MASKING}.pattern.scal', 1, TypeError, '{} must be an option of MixturePattern, which are patterns, probs'),
         (f'{MASKING}.pattern.patterns.1.scale', 1.5, ValueError, MASKING + '.pattern.patterns.1: scale must be in (0'),
         (f'{MASKING}.pattern.probs', [0.9, 0.9], ValueError, MASKING + '.pattern: probabilities must be >= 0 and sum'),

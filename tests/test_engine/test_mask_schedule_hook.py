@@ -58,7 +58,7 @@ def train(folder, model, hook, side=16, max_epochs=4, iters=None, resume=False, 
         default_hooks=dict(
             logger=dict(type='LoggerHook', interval=1), checkpoint=dict(type='CheckpointHook', interval=1)
         ),
-        custom_hooks=[dict(type='mmmaskany.SeedHook'), hook],
+        custom_hooks=[dict(type='mmmaskany.SeedHook'), *(hook if isinstance(hook, list) else [hook])],
         experiment_name=uuid.uuid4().hex,
         resume=resume,
         randomness=dict(seed=0),
@@ -90,9 +90,82 @@ def test_ratio_goes_down_by_iterations(tmp_path):
     assert model.ratios == [[round(256 * share) / 256] for share in model.shares]
 
 
+def watch_samples(model):
+    """Keep the share of each batch that is masked, and the probabilities of its step."""
+    seen = []
+
+    def keep(masking, args, views):
+        seen.append((views.draw.masked.float().mean().item(), list(masking.pattern.probs)))
+
+    model.backbone.masking.register_forward_hook(keep)
+    return seen
+
+
+def test_masks_end_before_training_does(tmp_path):
+    model = Toy(mixture())
+    seen = watch_samples(model)
+    train(tmp_path, model, MaskScheduleHook(samples=(0, 0), begin=2), max_epochs=4)
+    # As the model was built, every sample; then none.
+    assert seen == [(1, [0.5, 0.5])] * 6 + [(0, [0, 0])] * 6
+    (log,) = tmp_path.glob('*/vis_data/scalars.json')
+    logged = [json.loads(line).get('mask_samples') for line in log.read_text().splitlines()]
+    assert logged == [None] * 6 + [0] * 6
+
+
+def test_masks_that_stop_early_by_degrees_keep_their_proportions(tmp_path):
+    patterns = [PatchPattern(scale=0.5, base=1), GridPattern(scale=0.5, cell=2, base=1)]
+    model = Toy(MixturePattern(patterns, [0.1, 0.3]))
+    seen = watch_samples(model)
+    train(tmp_path, model, MaskScheduleHook(samples=(1, 0), end=3), max_epochs=5)
+    expected = [[0.25, 0.75]] * 3 + [[0.125, 0.375]] * 3 + [[0, 0]] * 9
+    assert [probs for _, probs in seen] == [pytest.approx(probs) for probs in expected]
+    assert [share for share, _ in seen[:3]] == [1] * 3 and [share for share, _ in seen[6:]] == [0] * 9
+
+
+def test_probabilities_of_a_mixture_move_and_are_logged(tmp_path):
+    model = Toy(mixture())
+    seen = watch_samples(model)
+    hook = MaskScheduleHook(probs=[[0.2, 0.0], [0.0, 0.6]], by_epoch=False, begin=1, end=4)
+    train(tmp_path, model, hook, iters=5)
+    expected = [[0.5, 0.5], [0.2, 0], [0.1, 0.3], [0, 0.6], [0, 0.6]]
+    assert [probs for _, probs in seen] == [pytest.approx(probs) for probs in expected]
+    (log,) = tmp_path.glob('*/vis_data/scalars.json')
+    lines = [json.loads(line) for line in log.read_text().splitlines()][1:]
+    assert [[line['mask_prob_patch'], line['mask_prob_grid']] for line in lines] == [
+        pytest.approx(probs) for probs in expected[1:]
+    ]
+
+
+def test_two_schedules_of_one_thing_take_turns(tmp_path):
+    first = dict(type='mmmaskany.MaskScheduleHook', samples=(0.2, 1), end=2)
+    second = dict(type='mmmaskany.MaskScheduleHook', samples=(0.5, 0), begin=3, end=5)
+    shares = []
+    for resume in (False, True):
+        model = Toy(mixture())
+        seen = watch_samples(model)
+        folder = tmp_path / str(resume)
+        if resume:
+            folder.mkdir()
+            (folder / 'epoch_3.pth').write_bytes((tmp_path / 'False/epoch_3.pth').read_bytes())
+            (folder / 'last_checkpoint').write_text(str(folder / 'epoch_3.pth'))
+        train(folder, model, [first, second], max_epochs=6, resume=resume)
+        shares.append([sum(probs) for _, probs in seen[::3]])
+    assert shares[0] == pytest.approx([0.2, 1, 1, 0.5, 0, 0])
+    assert shares[1] == shares[0][3:]
+
+
+SCHEDULES = [
+    dict(scale=(0.2, 0.8)),
+    dict(scale=(0.2, 0.8), begin=1, end=3),
+    dict(samples=(0.9, 0), end=3),
+    dict(probs=[[0.2, 0.8], [0.5, 0.0]]),
+]
+
+
 @pytest.mark.parametrize('by_epoch', [True, False])
-def test_a_resumed_run_goes_on_with_the_same_values(tmp_path, by_epoch):
-    hook = dict(type='mmmaskany.MaskScheduleHook', scale=(0.2, 0.8), by_epoch=by_epoch)
+@pytest.mark.parametrize('schedule', SCHEDULES, ids=str)
+def test_a_resumed_run_goes_on_with_the_same_values(tmp_path, schedule, by_epoch):
+    hook = dict(type='mmmaskany.MaskScheduleHook', by_epoch=by_epoch, **schedule)
     whole = train(tmp_path / 'whole', Toy(mixture()), hook)
     (tmp_path / 'parts').mkdir()
     (tmp_path / 'parts/epoch_2.pth').write_bytes((tmp_path / 'whole/epoch_2.pth').read_bytes())
@@ -185,8 +258,21 @@ def test_tokens_of_mae_become_fewer(tmp_path):
 @pytest.mark.parametrize(
     ('args', 'message'),
     [
-        (dict(), 'give either `scale` or `ratio`, but got scale=None and ratio=None'),
-        (dict(scale=(0.1, 0.5), ratio=(0.1, 0.5)), 'give either'),
+        (dict(), 'give just one of scale, ratio, samples, probs, but got none'),
+        (dict(scale=(0.1, 0.5), ratio=(0.1, 0.5)), r"give just one of .* but got {'scale': \(0.1, 0.5\), 'ratio'"),
+        (dict(scale=(0.1, 0.5), samples=(0.1, 0.5)), 'give just one'),
+        (dict(samples=0.5), r'samples must be the first and the last value, both in \[0, 1\], but got 0.5'),
+        (dict(samples=(0, 1.1)), r'samples must be .* but got \(0, 1.1\)'),
+        (dict(probs=(0.1, 0.2)), r'probs must be the first and the last probabilities, .* but got \(0.1, 0.2\)'),
+        (dict(probs=[[0.1, 0.2], [0.1]]), 'of each as many as there are patterns'),
+        (dict(probs=[[0.1, 0.2], [0.1, -0.2]]), 'probs must be'),
+        (dict(probs=[[0.1, 0.2], [0.5, 0.6]]), 'with a sum of at most 1'),
+        (
+            dict(samples=(0, 1), begin=-1),
+            'begin must be a whole number of at least 0, .* but got begin=-1 and end=None',
+        ),
+        (dict(samples=(0, 1), begin=3, end=3), 'but got begin=3 and end=3'),
+        (dict(samples=(0, 1), begin=0.5), 'but got begin=0.5'),
         (dict(scale=0.5), 'scale must be the first and the last value, both in .0, 1., but got 0.5'),
         (dict(scale=(0.5, 1)), r'but got \(0.5, 1\)'),
         (dict(ratio=(0, 0.5)), r'ratio must be .* but got \(0, 0.5\)'),
@@ -210,6 +296,8 @@ def test_refused_when_built(args, message):
         # 16 px in cells of 2: 8 rows, of which a scale of 0.05 masks none and 0.97 all.
         (dict(scale=(0.05, 0.5)), r'scale=\(0.05, 0.5\) must suit the images .* must mask at least one cell'),
         (dict(scale=(0.5, 0.97)), r'scale=\(0.5, 0.97\) must suit the images'),
+        (dict(samples=(0, 1), masking='others.0'), r'must be a mixture to change its samples, but got RandomPattern'),
+        (dict(probs=[[0.1], [0.2]]), "one probability for each of the 2 patterns of 'backbone.masking', but got"),
     ],
 )
 def test_refused_before_the_first_step(tmp_path, args, message):
@@ -217,6 +305,34 @@ def test_refused_before_the_first_step(tmp_path, args, message):
     with pytest.raises(ValueError, match=message):
         train(tmp_path, model, MaskScheduleHook(**args))
     assert model.shares == []
+
+
+def test_probabilities_that_are_all_0_have_no_proportions(tmp_path):
+    model = Toy(MixturePattern([PatchPattern(scale=0.5, base=1)], [0.0]))
+    with pytest.raises(
+        ValueError, match="the probabilities of 'backbone.masking', but all of them are 0: give `probs`"
+    ):
+        train(tmp_path, model, MaskScheduleHook(samples=(0, 0.5)))
+
+
+def test_the_scale_of_aligned_features_stays_a_half(tmp_path):
+    model = Toy(mixture(), reuse='aligned')
+    with pytest.raises(ValueError, match="scale of 'backbone.masking' must stay 0.5, as reuse='aligned' needs it"):
+        train(tmp_path, model, MaskScheduleHook(scale=(0.25, 0.5)))
+    train(tmp_path, model, MaskScheduleHook(samples=(1, 0)), max_epochs=2)
+
+
+def test_tokens_that_are_dropped_of_every_image_are_so_throughout(tmp_path):
+    pattern = MixturePattern([RandomPattern(ratio=0.5, cell=8, base=8)], [1.0])
+    model, sample = masksub(DropTokens(pattern)), DataSample().set_gt_label(1)
+    message = r'DropTokens drops as many tokens of every image, .* but got samples=\(1, 0\): change the ratio instead'
+    with pytest.raises(ValueError, match=message):
+        hook = MaskScheduleHook(samples=(1, 0), masking='sub_masking')
+        train(tmp_path, model, hook, side=32, data_samples=sample)
+    model = masksub(FillCells(pattern))
+    hook = MaskScheduleHook(samples=(1, 0), masking='sub_masking')
+    train(tmp_path, model, hook, side=32, max_epochs=2, data_samples=sample)
+    assert pattern.probs == [0]
 
 
 def test_a_model_that_masks_nothing_is_refused(tmp_path):

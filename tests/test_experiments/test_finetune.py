@@ -105,7 +105,45 @@ def test_every_variant_trains_a_step(class_folders, tiny_network, tmp_path, arm)
     )
     losses = model.train_step(batch, OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.01)))
     assert math.isfinite(float(losses['loss']))
-    assert hasattr(model.backbone, 'dual_stem') == (arm in ('maskany', 'unmasked', 'noreuse'))
+    plain = ('plain', 'cutout', 'random-erasing', 'cutmix', 'masksub', 'autoaugment')
+    assert hasattr(model.backbone, 'dual_stem') == (arm not in plain)
+
+
+def test_variants_of_reuse_differ_in_it_alone(class_folders, tiny_network, tmp_path):
+    names = ('maskany', 'noreuse', 'aligned', 'in-place', 'early', 'maskany-autoaugment', 'unmasked-autoaugment')
+    plan = make_plan(class_folders('red', 'blue'), tiny_network, tmp_path / 'out', ('plain', *names), epochs=20)
+    paths = write(plan)
+    cfgs = {name: Config.fromfile(paths[name]) for name in names}
+    maskings = {name: cfg.model.backbone.masking for name, cfg in cfgs.items()}
+    base = maskings['maskany']
+    for name, reuse in (('noreuse', False), ('aligned', 'aligned'), ('in-place', 'in_place')):
+        assert maskings[name] == dict(base, reuse=reuse)
+    assert maskings['early'] == base
+    off = dict(type='mmmaskany.MaskScheduleHook', samples=(0.0, 0.0), begin=13)
+    assert [dict(hook) for hook in cfgs['early'].custom_hooks] == [off] and 'custom_hooks' not in cfgs['maskany']
+    pixels = cfgs['maskany'].model.data_preprocessor
+    augment = dict(type='mmmaskany.AutoAugmentViews', policy='imagenet', mean=[*pixels.mean], std=[*pixels.std])
+    augment['bgr'] = not pixels.to_rgb
+    assert maskings['maskany-autoaugment'] == dict(base, augment=augment)
+    unmasked = dict(base, augment=augment, pattern=dict(base.pattern, probs=[0.0, 0.0]))
+    assert maskings['unmasked-autoaugment'] == unmasked
+
+
+def test_early_masks_leave_the_hooks_of_dense_tasks(boxes, tiny_network, tmp_path):
+    found = find_network(str(tiny_network), None, True, 64)
+    found.start = {'bn1.running_var': torch.ones(4)}
+    plan = planning.choose(look(boxes()), found, tmp_path / 'out', ['plain', 'early'], [0], 64)
+    hooks = Config.fromfile(write(plan)['early']).custom_hooks
+    assert [hook.type for hook in hooks] == ['mmmaskany.FrozenNormHook', 'mmmaskany.MaskScheduleHook']
+
+
+def test_plain_images_with_autoaugment(class_folders, tiny_network, tmp_path):
+    plan = make_plan(class_folders('red', 'blue'), tiny_network, tmp_path / 'out', ('plain', 'autoaugment'))
+    plain, augmented = (Config.fromfile(path) for path in write(plan).values())
+    steps = list(plain.train_dataloader.dataset.pipeline)
+    step = dict(type='mmmaskany.TorchvisionAutoAugment', policy='imagenet')
+    assert augmented.train_dataloader.dataset.pipeline == [*steps[:-1], step, steps[-1]]
+    assert augmented.val_dataloader == plain.val_dataloader
 
 
 def test_configs_say_what_was_chosen_and_stay_when_edited(class_folders, tiny_network, tmp_path):

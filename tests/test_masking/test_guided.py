@@ -353,7 +353,8 @@ def test_foreign_draws_are_refused():
         ValueError, match='on the device of the images, cpu, but is on meta: move it by its method `to`'
     ):
         masking(images, draw.to('meta'))
-    with pytest.raises(ValueError, match=r'reuse must be one of \[True, False\], but got \'sometimes\''):
+    known = r"reuse must be one of \[True, False, 'aligned', 'in_place'\], but got 'sometimes'"
+    with pytest.raises(ValueError, match=known):
         Masking(GridPattern(scale=0.5), reuse='sometimes')
 
 

@@ -97,6 +97,9 @@ def test_what_cannot_be_ablated_is_refused(ablate, tmp_path, capsys):
         assert ablate['main']([str(tmp_path / 'runs'), config, '--prob', '1.5']) == 1
         error = capsys.readouterr().err
         assert 'error: ' in error and message in error
+    aligned = ['--cfg-options', 'model.backbone.masking.reuse=aligned']
+    assert ablate['main']([str(tmp_path / 'runs'), str(DIGITS), '--ratios', '0.25', '0.5', *aligned]) == 1
+    assert 'needs a scale of 0.5, but got [0.5, 0.707' in capsys.readouterr().err
     assert not (tmp_path / 'runs').exists()
 
 

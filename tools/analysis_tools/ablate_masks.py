@@ -243,6 +243,11 @@ def main(argv: list[str] | None = None) -> int:
         reuse = masking.get('reuse', True)
         ratios = [scale**2 for scale in args.scales] if args.scales else args.ratios or [0.1, 0.25, 0.5, 0.75]
         roots = args.scales or [math.sqrt(max(ratio, 0)) for ratio in ratios]
+        if reuse == 'aligned' and any(root != 0.5 for root in roots):
+            raise ValueError(
+                f"reuse='aligned' of {args.config} needs a scale of 0.5, but got {roots}: take --scales 0.5, or "
+                '--cfg-options model.backbone.masking.reuse=True'
+            )
         own = [dict(scale=scale) for scale in roots] if reuse else [dict(ratio=ratio) for ratio in ratios]
         arms = grid(args.patterns, own, image_size(cfg), args.cell)
         folder = args.work_dir / 'configs'

@@ -57,8 +57,11 @@ class InModel:
         self.title = 'image: what comes out of the training pipeline.   mask: orange = masked.   visible: masked cells '
         self.title += 'are filled.'
         if two_views and masking.reuse:
-            self.title += '\nreused: the masked cells, stitched together at half the side; of an unmasked sample the '
-            self.title += 'whole image, as at test time'
+            in_place = masking.reuse == 'in_place'
+            what = 'the image with its visible cells filled,' if in_place else 'the masked cells, stitched together'
+            self.title += f'\nreused: {what} at half the side; of an unmasked sample the whole image, as at test time'
+            if masking.reuse == 'aligned':
+                self.title += "; the second stem's features are put back where the cells came from"
         elif two_views:
             self.title += '\nreused: reuse is off, so the second stem sees the visible image at half size'
         self.two_views = two_views
@@ -74,8 +77,7 @@ class InModel:
             mask, visible, reused = torch.zeros_like(images[:, :1]).bool(), images, half_size(images)
         else:
             seed_cpu(derive_seed('mask', data.seed, index))
-            reuse = self.masking.reuse and pattern.scale is not None
-            visible, reused, draw = Masking(pattern, self.masking.fill, reuse)(images)
+            visible, reused, draw = Masking(pattern, self.masking.fill, self.masking.reuse)(images)
             mask = draw.pixel_mask(*images.shape[-2:])
             if draw.choice is not None:
                 caption = [*pattern.names, 'unmasked'][draw.choice[0]]

@@ -80,8 +80,8 @@ class MaskRegions(BaseTransform):
 
     Raises:
         TypeError: If ``pattern`` is no pattern, or the image no array.
-        ValueError: If ``reuse`` is asked of a pattern without ``scale``, the pattern asks for scores, or the image is
-            too small for the cells.
+        ValueError: If ``reuse`` is no bool, or asked of a pattern without ``scale``, the pattern asks for scores, or
+            the image is too small for the cells.
     """
 
     def __init__(
@@ -90,6 +90,12 @@ class MaskRegions(BaseTransform):
         fill: float | Sequence[float] = 0,
         reuse: bool = True,
     ) -> None:
+        if reuse not in (True, False):
+            raise ValueError(
+                f'reuse must be True or False in a data pipeline, but got {reuse!r}: a ready pair brings no draw by '
+                'which features could be put back, and its views are resized apart. Mask in the model instead, by '
+                '`masking` of the backbone'
+            )
         self.pattern = None if pattern is None else build_pattern(pattern, ('images',))
         if reuse and self.pattern is not None and self.pattern.scale is None:
             raise ValueError(

@@ -42,8 +42,8 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from mmmaskany import registry as _own
-from mmmaskany.masking import Fill, Masking
-from mmmaskany.parts import PATTERN, build_fill, build_masking, build_pattern, check_kind, made_by
+from mmmaskany.masking import Augment, Fill, Masking
+from mmmaskany.parts import PATTERN, build_augment, build_fill, build_masking, build_pattern, check_kind, made_by
 
 #: Where the classes of each part of a config are looked up.
 _PARTS = {
@@ -81,7 +81,7 @@ _LIGHT = (
     *('mmmaskany.datasets.transforms', 'mmmaskany.models.batch_augments', 'mmmaskany.models.classifiers.sub_masking'),
 )
 #: The parts of a masking, which may be of anybody, and what builds them.
-_ALGEBRA = {PATTERN: build_pattern, (Fill,): build_fill, (Masking,): build_masking}
+_ALGEBRA = {PATTERN: build_pattern, (Fill,): build_fill, (Augment,): build_augment, (Masking,): build_masking}
 _LAYER = re.compile(r'\.(norm|act|conv)_cfg$')
 _CHOICES = dict(style=('pytorch', 'caffe'))
 #: Options whose annotations are not true: AmpOptimWrapper's takes numbers and dicts, too.
@@ -430,12 +430,12 @@ def _builder(maker: type | Callable) -> Callable | None:
 
 
 def _check_kinds(where: str, name: str, value: object) -> None:
-    """Refuse what is no pattern, fill or fusion where one of ours takes such."""
-    if name not in ('pattern', 'patterns', 'fill', 'fusion'):
+    """Refuse what is no pattern, fill, augment or fusion where one of ours takes such."""
+    if name not in ('pattern', 'patterns', 'fill', 'augment', 'fusion'):
         return
     from mmmaskany.models.stems import Fusion  # with all models
 
-    kinds = dict(fill=(Fill,), fusion=(Fusion,)).get(name, PATTERN)
+    kinds = dict(fill=(Fill,), augment=(Augment,), fusion=(Fusion,)).get(name, PATTERN)
     several = isinstance(value, (list, tuple))
     for index, part in enumerate(value if several else [value]):
         if isinstance(part, Mapping):

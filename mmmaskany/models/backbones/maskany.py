@@ -83,10 +83,11 @@ class MaskAnyMixin:
         Returns:
             What the host returns, a tuple of levels as a rule; :class:`BranchLevels` with ``fuse_at='neck'``.
         """
-        visible, reused, _ = self.views(images, kwargs.pop('draw', None))
+        visible, reused, draw = self.views(images, kwargs.pop('draw', None))
         if self.fuse_at == 'stem':
-            with self.dual_stem.holding(reused):
+            with self.dual_stem.holding(reused, draw):
                 return super().forward(visible, *args, **kwargs)
+        check_alignable(draw, self.fuse_at)
         levels = super().forward(visible, *args, **kwargs)
         try:
             others = super().forward(reused, *args, **kwargs)
@@ -388,8 +389,8 @@ def _entry(method: Callable) -> Callable:
         stem = self.dual_stem
         if stem is None or stem.reused_image is not None:  # called by another one
             return method(self, inputs, *args, **kwargs)
-        visible, reused, _ = self.views(inputs)
-        with stem.holding(reused):
+        visible, reused, draw = self.views(inputs)
+        with stem.holding(reused, draw):
             return method(self, visible, *args, **kwargs)
 
     return enter
@@ -450,8 +451,8 @@ def MaskAny(
     Raises:
         TypeError: If ``backbone`` or ``masking`` is neither a config nor a module.
         ValueError: If the stem is not found or cannot be halved, see :func:`find_stem`, if ``fusion`` or ``fuse_at`` is
-            not known, if the fusion takes another number of channels, or if the levels cannot be fused, see
-            :func:`find_layouts`.
+            not known, if the fusion takes another number of channels, if the levels cannot be fused, see
+            :func:`find_layouts`, or if the masking has ``reuse='aligned'`` with late fusion.
 
     Example:
         >>> import torch
@@ -479,7 +480,7 @@ def MaskAny(
     if init_cfg is not None:
         host.init_cfg = copy.deepcopy(init_cfg)
     plain_drop_rates(host)
-    masking = as_masking(masking)
+    masking = as_masking(masking, fuse_at)
     if fuse_at == 'stem':
         found = find_stem(host, stem)
         owner, _, name = found.parts[-1].rpartition('.')
@@ -511,12 +512,13 @@ def plain_drop_rates(host: nn.Module) -> None:
             module.drop_prob = float(module.drop_prob)
 
 
-def as_masking(masking: dict | nn.Module | None) -> nn.Module | None:
+def as_masking(masking: dict | nn.Module | None, fuse_at: str = 'stem') -> nn.Module | None:
     """Build the masking of a backbone from its config; None and a built one are returned as they are.
 
     Raises:
         TypeError: If it is none.
-        ValueError: If its pattern is guided by what a backbone does not know.
+        ValueError: If its pattern is guided by what a backbone does not know, or its ``reuse`` does not go with
+            ``fuse_at``.
     """
     if masking is not None and not isinstance(masking, (dict, nn.Module)):
         raise TypeError(f'masking must be a config dict(pattern=..., fill=...) or None, but got {masking!r}')
@@ -526,4 +528,24 @@ def as_masking(masking: dict | nn.Module | None) -> nn.Module | None:
             f'{type(pattern).__name__} is guided by {pattern.guide}, of which a backbone knows nothing: take it in '
             + ('MaskedDetector or MaskedSegmentor' if pattern.guide == 'objects' else 'sub_masking of MaskSub')
         )
+    check_alignable(built, fuse_at)
     return built
+
+
+def check_alignable(masked: Masking | Draw | None, fuse_at: str) -> None:
+    """Make sure that features which are to be put back are those of a second stem.
+
+    Args:
+        masked (Masking | Draw | None): What masks, or did.
+        fuse_at (str): Where the images are fused, one of :data:`FUSE_AT`.
+
+    Raises:
+        ValueError: If they are not.
+    """
+    aligned = getattr(masked, 'reuse', None) == 'aligned' or getattr(masked, 'aligned', False)
+    if aligned and fuse_at != 'stem':
+        raise ValueError(
+            "reuse='aligned' puts the features of a second stem back where their cells came from, but with "
+            f'fuse_at={fuse_at!r} the host runs on the whole stitched image, whose deeper features are of many cells '
+            "at once: take fuse_at='stem', or reuse=True or 'in_place'"
+        )

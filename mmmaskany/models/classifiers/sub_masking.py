@@ -189,6 +189,12 @@ class _PatchMasking(SubMasking):
                 f'{type(self).__name__} masks the patches of one image, but {name} with fuse_at={late!r} runs on two: '
                 "take fuse_at='stem' or FillCells"
             )
+        if getattr(getattr(backbone, 'masking', None), 'reuse', None) == 'aligned':
+            raise ValueError(
+                f"reuse='aligned' puts features back by the draw of an image's cells, but {type(self).__name__} masks "
+                "tokens behind the stems, without one: take reuse=True or 'in_place' in the masking of the backbone, "
+                'or FillCells'
+            )
         sides = {size // out for size, out in zip(embed.init_input_size, embed.init_out_size, strict=True)}
         if len(sides) > 1:
             raise ValueError(f'{type(self).__name__} needs square patches, but those of {name} have sides {sides}')
@@ -259,6 +265,9 @@ class DropTokens(_PatchMasking):
     Raises:
         TypeError: If ``pattern`` is no pattern.
     """
+
+    #: As many tokens are masked of every image.
+    equal_counts = True
 
     def bind(self, backbone: nn.Module) -> None:
         name = type(backbone).__name__

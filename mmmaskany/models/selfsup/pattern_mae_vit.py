@@ -28,6 +28,8 @@ class PatternMAEViT(MAEViT):
             or asks for scores; or if ``mask_ratio`` is given.
     """
 
+    #: As many tokens are masked of every image.
+    equal_counts = True
     #: What the tokens are made of, while they are.
     _images: Tensor | None = None
 

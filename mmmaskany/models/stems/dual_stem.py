@@ -7,9 +7,12 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
 from torch import Tensor, nn
 
 from mmmaskany.checkpoints.format import FormatMixin
+from mmmaskany.masking import Draw, put_back
+from mmmaskany.masking.draw import on_host
 from mmmaskany.masking.masking import resize
 
 from .find import dry_run
@@ -33,7 +36,9 @@ class DualStem(FormatMixin, nn.Module):
     format 1 or 2 goes on with it.
 
     The reused image does not pass through the host: the backbone lays it in, see :meth:`holding`, and calls the host's
-    forward within.
+    forward within. With a draw of ``reuse='aligned'`` laid in beside it, the features of masked samples are put back
+    where their cells came from, see :func:`mmmaskany.masking.put_back`, in place of being upsampled; those of others
+    are left alone.
 
     Source: MaskAnyNet, arXiv 2511.12480, Figure 2 ("feature fusion and alignment").
 
@@ -67,6 +72,7 @@ class DualStem(FormatMixin, nn.Module):
         if isinstance(reused, nn.Sequential) and _keeps_size(reused[-1]):
             reused[-1] = LastPooling(reused[-1])
         self.reused_image: Tensor | None = None
+        self.draw: Draw | None = None
 
     def set_extra_state(self, state: Tensor | int) -> None:
         """Compute the function of a format from now on; errors as in the base."""
@@ -76,20 +82,22 @@ class DualStem(FormatMixin, nn.Module):
                 module.pools = self.format < 3
 
     @contextmanager
-    def holding(self, reused: Tensor) -> Iterator[None]:
+    def holding(self, reused: Tensor, draw: Draw | None = None) -> Iterator[None]:
         """Lay the reused image in for one forward pass of the host; nothing of it stays, whatever happens in there.
 
         Args:
             reused (Tensor): The reused images, ``(B, C, h, w)``.
+            draw (Draw | None): What they were made with; only one that is to be aligned matters. Defaults to None.
 
         Yields:
             None: Nothing.
         """
         self.reused_image = reused
+        self.draw = draw if isinstance(draw, Draw) and draw.aligned else None
         try:
             yield
         finally:
-            self.reused_image = None
+            self.reused_image = self.draw = None
 
     def forward(self, x: Tensor) -> Tensor:
         if self.reused_image is None:
@@ -102,14 +110,17 @@ class DualStem(FormatMixin, nn.Module):
         image = self.reused_image
         if self.format == 1 or not self._fits(image, size):
             image = resize(image, tuple(math.ceil(length * self.stride) for length in size))
-        reused = self.reused(image)
-        if self.stride < 1:
-            reused = resize(reused, size)
+        features = self.reused(image)
+        reused = resize(features, size) if self.stride < 1 else features
         if reused.shape != visible.shape:
             raise ValueError(
                 f'both stems must return features of one shape, but got {tuple(visible.shape)} of the visible image '
                 f'and {tuple(reused.shape)} of the reused one: the reused stem needs half the stride of the other'
             )
+        if self.draw is not None and not (on_host(self.draw.masked) and not self.draw.masked.any()):
+            strides = int(2 * self.stride), max(1, int(self.stride))
+            placed = put_back(features, self.draw, size, strides, image.shape[-2:])
+            reused = torch.where(self.draw.masked.view(-1, 1, 1, 1), placed, reused)
         return self.fusion(visible, reused)
 
     def _fits(self, image: Tensor, size: tuple[int, int]) -> bool:
