@@ -3,14 +3,18 @@
 
 from .diversity import centroid_accuracy, effective_rank, fisher_ratio, linear_cka
 from .occlusion import PastedObjects, Pixels, occlude, textures
+from .paired import Difference, holm, paired_difference
 
 __all__ = [
+    'Difference',
     'PastedObjects',
     'Pixels',
     'centroid_accuracy',
     'effective_rank',
     'fisher_ratio',
+    'holm',
     'linear_cka',
     'occlude',
+    'paired_difference',
     'textures',
 ]

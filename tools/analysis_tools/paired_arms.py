@@ -1,0 +1,107 @@
+# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+"""Compare the arms of a finished ``mmmaskany finetune``: is a difference more than chance, of seeds and of images?
+
+    python tools/analysis_tools/paired_arms.py work_dirs/flowers --named maskany:plain aligned:noreuse
+
+DIR is what the command wrote for images with one class each. For each arm against the plain network: the difference in
+top-1, its 95 % interval over seeds and images, both paired, and the probability of one as large by chance. What was
+named beforehand (--named ARM:OTHER) is tested alone; all other comparisons are corrected for how many they are (Holm).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
+from mmmaskany.apis.runs import mean_spread
+from mmmaskany.evaluation import holm, paired_difference
+from mmmaskany.user_errors import run
+
+
+def scores(folder: Path) -> dict[str, dict[int, np.ndarray]]:
+    """Read which validation images each run got right.
+
+    Args:
+        folder (Path): What ``mmmaskany finetune`` wrote.
+
+    Returns:
+        dict[str, dict[int, np.ndarray]]: By arm and seed, 100 or 0 for each image.
+
+    Raises:
+        FileNotFoundError: If there is no finished run.
+        ValueError: If it is not about images with one class each.
+    """
+    listed = folder / 'data/val.txt'
+    if not listed.is_file():
+        raise FileNotFoundError(f'DIR must be what mmmaskany finetune wrote, with data/val.txt, but got {folder}')
+    truth = np.array([int(line.rsplit(maxsplit=1)[1]) for line in listed.read_text().splitlines()])
+    found: dict[str, dict[int, np.ndarray]] = {}
+    for path in sorted(folder.glob('*/seed*/measured.npz')):
+        with np.load(path) as stored:
+            predicted = stored['predicted']
+        if predicted.shape != truth.shape:
+            raise ValueError(f'{path} must hold one class for each of {len(truth)} images, but has {predicted.shape}')
+        found.setdefault(path.parents[1].name, {})[int(path.parent.name[4:])] = 100.0 * (predicted == truth)
+    if not found:
+        raise FileNotFoundError(f'DIR must have runs that were measured, */seed*/measured.npz, but {folder} has none')
+    return found
+
+
+def compare(found: dict[str, dict[int, np.ndarray]], named: list[tuple[str, str]]) -> str:
+    """Compare arms.
+
+    Args:
+        found (dict): As of :func:`scores`.
+        named (list[tuple[str, str]]): The comparisons that were named beforehand.
+
+    Returns:
+        str: A table as Markdown.
+
+    Raises:
+        ValueError: If an arm is not there, or two have fewer than two seeds in common.
+    """
+    others = [(arm, 'plain') for arm in found if arm != 'plain' and 'plain' in found and (arm, 'plain') not in named]
+    differences = []
+    for arm, other in (*named, *others):
+        if absent := [name for name in (arm, other) if name not in found]:
+            raise ValueError(f'arms must be of {", ".join(found)}, but got {", ".join(absent)}')
+        seeds = sorted(found[arm].keys() & found[other].keys())
+        if len(seeds) < 2:
+            raise ValueError(f'{arm} and {other} must have two seeds in common, but have {seeds}')
+        pair = (np.stack([found[name][seed] for seed in seeds]) for name in (arm, other))
+        differences.append(paired_difference(*pair))
+    chances = [each.p for each in differences[: len(named)]] + holm([each.p for each in differences[len(named) :]])
+    lines = ['| arm | top-1 (%) | against | difference | chance |', '| --- | ---: | --- | ---: | ---: |']
+    for (arm, other), difference, chance in zip((*named, *others), differences, chances, strict=True):
+        own = mean_spread([scored.mean() for scored in found[arm].values()])
+        gap = f'{difference.mean:+.2f} ± {difference.half:.2f}'
+        lines.append(f'| {arm} | {own} | {other} | {gap} | {chance:.3f} |')
+    return '\n'.join(lines)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Compare and print; return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('dir', metavar='DIR', type=Path, help='what mmmaskany finetune wrote')
+    parser.add_argument('--named', nargs='*', default=[], metavar='ARM:OTHER', help='comparisons named beforehand')
+    args = parser.parse_args(argv)
+    try:
+        named = [tuple(pair.split(':')) for pair in args.named]
+        if wrong := [pair for pair, parts in zip(args.named, named, strict=True) if len(parts) != 2]:
+            raise ValueError(f'--named must be pairs such as maskany:plain, but got {", ".join(wrong)}')
+        found = scores(args.dir)
+        print(compare(found, named))
+    except (ValueError, OSError) as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 1
+    seeds, images = max(map(len, found.values())), len(next(iter(next(iter(found.values())).values())))
+    print(f'\n± is a 95 % interval over {seeds} seeds and {images:,} images; {len(found)} arms were looked at.')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(run(main))
