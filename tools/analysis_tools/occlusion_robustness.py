@@ -9,8 +9,9 @@
 Each image comes from the config's own test data and data preprocessor, is masked, and goes through the model as any
 other image: for one with a second stem the reused view is the masked image at half size, so nothing that is masked
 reaches it. A mask follows from the pattern, the masked share, the image's place in the data and --seed alone, so all
-models see the same masked images. Models of one label, such as the seeds of one method, are one curve with their
-spread.
+models see the same masked images. With --fill layers nothing is filled: what is masked is hidden from every layer of a
+CNN (layer masking, arXiv 2211.14646), so that neither a colour nor an edge stands for it. Models of one label, such as
+the seeds of one method, are one curve with their spread.
 
 In OUT are written `occlusion.png` and `.svg`, one panel per pattern; `occlusion.md`, a table; and `occlusion.csv`,
 with every single number.
@@ -33,14 +34,19 @@ from mmmaskany.apis.patterns import PATTERNS, masked_share, pattern_cfg
 from mmmaskany.apis.rows import grouped, write_csv
 from mmmaskany.apis.runs import mean_spread
 from mmmaskany.checkpoints.atomic import atomic_write
-from mmmaskany.evaluation import occlude
-from mmmaskany.masking import ConstantFill
+from mmmaskany.evaluation import occlude, occlusion_mask
+from mmmaskany.masking import ConstantFill, LayerMasking
 from mmmaskany.models.masking import build_pattern
 from mmmaskany.user_errors import run
 from mmmaskany.visualization import save_figure
 from mmmaskany.visualization.curves import draw_curve, new_panels
 
-FILLS = ('black', 'mean')
+#: What stands for masked pixels, and what a plot says of it.
+FILLS = {
+    'black': 'masked pixels filled with black',
+    'mean': 'masked pixels filled with the mean colour',
+    'layers': 'masked pixels hidden from every layer',
+}
 
 
 def build_fill(kind: str, preprocessor: torch.nn.Module) -> ConstantFill:
@@ -77,10 +83,12 @@ def measure(candidate: Candidate, args: argparse.Namespace) -> list[dict]:
 
     Raises:
         FileNotFoundError: If config, checkpoint or data are missing.
-        ValueError: If they do not fit together, or the evaluator does not give the metric.
+        ValueError: If they do not fit together, the evaluator does not give the metric, or the layers of the network
+            cannot be masked.
     """
     loaded = load_classifier(candidate, args.num_images, args.device)
-    fill = build_fill(args.fill, loaded.model.data_preprocessor)
+    model, layers = loaded.model, None
+    fill = None if args.fill == 'layers' else build_fill(args.fill, model.data_preprocessor)
     evaluators: dict[tuple[str, float], tuple] = {}
     count, size = 0, None
     with torch.no_grad():
@@ -88,11 +96,19 @@ def measure(candidate: Candidate, args: argparse.Namespace) -> list[dict]:
             if size is None:
                 size = tuple(images.shape[-2:])
                 evaluators = _evaluators(size, loaded.cfg, args)
+                layers = LayerMasking(model, size) if fill is None else None
             elif size != tuple(images.shape[-2:]):
                 raise ValueError(f'all test images must be of one size, but got {size} and {tuple(images.shape[-2:])}')
             for pattern, evaluator in evaluators.values():
-                masked = images if pattern is None else occlude(images, pattern, fill, count, args.seed)
-                evaluator.process(loaded.model(masked, samples, mode='predict'))
+                if pattern is None:
+                    predictions = model(images, samples, mode='predict')
+                elif layers is None:
+                    masked = occlude(images, pattern, fill, count, args.seed)
+                    predictions = model(masked, samples, mode='predict')
+                else:
+                    with layers.masked(images, occlusion_mask(images, pattern, count, args.seed)) as visible:
+                        predictions = model(visible, samples, mode='predict')
+                evaluator.process(predictions)
             count += len(images)
     title, factor = METRICS.get(args.metric, (args.metric, 1))
     rows = []
@@ -196,7 +212,12 @@ def main(argv: list[str] | None = None) -> int:
         default=[step / 10 for step in range(1, 10)],
         help='masked shares, beside the whole image (default: 0.1 0.2 ... 0.9)',
     )
-    parser.add_argument('--fill', choices=FILLS, default='black', help='what masked pixels show (default: black)')
+    parser.add_argument(
+        '--fill',
+        choices=FILLS,
+        default='black',
+        help='what masked pixels show (default: black); layers hides them from every layer of a CNN',
+    )
     parser.add_argument('--cell', type=int, help="side of a cell in px (default: an eighth of the images' side)")
     parser.add_argument('--seed', type=int, default=0, help='seed of the masks (default: 0)')
     parser.add_argument('--metric', default='accuracy/top1', help='of the test_evaluator (default: accuracy/top1)')
@@ -211,8 +232,7 @@ def main(argv: list[str] | None = None) -> int:
             raise ValueError(f'all models must be tested on the same images, but got as many of them: {counts}')
         write_csv(rows, args.out / 'occlusion.csv')
         table = write_table(rows, args.out / 'occlusion.md')
-        fill = 'black' if args.fill == 'black' else 'the mean colour'
-        title = f'{rows[0]["images"]:,} test images, masked pixels filled with {fill}'
+        title = f'{rows[0]["images"]:,} test images, {FILLS[args.fill]}'
         if len(counts) > len(grouped(rows, 'label')):
             title += '\nline: mean of the checkpoints, points: each of them, band: one standard deviation'
         files = draw(rows, title, args.out / 'occlusion')
