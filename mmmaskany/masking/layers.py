@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -14,10 +15,12 @@ from torch.overrides import TorchFunctionMode
 from .draw import select
 
 _SUPPORTED = (
-    'LayerMasking is for networks in which nothing but convolutions, max and average pooling and batch norms looks at '
-    'several positions, such as ResNet, RegNet, DenseNet, MobileNet, EfficientNet and ConvNeXt with global average '
-    'pooling'
+    'LayerMasking is for networks in which nothing but convolutions, max and average pooling, interpolation and batch '
+    'norms looks at several positions, such as ResNet, RegNet, DenseNet, MobileNet, EfficientNet and ConvNeXt with '
+    'global average pooling'
 )
+#: What the hosts and timm call gradient checkpointing.
+_CHECKPOINTING = ('with_cp', 'grad_checkpointing', 'memory_efficient')
 #: How far in pixels the images themselves are filled, for what a network does to them before its first layer.
 _EDGE = 2
 
@@ -28,8 +31,9 @@ class LayerMasking:
     A filled region is something to see: its colour, and the shape of its edge. Here no layer looks at a hidden
     position:
 
-    1. Before each convolution and max pooling, hidden positions are filled with the mean of their visible 3 x 3
-       neighbours, repeated as often as the kernel reaches into them (neighbour padding); no gradient goes through it.
+    1. Before each convolution, max pooling and interpolation, hidden positions are filled with the mean of their
+       visible 3 x 3 neighbours, repeated as often as the kernel reaches into them (neighbour padding); no gradient
+       goes through it.
     2. Average pooling, global or not, and means over all positions average what is visible.
     3. Batch norms in training mode take their statistics of visible positions, the running ones, too.
     4. A position of a feature map is visible if any pixel of its part of the image is.
@@ -38,9 +42,11 @@ class LayerMasking:
     get the very output that the network gives without layer masking.
 
     Source: Balasubramanian and Feizi, "Towards Improved Input Masking for Convolutional Neural Networks", ICCV 2023,
-    arXiv 2211.14646. What differs: there each layer hands on its own mask, by the max pooling of its window; here the
-    features of one size share one, ``adaptive_max_pool2d`` of the image's, so that both sides of ``x + shortcut``
-    always agree. The rules for average pooling with windows and for batch norms in training are ours.
+    arXiv 2211.14646, neighbour padding and averages. What differs: there each layer hands on a mask of its own, the max
+    pooling of its input's by its window, so that what is visible also grows by each convolution; here the features of
+    one size share one mask, ``adaptive_max_pool2d`` of the image's, so that both sides of ``x + shortcut`` always agree
+    and what is hidden stays hidden. The rules for interpolation, for average pooling by windows and for batch norms in
+    training are ours.
 
     Nothing of the network is changed: within :meth:`masked`, calls of torch are intercepted, those of
     :mod:`torch.nn.functional` and tensor methods, too. When this is built, the network is tried once, in evaluation
@@ -106,15 +112,14 @@ class LayerMasking:
                 f'mask must be of shape (B, 1, H, W) for images of shape {tuple(images.shape)}, but got '
                 f'{tuple(mask.shape)}'
             )
-        shares = mask.flatten(1).float().mean(1)
-        if (shares == 1).any():
+        if mask.flatten(1).all(1).any():
             raise ValueError('an image must have a visible pixel, but the mask hides all of one')
         if self.model.training:
             self.check_training()
-        if not shares.any():
+        if not mask.any():
             yield images
             return
-        layers = _Layers(~mask)
+        layers = MaskedLayers(~mask)
         visible = layers.filled(images, _EDGE)
         with layers:
             yield visible
@@ -127,11 +132,12 @@ class LayerMasking:
                 batch statistics from all processes, hidden positions included.
         """
         for name, module in self.model.named_modules():
-            if getattr(module, 'with_cp', False):
-                raise ValueError(
-                    f'LayerMasking needs with_cp=False, but `{name}` ({type(module).__name__}) has with_cp=True: it '
-                    'runs again in the backward pass, where nothing is hidden'
-                )
+            for option in _CHECKPOINTING:
+                if getattr(module, option, False) is True:
+                    raise ValueError(
+                        f'LayerMasking needs {option}=False, but `{name}` ({type(module).__name__}) has {option}=True: '
+                        'it runs again in the backward pass, where nothing is hidden'
+                    )
             if isinstance(module, nn.SyncBatchNorm):
                 raise ValueError(
                     f'LayerMasking needs batch norms of each process (BN) in training, but `{name}` is a SyncBatchNorm'
@@ -147,7 +153,7 @@ class LayerMasking:
             raise ValueError(f'{_SUPPORTED}, but {type(self.model).__name__} has no Conv2d')
         mask = _sides(*size).to(conv.weight.device)
         values = torch.randn(len(mask), conv.in_channels, *size, generator=torch.Generator().manual_seed(0))
-        images, layers = values.to(conv.weight), _Layers(~mask, poison=True)
+        images, layers = values.to(conv.weight), MaskedLayers(~mask, poison=True)
         near = F.max_pool2d((~mask).float(), 2 * _EDGE + 1, 1, _EDGE).bool()
         hidden = torch.where(near, layers.filled(images, _EDGE), torch.nan)
         with _evaluating(self.model):
@@ -175,7 +181,7 @@ class LayerMasking:
         return outputs
 
 
-class _Layers(TorchFunctionMode):
+class MaskedLayers(TorchFunctionMode):
     """Keeps what torch calculates within its context from looking at hidden positions.
 
     Args:
@@ -264,6 +270,16 @@ class _Layers(TorchFunctionMode):
         filled = self.filled(features, reach) if reach else features
         return filled if pads is None else F.pad(filled, *pads)
 
+    def interpolate(self, func, input, size=None, scale_factor=None, *args, **kwargs):
+        if len(input) != len(self.pixels):  # no features: position embeddings
+            return func(input, size, scale_factor, *args, **kwargs)
+        if size is None:
+            shrinks = [1 / scale for scale in _pair(scale_factor)]
+        else:
+            shrinks = [old / new for old, new in zip(input.shape[2:], _pair(size), strict=True)]
+        filled = self.filled(input, 2 * math.ceil(max(1, *shrinks)))  # as far as a bicubic kernel reaches
+        return self._done(func(filled, size, scale_factor, *args, **kwargs))
+
     def pad(self, func, input, pad, mode='constant', value=None):
         """Pad, and remember what was padded, for the window that follows."""
         output = func(input, pad, mode, value)
@@ -337,21 +353,22 @@ class _Layers(TorchFunctionMode):
 #: The name of the attribute of padded features that holds what was padded, and how.
 _PADDED = '_mmmaskany_padded'
 _HANDLED = {
-    F.conv2d: _Layers.conv2d,
-    torch.conv2d: _Layers.conv2d,
-    F.pad: _Layers.pad,
-    F.max_pool2d: _Layers.max_pool2d,
-    torch.max_pool2d: _Layers.max_pool2d,
-    F.avg_pool2d: _Layers.average,
-    F.adaptive_avg_pool2d: _Layers.average,
-    torch.mean: _Layers.mean,
-    Tensor.mean: _Layers.mean,
-    F.batch_norm: _Layers.batch_norm,
+    F.conv2d: MaskedLayers.conv2d,
+    torch.conv2d: MaskedLayers.conv2d,
+    F.pad: MaskedLayers.pad,
+    F.max_pool2d: MaskedLayers.max_pool2d,
+    torch.max_pool2d: MaskedLayers.max_pool2d,
+    F.interpolate: MaskedLayers.interpolate,
+    F.avg_pool2d: MaskedLayers.average,
+    F.adaptive_avg_pool2d: MaskedLayers.average,
+    torch.mean: MaskedLayers.mean,
+    Tensor.mean: MaskedLayers.mean,
+    F.batch_norm: MaskedLayers.batch_norm,
 }
 
 
-def _pair(value: int | Sequence[int]) -> tuple[int, int]:
-    if isinstance(value, int):
+def _pair(value: float | Sequence[float]) -> tuple:
+    if isinstance(value, (int, float)):
         return value, value
     return tuple(value) * (2 // len(value))
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from mmmaskany.masking import LayerMasking
-from mmmaskany.masking.layers import _Layers
+from mmmaskany.masking.layers import MaskedLayers
 
 
 class Net(nn.Module):
@@ -55,7 +55,7 @@ def test_convolutions_see_the_mean_of_visible_neighbours(kernel, stride, padding
     torch.manual_seed(0)
     images, mask = torch.randn(1, 1, 12, 12), mask_of(1, 1, 12, 12, hidden=(slice(2, 9), slice(4, 11)))
     conv = nn.Conv2d(1, 2, kernel, stride, padding, dilation)
-    with _Layers(~mask) as layers:
+    with MaskedLayers(~mask) as layers:
         outputs = conv(images)
         visible = layers.at(outputs)[0, 0]
     expected = conv(padded_by_neighbours(images[0, 0], mask[0, 0], steps)[None, None])
@@ -66,18 +66,18 @@ def test_convolutions_see_the_mean_of_visible_neighbours(kernel, stride, padding
 
 def test_rings_of_neighbours_by_hand():
     images, mask = torch.tensor([[[[2.0, 4.0, 9.0, 9.0, 9.0]]]]), mask_of(1, 1, 1, 5, hidden=(0, slice(2, 5)))
-    layers = _Layers(~mask)
+    layers = MaskedLayers(~mask)
     assert layers.filled(images, 0).tolist() == [[[[2, 4, 0, 0, 0]]]]
     assert layers.filled(images, 1).tolist() == [[[[2, 4, 4, 0, 0]]]]
     assert layers.filled(images, 3).tolist() == [[[[2, 4, 4, 4, 4]]]]
     square = torch.tensor([[[[1.0, 2.0, 3.0], [4.0, torch.nan, 6.0], [7.0, 8.0, torch.inf]]]])
-    layers = _Layers(~mask_of(1, 1, 3, 3, hidden=([1, 2], [1, 2])))
+    layers = MaskedLayers(~mask_of(1, 1, 3, 3, hidden=([1, 2], [1, 2])))
     filled = torch.tensor([[[[1, 2, 3], [4, 31 / 7, 6], [7, 8, 7]]]])  # the last: (6 + 8) / 2
     torch.testing.assert_close(layers.filled(square, 1), filled)
 
 
 def test_positions_are_visible_where_any_pixel_is():
-    layers = _Layers(~mask_of(1, 1, 8, 8, hidden=(slice(0, 5), slice(None))))
+    layers = MaskedLayers(~mask_of(1, 1, 8, 8, hidden=(slice(0, 5), slice(None))))
     assert layers.at(torch.zeros(1, 3, 4, 4))[0, 0, :, 0].tolist() == [False, False, True, True]
     assert layers.at(torch.zeros(1, 3, 2, 2))[0, 0, :, 0].tolist() == [False, True]
     with pytest.raises(ValueError, match=r'features must be of its 1 images, but a layer got .*\(2, 3, 4, 4\)'):
@@ -97,13 +97,13 @@ def test_positions_are_visible_where_any_pixel_is():
 def test_global_averages_are_those_of_what_is_visible(average):
     images = torch.tensor([[[[1.0, torch.nan], [3.0, 8.0]]], [[[1.0, 2.0], [3.0, 4.0]]]])
     mask = torch.tensor([[[[False, True], [False, False]]], [[[False, False], [False, False]]]])
-    with _Layers(~mask):
+    with MaskedLayers(~mask):
         assert average(images).tolist() == [4.0, 2.5]
 
 
 def test_windows_average_what_is_visible_and_keep_their_way_to_count_padding():
     images, mask = torch.arange(1.0, 17).view(1, 1, 4, 4), mask_of(1, 1, 4, 4, hidden=(slice(0, 2), slice(1, 4)))
-    with _Layers(~mask) as layers:
+    with MaskedLayers(~mask) as layers:
         layers.visible[2, 2] = torch.ones(1, 1, 2, 2, dtype=torch.bool)
         assert F.avg_pool2d(images, 2).tolist() == [[[[3, 0], [11.5, 13.5]]]]  # 1 and 5 of four; none of four
         counted = F.avg_pool2d(images, 3, 2, 1, count_include_pad=True)
@@ -115,7 +115,7 @@ def test_max_pooling_takes_the_largest_visible():
     images, mask = torch.zeros(1, 1, 8, 8), mask_of(1, 1, 8, 8, hidden=(slice(0, 5), slice(0, 5)))
     images[mask], images[0, 0, 6, 5] = 100.0, 7.0
     images -= 8  # all visible ones are negative, so that 0 would win
-    with _Layers(~mask) as layers:
+    with MaskedLayers(~mask) as layers:
         outputs = F.max_pool2d(images, 3, 2, 1)
         visible = layers.at(outputs)
         functional = nn.MaxPool2d(3, 2, 1)(images)
@@ -129,12 +129,29 @@ def test_padding_of_its_own_is_that_of_the_convolution():
     conv, padless = nn.Conv2d(3, 4, 5, 2, 2), nn.Conv2d(3, 4, 5, 2, 0)
     padless.load_state_dict(conv.state_dict())
     pool, bare = nn.MaxPool2d(3, 2, 1), nn.MaxPool2d(3, 2, 0)
-    with _Layers(~mask):
+    with MaskedLayers(~mask):
         torch.testing.assert_close(padless(F.pad(images, (2, 2, 2, 2))), conv(images))
         torch.testing.assert_close(bare(F.pad(images, (1, 1, 1, 1), value=-torch.inf)), pool(images))
         reflecting = nn.Conv2d(3, 4, 3, padding=1, padding_mode='reflect')(images)
         images[mask.expand_as(images)] = torch.nan
         assert padless(F.pad(images, (1, 2, 1, 2))).isfinite().all() and reflecting.isfinite().all()
+
+
+@pytest.mark.parametrize('mode', ['nearest', 'bilinear', 'bicubic'])
+@pytest.mark.parametrize('size', [(24, 24), (5, 7), 17])
+def test_interpolation_sees_no_hidden_position(mode, size):
+    images, mask = torch.randn(1, 2, 12, 12), mask_of(1, 1, 12, 12, hidden=(slice(3, 12), slice(0, 9)))
+    outputs = []
+    for value in (0.0, torch.nan):
+        with MaskedLayers(~mask) as layers:
+            outputs.append(F.interpolate(images.masked_fill(mask, value), size, mode=mode))
+    visible = layers.at(outputs[0]).expand_as(outputs[0])
+    assert torch.equal(outputs[0][visible], outputs[1][visible]) and not visible.all()
+    with MaskedLayers(torch.ones_like(mask)):
+        assert torch.equal(nn.Upsample(scale_factor=2)(images), F.interpolate(images, (24, 24)))
+    constant = torch.full_like(images, 3.0)  # so no 0 of what is hidden is mixed in
+    with MaskedLayers(~mask):
+        assert (F.interpolate(constant, size, mode=mode, antialias=mode != 'nearest')[visible] - 3).abs().max() < 1e-5
 
 
 @pytest.mark.parametrize('affine', [True, False])
@@ -147,7 +164,7 @@ def test_batch_norms_in_training_take_statistics_of_visible_positions(affine):
             nn.init.constant_(each.weight, 2.0)
             nn.init.constant_(each.bias, 0.5)
     seen, alone = images.masked_fill(mask, 1e4).requires_grad_(), images.requires_grad_()
-    with _Layers(~mask):
+    with MaskedLayers(~mask):
         outputs = norm(seen)
     chosen = ~mask.expand_as(images)
     values = alone.transpose(0, 1)[chosen.transpose(0, 1)].view(2, -1).T  # (N, C): what is visible, alone
@@ -168,7 +185,7 @@ def test_batch_norms_in_evaluation_are_left_alone():
     norm = nn.BatchNorm2d(2).eval()
     norm.running_mean.fill_(3.0)
     images, mask = torch.randn(1, 2, 4, 4), mask_of(1, 1, 4, 4, hidden=(0, 0))
-    with _Layers(~mask):
+    with MaskedLayers(~mask):
         assert torch.equal(norm(images), F.batch_norm(images, norm.running_mean, norm.running_var))
     assert norm.running_mean.tolist() == [3, 3]
 
@@ -196,7 +213,6 @@ def test_nothing_of_the_network_is_changed():
         (nn.InstanceNorm2d(1), 'function` (InstanceNorm2d)'),
         (nn.AdaptiveMaxPool2d(1), 'function` (AdaptiveMaxPool2d)'),
         (lambda x: x * x.flatten(1).softmax(1).amax(1).view(-1, 1, 1, 1), 'another layer'),
-        (nn.Upsample(scale_factor=2, mode='bilinear'), 'function` (Upsample)'),
         (nn.ConvTranspose2d(1, 1, 3, 2), 'function` (ConvTranspose2d)'),
         (lambda x: x.roll(1, 2), 'another layer'),
         (lambda x: x[:, :, 3:], 'another layer'),
@@ -204,7 +220,9 @@ def test_nothing_of_the_network_is_changed():
     ],
 )
 def test_what_else_looks_at_several_positions_is_refused(function, what):
-    with pytest.raises(ValueError, match='nothing but convolutions, max and average pooling and batch norms') as error:
+    with pytest.raises(
+        ValueError, match='nothing but convolutions, max and average pooling, interpolation and batch'
+    ) as error:
         LayerMasking(Net(function))
     assert str(error.value).endswith(
         f'such as ResNet, RegNet, DenseNet, MobileNet, EfficientNet and ConvNeXt with '
@@ -256,11 +274,12 @@ def test_masks_that_do_not_fit_are_refused():
 
 
 def test_what_does_not_go_with_training_is_refused_there():
-    again, synced = Net(), nn.Sequential(nn.Conv2d(1, 1, 1), nn.SyncBatchNorm(1))
-    again.with_cp = True
+    again, timm, synced = Net(), Net(), nn.Sequential(nn.Conv2d(1, 1, 1), nn.SyncBatchNorm(1))
+    again.with_cp = timm.grad_checkpointing = True
     images, mask = torch.rand(2, 1, 8, 8), mask_of(2, 1, 8, 8, hidden=(0, 0))
     for model, match in (
         (nn.Sequential(again), r'needs with_cp=False, but `0` \(Net\) has with_cp=True: it runs again'),
+        (timm, 'needs grad_checkpointing=False'),
         (synced, r'needs batch norms of each process \(BN\) in training, but `1` is a SyncBatchNorm'),
     ):
         layers = LayerMasking(model)

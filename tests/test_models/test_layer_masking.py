@@ -15,7 +15,7 @@ from torch import nn
 
 from mmmaskany.engine import CpuAmpOptimWrapper
 from mmmaskany.masking import ConstantFill, LayerMasking
-from mmmaskany.masking.layers import _Layers
+from mmmaskany.masking.layers import MaskedLayers
 
 SMALL = dict(stem_channels=4, base_channels=4)
 CONVNEXT = dict(type='ConvNeXt', arch=dict(depths=[1, 1, 1, 1], channels=[8, 8, 16, 16]), layer_scale_init_value=1.0)
@@ -37,10 +37,15 @@ NETWORKS = {
         GAP,
         32,
     ),
+    'maskany-cifar': (
+        dict(type='mmmaskany.MaskAny', backbone=dict(type='mmpretrain.ResNet_CIFAR', depth=18, **SMALL)),
+        GAP,
+        32,
+    ),
 }
 ATTENTION = dict(embed_dims=16, num_layers=1, num_heads=1, feedforward_channels=16)
 FORMER = {
-    'vit': (dict(type='VisionTransformer', arch=ATTENTION, img_size=64), 'in ImageClassifier `backbone.layers.0.attn`'),
+    'vit': (dict(type='VisionTransformer', arch=ATTENTION, img_size=32), 'in ImageClassifier `backbone.layers.0.attn`'),
     'swin': (
         dict(
             type='SwinTransformer',
@@ -107,7 +112,7 @@ def test_nothing_of_what_is_hidden_comes_out(name, side):
             with layers.masked(other, mask) as visible:
                 assert torch.equal(model(visible), scores)
         # Nor does any layer look at features of hidden positions: NaN in all of them changes no bit.
-        with _Layers(~mask, poison=True) as poisoned:
+        with MaskedLayers(~mask, poison=True) as poisoned:
             assert torch.equal(model(poisoned.filled(images, 2)), scores)
         whole = model(images)
         with layers.masked(images, torch.zeros_like(mask)) as visible:

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from mmmaskany.apis.classifiers import Candidate, load_classifier
-from mmmaskany.evaluation import occlude
-from mmmaskany.masking import ConstantFill, GridPattern
+from mmmaskany.evaluation import occlude, occlusion_mask
+from mmmaskany.masking import ConstantFill, GridPattern, LayerMasking, RandomPattern
 
 ROOT = Path(__file__).parents[2]
 
@@ -66,6 +66,24 @@ def test_curves_are_those_of_the_model_by_hand(occlusion, trained, tmp_path, cap
         assert f'<!-- {text} -->' in svg
     assert '| grid | mean |' in capsys.readouterr().out
     assert cv2.imread(str(tmp_path / 'occlusion.png')).shape == (405, 1080, 3)
+
+
+def test_masked_layers_are_those_of_the_model_by_hand(occlusion, trained, tmp_path):
+    options = ['--patterns', 'random', '--ratios', '0.25', '0.5', '--cell', '4', '--seed', '5', '--fill', 'layers']
+    assert occlusion['main'](['--out', str(tmp_path), *model(trained, 'two'), *options]) == 0
+    rows = read(tmp_path / 'occlusion.csv')
+    loaded = load_classifier(Candidate('', trained / 'tiny.py', trained / 'epoch_2.pth'))
+    batches = list(loaded.batches())
+    inputs = torch.cat([images for images, _ in batches])
+    labels = torch.cat([sample.gt_label for _, samples in batches for sample in samples])
+    right = []
+    for ratio in (0.25, 0.5):
+        mask = occlusion_mask(inputs, RandomPattern(ratio=ratio, cell=4, base=1), seed=5)
+        hidden = inputs.masked_fill(mask, torch.nan)  # whatever is there
+        with torch.no_grad(), LayerMasking(loaded.model, (20, 20)).masked(hidden, mask) as visible:
+            right.append(100 * (loaded.model(visible).argmax(1) == labels).double().mean().item())
+    assert [float(row['top-1 (%)']) for row in rows[1:]] == pytest.approx(right, abs=1e-3)
+    assert '12 test images, masked pixels hidden from every layer' in (tmp_path / 'occlusion.svg').read_text()
 
 
 def test_checkpoints_of_one_label_are_a_curve_with_spread(occlusion, trained, tmp_path):
