@@ -20,7 +20,7 @@ NAMES = {
         *('MaskSwinTransformer', 'MaskVisionTransformer', 'MaskEfficientNetV2'),
         *('AddFusion', 'ConcatFusion', 'GatedFusion'),
         *('MaskAnyNeck', 'MaskAnyClsHead', 'MaskAnyDataPreprocessor', 'PatternMAEViT'),
-        *('MaskSubClassifier', 'DropTokens', 'ReplacePatches', 'FillCells'),
+        *('MaskSubClassifier', 'DropTokens', 'ReplacePatches', 'FillCells', 'HideFromLayers'),
         *('MaskSubSegmentor', 'MaskSubDetector', 'MaskedDetector', 'MaskedSegmentor'),
     ],
     'MODEL_WRAPPERS': ['OwnStepDistributedDataParallel'],

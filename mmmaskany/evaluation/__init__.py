@@ -2,7 +2,7 @@
 """What is measured about a trained network beside its accuracy. Nothing here imports OpenMMLab."""
 
 from .diversity import centroid_accuracy, effective_rank, fisher_ratio, linear_cka
-from .occlusion import PastedObjects, Pixels, occlude, textures
+from .occlusion import PastedObjects, Pixels, occlude, occlusion_mask, textures
 from .paired import Difference, holm, paired_difference
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     'holm',
     'linear_cka',
     'occlude',
+    'occlusion_mask',
     'paired_difference',
     'textures',
 ]

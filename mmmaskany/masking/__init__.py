@@ -11,6 +11,7 @@ from .augments import Augment
 from .draw import Cells, Draw, kept_first
 from .fills import ConstantFill, Fill, ImageFill, MeanFill, TokenFill
 from .guided import ActivationPattern, AttentionPattern, GuidedPattern, ObjectPattern
+from .layers import LayerMasking
 from .masking import Masking, Views, half_size, reused_size
 from .objects import ObjectPolicy, spare, visible_boxes, visible_masks
 from .patterns import (
@@ -41,6 +42,7 @@ __all__ = [
     'GridPattern',
     'GuidedPattern',
     'ImageFill',
+    'LayerMasking',
     'Masking',
     'MeanFill',
     'MixturePattern',

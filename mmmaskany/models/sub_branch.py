@@ -54,6 +54,7 @@ class SubBranchMixin:
                 f"'mmmaskany.FillCells', but got {sub_masking!r}"
             )
         self.sub_masking.bind(self.backbone)
+        self.sub_masking.bind_model(self)
         pattern = self.sub_masking.pattern
         pattern = None if pattern is None else find_guided(pattern, tuple(GUIDES))
         self.guide = None if pattern is None else GUIDES[pattern.guide](self)

@@ -28,9 +28,10 @@ SEGMENTORS = sorted(path for path in FOLDER.glob('*.py') if re.search('_(upernet
 DETECTORS = sorted(FOLDER.glob('masksub_*-rcnn_*.py'))
 CONFIGS = sorted(set(FOLDER.glob('*.py')) - {*SEGMENTORS, *DETECTORS})
 METHODS = [path for path in CONFIGS if path.stem.startswith('masksub_')]
-GUIDED = [path for path in CONFIGS if path.stem.startswith('masksub-')]
+LAYERS = [path for path in CONFIGS if path.stem.startswith('masksub-layers_')]
+GUIDED = [path for path in CONFIGS if path.stem.startswith('masksub-') and path not in LAYERS]
 NAME = re.compile(
-    r'(masksub(-attention|-activation)?_)?(?P<network>deit3-(small|base|large|huge)-p1[46](_\d+px-pre)?|swin-(tiny|small|base)|resnet(50|101|152)'
+    r'(masksub(-attention|-activation|-layers)?_)?(?P<network>deit3-(small|base|large|huge)-p1[46](_\d+px-pre)?|swin-(tiny|small|base)|resnet(50|101|152)'
     r'|(maskany-)?resnet18-narrow|vit-(base|large|huge)-p1[46]_(mae|clip)-pre)_(?P<gpus>\d+)xb(?P<batch>\d+)(-rsb)?'
     r'-coslr-(?P<epochs>\d+)e_(in1k|digits|cifar10-10k)(-\d+px)?'
 )
@@ -117,6 +118,14 @@ def test_guided_masks_differ_in_the_pattern_alone(path):
     assert other == random['model']['sub_masking']['pattern']
     assert guided['type'] == f'mmmaskany.{kind.removeprefix("masksub-").title()}Pattern'
     assert all(guided[key] == other[key] for key in ('ratio', 'cell', 'base'))
+
+
+@pytest.mark.parametrize('path', LAYERS, **ids)
+def test_hidden_cells_are_those_that_would_be_filled(path):
+    cfg, filled = tree(path), tree(path.with_stem(path.stem.replace('masksub-layers_', 'masksub_')))
+    assert differences(cfg, filled) == {'model.sub_masking.type', 'model.sub_masking.size'}
+    masking = cfg['model']['sub_masking']
+    assert masking['type'] == 'mmmaskany.HideFromLayers' and tuple(masking['size']) == (32, 32)
 
 
 @pytest.mark.parametrize('depth', [50, 101, 152])
@@ -272,7 +281,7 @@ def test_pipelines_and_their_twins(path):
         assert packed['data_samples'].gt_label.tolist() == [3]
 
 
-@pytest.mark.parametrize('path', [*METHODS, *GUIDED], **ids)
+@pytest.mark.parametrize('path', [*METHODS, *GUIDED, *LAYERS], **ids)
 def test_trains_and_predicts(path):
     cfg = load(path)
     side = shrink(cfg)

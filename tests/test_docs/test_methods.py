@@ -33,7 +33,7 @@ def configs(page):
 
 
 def test_every_method_has_a_page():
-    methods = 'maskany masksub cutout gridmask random-cells mae blocks noise schedule maskmix mixmask'
+    methods = 'maskany masksub cutout gridmask random-cells mae blocks noise schedule maskmix mixmask layer-masking'
     assert {page.stem for page in PAGES} == set(methods.split())
 
 
@@ -83,7 +83,7 @@ def test_config_of_the_page_trains(page):
     torch.manual_seed(0)
     logs = model.train_step(data, OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1)))
     assert torch.isfinite(logs['loss'])
-    assert ('loss_sub' in logs) == isinstance(model, MaskSubClassifier) == (page.stem == 'masksub')
+    assert ('loss_sub' in logs) == isinstance(model, MaskSubClassifier) == (page.stem in ('masksub', 'layer-masking'))
     if page.stem == 'maskmix':  # every image has pixels of its neighbour, an exact quarter
         mixed, plain = seen[0], model.data_preprocessor(data)['inputs']
         assert ((mixed != plain).any(1).float().mean((1, 2)) - 0.25).abs().max() < 0.01

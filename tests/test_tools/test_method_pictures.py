@@ -96,6 +96,14 @@ def test_sub_branch_of_each_kind():
     torch.testing.assert_close(fill[1][masked(fill[0])].unique(dim=0)[0], TOOL['MEAN'].flatten())
 
 
+def test_layers_see_less_than_all_and_no_fill():
+    for _, (filled, *views) in TOOL['make']('layer-masking').rows:
+        share = (filled.abs() < 1e-6).all(-1).float().mean().item()
+        white = [(view > 1 - 1e-6).all(-1).float().mean().item() for view in views]
+        assert share >= 0.3 and share >= white[0] > white[1] > white[3] and white[0] > white[2] > white[3]
+        assert all(not (view.abs() < 1e-6).all(-1).any() for view in views)  # nothing is black
+
+
 def test_a_schedule_masks_more_and_more():
     sheet = TOOL['make']('schedule')
     black = [[(panel.abs() < 1e-6).all(-1).float().mean().item() for panel in panels] for _, panels in sheet.rows]

@@ -13,8 +13,8 @@ from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner
 
 from mmmaskany.apis.candidates import Candidate, load_candidate
-from mmmaskany.evaluation import PastedObjects, Pixels, occlude, textures
-from mmmaskany.masking import ConstantFill, GridPattern
+from mmmaskany.evaluation import PastedObjects, Pixels, occlude, occlusion_mask, textures
+from mmmaskany.masking import ConstantFill, GridPattern, LayerMasking, RandomPattern
 
 ROOT = Path(__file__).parents[2]
 
@@ -66,10 +66,28 @@ def test_curves_are_those_of_the_model_by_hand(occlusion, trained, tmp_path, cap
     mean = sum(float(row['top-1 (%)']) for row in rows[:3]) / 3
     assert table[5].startswith(f'| grid | mean | {mean:.2f} | ')
     svg = (tmp_path / 'occlusion.svg').read_text()
-    for text in ('grid masks', 'two', '12 test images, masked pixels filled with the mean colour'):
+    for text in ('grid masks', 'two', '12 test images, masked pixels show the mean colour'):
         assert f'<!-- {text} -->' in svg
     assert '| grid | mean |' in capsys.readouterr().out
     assert cv2.imread(str(tmp_path / 'occlusion.png')).shape == (405, 1080, 3)
+
+
+def test_masked_layers_are_those_of_the_model_by_hand(occlusion, trained, tmp_path):
+    options = ['--patterns', 'random', '--ratios', '0.25', '0.5', '--cell', '4', '--seed', '5', '--fill', 'layers']
+    assert occlusion['main'](['--out', str(tmp_path), *model(trained, 'two'), *options]) == 0
+    rows = read(tmp_path / 'occlusion.csv')
+    loaded = load_candidate(Candidate('', trained / 'tiny.py', trained / 'epoch_2.pth'))
+    batches = list(loaded.batches())
+    inputs = torch.cat([images for images, _ in batches])
+    labels = torch.cat([sample.gt_label for _, samples in batches for sample in samples])
+    right = []
+    for ratio in (0.25, 0.5):
+        mask = occlusion_mask(inputs, RandomPattern(ratio=ratio, cell=4, base=1), seed=5)
+        hidden = inputs.masked_fill(mask, torch.nan)  # whatever is there
+        with torch.no_grad(), LayerMasking(loaded.model, (20, 20)).masked(hidden, mask) as visible:
+            right.append(100 * (loaded.model(visible).argmax(1) == labels).double().mean().item())
+    assert [float(row['top-1 (%)']) for row in rows[1:]] == pytest.approx(right, abs=1e-3)
+    assert '12 test images, masked pixels show nothing: no layer sees them' in (tmp_path / 'occlusion.svg').read_text()
 
 
 def test_checkpoints_of_one_label_are_a_curve_with_spread(occlusion, trained, tmp_path):
@@ -192,6 +210,9 @@ def test_detectors_and_segmentors(host, metric, occlusion, write_host_config, cr
     key = 'coco/bbox_mAP' if host == 'mmdet' else 'mIoU'
     assert float(rows[0][metric]) == pytest.approx(metrics[key] * (100 if host == 'mmdet' else 1), abs=1e-2)
     assert metrics[key] > 0
+    layers = ['--out', str(tmp_path / 'layers'), *command[2:], '--fill', 'layers']
+    assert occlusion['main'](layers) == 1
+    assert '--fill layers is for classifiers' in capsys.readouterr().err
     two = [*command, '--model', 'y', str(tmp_path / 'tiny.py'), str(tmp_path / 'network.pth')]
     (tmp_path / 'tiny.py').write_text("default_scope = 'mmpretrain'\n")
     assert occlusion['main'](two) == 1

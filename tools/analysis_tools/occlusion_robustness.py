@@ -13,8 +13,10 @@ the pattern, the share, the image's place in the data and --seed alone, so all m
 label, such as the seeds of one method, are one curve with their spread.
 
 --fill says what hidden pixels show: black, the mean colour of the data, a smooth random texture, or the same place of
-another test image. --objects COCO.json FOLDER adds the pattern "objects": objects of other photos, cut out along their
-outlines, are pasted, a tenth of the image each, until at least the share is hidden.
+another test image; with `layers` they show nothing, for they are hidden from every layer of a CNN (layer masking, arXiv
+2211.14646), so that neither a colour nor an edge stands for them. --objects COCO.json FOLDER adds the pattern
+"objects": objects of other photos, cut out along their outlines, are pasted, a tenth of the image each, until at least
+the share is hidden.
 
 In OUT are written `occlusion.png` and `.svg`, one panel per pattern; `occlusion.md`, a table; `occlusion.csv`, with
 every single number; and `occlusion.json`, what was measured so far: the same command goes on from there.
@@ -45,8 +47,8 @@ from mmmaskany.apis.rows import grouped, write_csv
 from mmmaskany.apis.runs import mean_spread
 from mmmaskany.checkpoints.atomic import atomic_write
 from mmmaskany.checkpoints.reading import still
-from mmmaskany.evaluation import PastedObjects, Pixels, occlude, textures
-from mmmaskany.masking import ConstantFill
+from mmmaskany.evaluation import PastedObjects, Pixels, occlude, occlusion_mask, textures
+from mmmaskany.masking import ConstantFill, LayerMasking
 from mmmaskany.masking.draw import select
 from mmmaskany.models.masking import build_pattern
 from mmmaskany.user_errors import run
@@ -59,6 +61,7 @@ FILLS = {
     'mean': 'the mean colour',
     'texture': 'smooth textures',
     'image': 'the same place of another image',
+    'layers': 'nothing: no layer sees them',
 }
 #: The pattern of pasted objects.
 OBJECTS = 'objects'
@@ -90,20 +93,29 @@ def build_fill(kind: str, preprocessor: torch.nn.Module) -> ConstantFill:
     return ConstantFill((-mean / preprocessor.std).flatten().tolist())
 
 
-def by_pattern(name: str, ratio: float, args: argparse.Namespace, preprocessor: torch.nn.Module) -> Hide:
+def by_pattern(name: str, ratio: float, args: argparse.Namespace, loaded: Loaded) -> Hide:
     """Return how a pattern hides a share of images.
 
     Args:
         name (str): The pattern.
         ratio (float): The share.
         args (argparse.Namespace): The command line.
-        preprocessor (nn.Module): The network's data preprocessor.
+        loaded (Loaded): The network.
 
     Returns:
         Hide: What hides.
+
+    Raises:
+        ValueError: If its layers are to be masked, and it is no classifier.
     """
+    preprocessor = loaded.model.data_preprocessor
     pixels = Pixels.of(preprocessor)
     constant = build_fill(args.fill, preprocessor) if args.fill in ('black', 'mean') else None
+    if args.fill == 'layers' and loaded.cfg.default_scope != 'mmpretrain':
+        raise ValueError(
+            f'--fill layers is for classifiers, which predict for an image as a whole, but got a '
+            f'{TASKS[loaded.cfg.default_scope]}'
+        )
     patterns: dict[tuple[int, int], tuple] = {}
 
     @contextmanager
@@ -112,19 +124,25 @@ def by_pattern(name: str, ratio: float, args: argparse.Namespace, preprocessor: 
         if size not in patterns:
             cfg = pattern_cfg(name, min(size), args.cell, ratio=ratio)
             pattern = build_pattern(cfg, ())  # which looks at nothing: all networks see the same masks
-            patterns[size] = pattern, masked_share(pattern, *size)
-        pattern, share = patterns[size]
+            layers = LayerMasking(loaded.model, size) if args.fill == 'layers' else None
+            patterns[size] = pattern, masked_share(pattern, *size), layers
+        pattern, share, layers = patterns[size]
+        shares = [share] * len(images)
+        if layers is not None:
+            with layers.masked(images, occlusion_mask(images, pattern, first, args.seed)) as visible:
+                yield visible, shares
+            return
         if args.fill == 'texture':
             partners = pixels.seen(textures(len(images), *size, first, args.seed)).to(images)
         fill = constant or (lambda images, mask: select(mask, partners, images))
-        yield occlude(images, pattern, fill, first, args.seed), [share] * len(images)
+        yield occlude(images, pattern, fill, first, args.seed), shares
 
     return hide
 
 
-def by_objects(ratio: float, args: argparse.Namespace, preprocessor: torch.nn.Module, objects: PastedObjects) -> Hide:
+def by_objects(ratio: float, args: argparse.Namespace, loaded: Loaded, objects: PastedObjects) -> Hide:
     """Return how pasted objects hide a share of images; as :func:`by_pattern`."""
-    pixels = Pixels.of(preprocessor)
+    pixels = Pixels.of(loaded.model.data_preprocessor)
     return lambda images, first, _: nullcontext(objects.paste(images, ratio, pixels, first, args.seed))
 
 
@@ -249,15 +267,14 @@ def measure_all(args: argparse.Namespace) -> Iterator[list[dict]]:
     for candidate in Candidate.from_args(args):
         loaded = load_candidate(candidate, args.num_images, args.device, scopes)
         scopes = (loaded.cfg.default_scope,)
-        preprocessor = loaded.model.data_preprocessor
         whole_rows, rows = [], []
         for name in ('', *names):
             ways = [whole]
             if name:
                 ways = [
-                    by_objects(ratio, args, preprocessor, objects)
+                    by_objects(ratio, args, loaded, objects)
                     if name == OBJECTS
-                    else by_pattern(name, ratio, args, preprocessor)
+                    else by_pattern(name, ratio, args, loaded)
                     for ratio in args.ratios
                 ]
             what = f'{candidate.label}, {candidate.checkpoint}: {f"{name} masks" if name else "whole images"}'
@@ -384,7 +401,7 @@ def write_all(rows: Sequence[dict], args: argparse.Namespace) -> tuple[str, list
     write_csv(rows, args.out / 'occlusion.csv')
     table = write_table(rows, args.out / 'occlusion.md')
     title = f'{rows[0]["images"]:,} test images'
-    title += f', masked pixels filled with {FILLS[args.fill]}' if args.patterns else ''
+    title += f', masked pixels show {FILLS[args.fill]}' if args.patterns else ''
     if len(grouped(rows, 'checkpoint')) > len(grouped(rows, 'label')):
         title += '\nline: mean of the checkpoints, points: each of them, band: one standard deviation'
     return table, draw(rows, title, args.out / 'occlusion')

@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
@@ -40,6 +41,7 @@ from mmmaskany.masking import (
     RandomPattern,
     TokenFill,
 )
+from mmmaskany.masking.layers import MaskedLayers
 from mmmaskany.user_errors import run
 from mmmaskany.visualization import COLORS, credit, draw_panel, load_photo
 
@@ -298,6 +300,34 @@ def maskmix() -> Sheet:
     return Sheet(('photo', 'partner', 'mask', ''), rows, titles, ('temple', 'flower'))
 
 
+def layer_masking() -> Sheet:
+    """What layers of several sizes look at where a photo is masked."""
+    image, rows, white = photo(), [], ConstantFill(((1 - MEAN) / STD).flatten().tolist())
+    patterns = {
+        'random\nratio 0.5, 28 px': RandomPattern(ratio=0.5, cell=28),
+        'patch\nratio 0.3': PatchPattern(ratio=0.3),
+    }
+    for label, pattern in patterns.items():
+        mask = drawn(pattern, seed=5)[None, None]
+        panels = [shown(BLACK(image, mask)[0])]
+        layers = MaskedLayers(~mask)
+        for stride in (4, 16):
+            with layers:
+                features = F.avg_pool2d(image, stride)
+            hidden = ~layers.at(features)
+            reached = hidden & F.max_pool2d((~hidden).float(), 3, 1, 1).bool()
+            for view in (white(features, hidden), white(layers.filled(features, 1), hidden & ~reached)):
+                panels.append(shown(F.interpolate(view, (SIDE, SIDE))[0]))
+        rows.append((label, panels))
+    heads = (
+        'filled: a colour, an edge',
+        '1/4: visible features',
+        'as a 3 x 3 kernel sees them',
+        '1/16: visible features',
+    )
+    return Sheet((*heads, 'as a 3 x 3 kernel sees them'), rows)
+
+
 METHODS: dict[str, Callable[[], Sheet]] = {
     'maskany': maskany,
     'masksub': masksub,
@@ -309,6 +339,7 @@ METHODS: dict[str, Callable[[], Sheet]] = {
     'noise': noise,
     'schedule': schedule,
     'maskmix': maskmix,
+    'layer-masking': layer_masking,
 }
 
 

@@ -4,16 +4,27 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
 from mmcv.cnn.bricks import DropPath
 from mmpretrain.models.backbones import VisionTransformer
+from mmpretrain.models.classifiers import ImageClassifier
 from torch import Tensor, nn
 
-from mmmaskany.masking import ConstantFill, Draw, Fill, MixturePattern, Pattern, RandomPattern, draw_masks, kept_first
+from mmmaskany.masking import (
+    ConstantFill,
+    Draw,
+    Fill,
+    LayerMasking,
+    MixturePattern,
+    Pattern,
+    RandomPattern,
+    draw_masks,
+    kept_first,
+)
 from mmmaskany.masking.draw import packed_channels, to_pixels
 from mmmaskany.masking.guided import guided
 from mmmaskany.parts import build_fill, build_pattern
@@ -48,6 +59,16 @@ class SubMasking(nn.Module):
         Raises:
             ValueError: If its kind cannot be masked in this way, or the pattern leaves nothing of it, or masks
                 nothing.
+        """
+
+    def bind_model(self, model: nn.Module) -> None:
+        """Make ready for what is around the backbone, too, once, after :meth:`bind`.
+
+        Args:
+            model (nn.Module): The model.
+
+        Raises:
+            ValueError: If it does not go with this way to mask.
         """
 
     def draw(self, images: Tensor) -> Draw:
@@ -97,6 +118,41 @@ class FillCells(SubMasking):
         height, width = images.shape[-2:]
         draw = self.draw(images)
         yield self.fill(images, draw.pixel_mask(height, width, packed_channels(images)))
+
+
+@MODELS.register_module()
+class HideFromLayers(SubMasking):
+    """Hide cells from every layer of a CNN: they show neither a colour nor an edge, see :class:`LayerMasking`.
+
+    For classifiers, whose neck and head see the visible part alone, too.
+
+    Args:
+        pattern (dict | Pattern | MixturePattern | None): Where to mask. None is half of the cells of 32 px, anywhere.
+            Defaults to None.
+        size (Sequence[int]): Height and width in pixels of the images that the network is tried on, when it is built:
+            those that it will see, or at least twice its stride. Defaults to (64, 64).
+
+    Raises:
+        TypeError: If ``pattern`` is no pattern.
+    """
+
+    def __init__(self, pattern: dict | Pattern | MixturePattern | None = None, size: Sequence[int] = (64, 64)) -> None:
+        super().__init__(RandomPattern(ratio=0.5, cell=32, base=32) if pattern is None else pattern)
+        self.size = size
+
+    def bind_model(self, model: nn.Module) -> None:
+        if not isinstance(model, ImageClassifier):
+            raise ValueError(
+                'HideFromLayers is for classifiers, which predict for an image as a whole, but '
+                f'{type(model).__name__} predicts for hidden positions, too: take FillCells'
+            )
+        self.layers = LayerMasking(model, self.size)
+        self.layers.check_training()
+
+    @contextmanager
+    def masked(self, backbone: nn.Module, images: Tensor) -> Iterator[Tensor]:
+        with self.layers.masked(images, self.draw(images).pixel_mask(*images.shape[-2:])) as visible:
+            yield visible
 
 
 class _Rates(SubMasking):
