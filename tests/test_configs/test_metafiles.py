@@ -7,6 +7,7 @@ import runpy
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
@@ -41,6 +42,7 @@ CLASSIFICATION_ARMS = {
     '-random': 'MaskAny, random cells',
     '-attention': 'MaskSub, guided by attention',
     '-activation': 'MaskSub, guided by class activation',
+    '-layers': 'MaskSub, hidden from layers',
 }
 SPECIALITIES = {
     '-masked': 'masked',
@@ -118,6 +120,12 @@ def results(cfg: Config) -> dict[str, list[str]]:
     return dict(tasks[metric] for metric in metrics)
 
 
+@torch.no_grad()
+def zeros(layer: nn.Module) -> None:
+    for parameter in layer.parameters():
+        parameter.zero_()
+
+
 @pytest.mark.parametrize('model', MODEL_LIST, ids=lambda model: model['Name'])
 def test_entry_is_true(model, monkeypatch):
     assert Path(model['Config']).stem == model['Name']
@@ -125,7 +133,7 @@ def test_entry_is_true(model, monkeypatch):
     pytest.importorskip(cfg.default_scope)
     # Weights are only counted here, and drawing them takes most of the time.
     for layer in (nn.Linear, nn.modules.conv._ConvNd):
-        monkeypatch.setattr(layer, 'reset_parameters', lambda self: None)
+        monkeypatch.setattr(layer, 'reset_parameters', zeros)
     init_default_scope(cfg.default_scope)
     network = MODELS.build(copy.deepcopy(cfg.model))
     # The first layer of DINO's ref_point_head takes 1,024 channels in onedl-mmdetection, in mmdet 512.
