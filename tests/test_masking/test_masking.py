@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from draws import FORMATS, half_the_samples, seeded
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 import mmmaskany.masking
@@ -19,7 +20,6 @@ from mmmaskany.masking import (
     MeanFill,
     MixturePattern,
     PatchPattern,
-    RandomPattern,
     TokenFill,
     half_size,
     recompose,
@@ -27,17 +27,7 @@ from mmmaskany.masking import (
     reused_size,
 )
 
-FORMATS = [torch.contiguous_format, torch.channels_last]
 SOURCES = Path(mmmaskany.masking.__file__).parent
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
-def half_the_samples(base=1):
-    patterns = [PatchPattern(scale=0.5, base=base), RandomPattern(scale=0.5, cell=2 * base, base=base)]
-    return MixturePattern(patterns, probs=[0.25, 0.25])
 
 
 # --------------------------------------------------------------------------- half size

@@ -3,6 +3,7 @@
 
 import pytest
 import torch
+from draws import FORMATS, half_the_samples, seeded
 from putting_back import slowly
 from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -13,26 +14,12 @@ from mmmaskany.masking import (
     ImageFill,
     Masking,
     MeanFill,
-    MixturePattern,
     PatchPattern,
-    RandomPattern,
     TokenFill,
     half_size,
     put_back,
     recompose,
 )
-
-FORMATS = [torch.contiguous_format, torch.channels_last]
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
-def half_the_samples(base=1):
-    patterns = [PatchPattern(scale=0.5, base=base), RandomPattern(scale=0.5, cell=2 * base, base=base)]
-    return MixturePattern(patterns, probs=[0.25, 0.25])
-
 
 # --------------------------------------------------------------------------- the inverse map
 
