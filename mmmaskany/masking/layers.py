@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -49,13 +50,14 @@ class LayerMasking:
     training are ours.
 
     Nothing of the network is changed: within :meth:`masked`, calls of torch are intercepted, those of
-    :mod:`torch.nn.functional` and tensor methods, too. When this is built, the network is tried once, in evaluation
-    mode, on images whose hidden positions are NaN in each layer: what lets one of them through is refused.
+    :mod:`torch.nn.functional` and tensor methods, too. When this is built, and again for each further size of images,
+    the network is tried in evaluation mode on masked images whose hidden positions are NaN, and other numbers, in each
+    layer: what lets one of them through is refused.
 
     Args:
         model (nn.Module): A CNN: a backbone, a classifier, or any other network that takes images ``(B, C, H, W)``.
-        size (Sequence[int]): Height and width in pixels of the images that it is tried on. They should be those that
-            it will see, or at least twice its stride. Defaults to (64, 64).
+        size (Sequence[int]): Height and width in pixels of the images that it is tried on when this is built.
+            Defaults to (64, 64).
 
     Raises:
         TypeError: If ``model`` is no module, or was compiled or scripted.
@@ -85,6 +87,8 @@ class LayerMasking:
                 f'LayerMasking takes a network before it is compiled or scripted, but got {type(model).__name__}'
             )
         self.model = model
+        #: The sizes of images that it was tried on.
+        self.tried: set[tuple[int, int]] = set()
         self._try(tuple(size))
 
     @contextmanager
@@ -101,8 +105,9 @@ class LayerMasking:
 
         Raises:
             TypeError: If the mask is no tensor of bools.
-            ValueError: If it is of another shape or hides all of an image, or the network is in training mode with
-                what that does not go with: see :meth:`check_training`.
+            ValueError: If it is of another shape or hides all of an image; if the network is in training mode with
+                what that does not go with, see :meth:`check_training`; or if, with images of this size, anything else
+                looks at several positions.
         """
         if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
             got = mask.dtype if isinstance(mask, Tensor) else type(mask).__name__
@@ -119,6 +124,8 @@ class LayerMasking:
         if not mask.any():
             yield images
             return
+        if tuple(images.shape[2:]) not in self.tried:
+            self._try(tuple(images.shape[2:]))
         layers = MaskedLayers(~mask)
         visible = layers.filled(images, _EDGE)
         with layers:
@@ -138,43 +145,54 @@ class LayerMasking:
                         f'LayerMasking needs {option}=False, but `{name}` ({type(module).__name__}) has {option}=True: '
                         'it runs again in the backward pass, where nothing is hidden'
                     )
-            if isinstance(module, nn.SyncBatchNorm):
+            if isinstance(module, nn.modules.instancenorm._InstanceNorm) or _SYNC.search(type(module).__name__):
                 raise ValueError(
-                    f'LayerMasking needs batch norms of each process (BN) in training, but `{name}` is a SyncBatchNorm'
+                    f'LayerMasking needs batch norms of each process (BN) in training, but `{name}` is a '
+                    f'{type(module).__name__}'
                 )
 
     # ------------------------------------------------------------------ the trial
 
     @torch.no_grad()
     def _try(self, size: tuple[int, int]) -> None:
-        """Run the network on images of which one side is hidden, with NaN for hidden features in each layer."""
+        """Run the network on masked images, with NaN, and with other numbers, for hidden features in each layer."""
         conv = next((module for module in self.model.modules() if isinstance(module, nn.Conv2d)), None)
         if conv is None:
             raise ValueError(f'{_SUPPORTED}, but {type(self.model).__name__} has no Conv2d')
-        mask = _sides(*size).to(conv.weight.device)
+        mask = _trial_masks(*size).to(conv.weight.device)
         values = torch.randn(len(mask), conv.in_channels, *size, generator=torch.Generator().manual_seed(0))
-        images, layers = values.to(conv.weight), MaskedLayers(~mask, poison=True)
-        near = F.max_pool2d((~mask).float(), 2 * _EDGE + 1, 1, _EDGE).bool()
-        hidden = torch.where(near, layers.filled(images, _EDGE), torch.nan)
+        images = values.to(conv.weight)
         with _evaluating(self.model):
             if not all(output.isfinite().all() for output in self._run(images, size)):
                 raise ValueError(f'{type(self.model).__name__} must return finite numbers, but does not without a mask')
-            with layers:
-                outputs = self._run(hidden, size)
-            if all(layers.is_clean(output) for output in outputs):
+            nans, others, more = (self._run_poisoned(images, mask, poison) for poison in (torch.nan, 100.0, -100.0))
+            clean = all(output.isfinite().all() for output in nans)
+            # What tells NaN from other numbers would stay clean.
+            if clean and all(torch.equal(one, other) for one, other in zip(others, more, strict=True)):
+                self.tried.add(size)
                 return
+            layers = MaskedLayers(~mask, torch.nan)
             with _watching(self.model) as found, layers:
                 self._run(layers.poisoned(images), size)
         where = '`{}` ({}) does'.format(*found[0]) if found else 'another layer does'
         raise ValueError(f'{_SUPPORTED}, but in {type(self.model).__name__} {where}')
 
+    def _run_poisoned(self, images: Tensor, mask: Tensor, poison: float) -> list[Tensor]:
+        """Return what the outputs show of visible positions, with a number in the place of all hidden features."""
+        layers = MaskedLayers(~mask, poison)
+        near = F.max_pool2d((~mask).float(), 2 * _EDGE + 1, 1, _EDGE).bool()
+        hidden = torch.where(near, layers.filled(images, _EDGE), poison)
+        with layers:
+            outputs = self._run(hidden, tuple(images.shape[2:]))
+        return [layers.of_visible(output) for output in outputs]
+
     def _run(self, images: Tensor, size: tuple[int, int]) -> list[Tensor]:
         try:
             outputs = list(_tensors(self.model(images)))
-        except (AssertionError, RuntimeError, ValueError) as error:
+        except (AssertionError, RuntimeError, TypeError, ValueError) as error:
             raise ValueError(
-                f'{_SUPPORTED}. It tries {type(self.model).__name__} on images of {size[0]} x {size[1]} px, where that '
-                f'fails: {error}. Give the `size` of its images'
+                f'{_SUPPORTED}. Called with images of {size[0]} x {size[1]} px alone, {type(self.model).__name__} '
+                f'fails ({type(error).__name__}: {error}). If its images are of another size, give `size`'
             ) from error
         if not outputs:
             raise ValueError(f'{type(self.model).__name__} must return tensors, but returns none')
@@ -186,10 +204,11 @@ class MaskedLayers(TorchFunctionMode):
 
     Args:
         visible (Tensor): Which pixels are visible, bool ``(B, 1, H, W)``.
-        poison (bool): Whether hidden positions become NaN in each layer. Defaults to False.
+        poison (float | None): What hidden positions become in each layer, to try a network; None leaves them.
+            Defaults to None.
     """
 
-    def __init__(self, visible: Tensor, poison: bool = False) -> None:
+    def __init__(self, visible: Tensor, poison: float | None = None) -> None:
         super().__init__()
         self.poison = poison
         #: Which positions of features of a size are visible, and how far around them they are filled: for each further
@@ -337,19 +356,20 @@ class MaskedLayers(TorchFunctionMode):
     # ------------------------------------------------------------------ the trial
 
     def _done(self, output: object) -> object:
-        return self.poisoned(output) if self.poison and isinstance(output, Tensor) and output.dim() == 4 else output
+        poisons = self.poison is not None and isinstance(output, Tensor) and output.dim() == 4
+        return self.poisoned(output) if poisons else output
 
     def poisoned(self, features: Tensor) -> Tensor:
-        """Make hidden positions of features NaN."""
-        return torch.where(self.at(features), features, torch.nan)
+        """Poison hidden positions of features."""
+        return torch.where(self.at(features), features, self.poison)
 
-    def is_clean(self, output: Tensor) -> bool:
-        """Tell whether all that an output shows of visible positions is finite."""
-        if output.dim() == 4 and len(output) == len(self.pixels):
-            output = self.only_visible(output)
-        return bool(output.isfinite().all())
+    def of_visible(self, output: Tensor) -> Tensor:
+        """Return what an output shows of visible positions: of a map these alone, else all of it."""
+        return self.only_visible(output) if output.dim() == 4 and len(output) == len(self.pixels) else output
 
 
+#: Batch norms whose statistics are of all processes, of any library, by their names.
+_SYNC = re.compile('Sync(BN|BatchNorm)')
 #: The name of the attribute of padded features that holds what was padded, and how.
 _PADDED = '_mmmaskany_padded'
 _HANDLED = {
@@ -373,14 +393,19 @@ def _pair(value: float | Sequence[float]) -> tuple:
     return tuple(value) * (2 // len(value))
 
 
-def _sides(height: int, width: int) -> Tensor:
-    """Return masks of each side of an image, bool ``(8, 1, H, W)``: half of it, and less, off the grid of windows."""
+def _trial_masks(height: int, width: int) -> Tensor:
+    """Return masks of an image, bool ``(B, 1, H, W)``: of each side half and less, and half of cells of odd sizes."""
     masks = []
     for share in (1 / 2, 27 / 64):
         rows = (torch.arange(height) < round(share * height)).view(-1, 1).expand(height, width)
         cols = (torch.arange(width) < round(share * width)).expand(height, width)
         masks += [rows, rows.flip(0), cols, cols.flip(1)]
-    return torch.stack(masks)[:, None]
+    generator = torch.Generator().manual_seed(0)
+    for cell in (3, 5, 11, 23):
+        cells = torch.rand(-(-height // cell), -(-width // cell), generator=generator) < 0.5
+        masks.append(cells.repeat_interleave(cell, 0).repeat_interleave(cell, 1)[:height, :width])
+    masks = torch.stack(masks)[:, None]
+    return masks[~masks.flatten(1).all(1)]
 
 
 def _neighbour_sum(features: Tensor) -> Tensor:

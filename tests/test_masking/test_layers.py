@@ -230,6 +230,67 @@ def test_what_else_looks_at_several_positions_is_refused(function, what):
     )
 
 
+class Unaligned(nn.Module):
+    """Two strided paths of which one begins a position further on, as cells that are searched for have."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(1, 4, 4, 4)
+        self.paths = nn.ModuleList([nn.Conv2d(4, 2, 1, 2), nn.Conv2d(4, 2, 1, 2)])
+
+    def forward(self, images):
+        features = self.stem(images).relu()
+        paths = self.paths[0](features), self.paths[1](F.pad(features, (0, 1, 0, 1))[:, :, 1:, 1:])
+        return torch.cat(paths, 1).mean((2, 3))
+
+
+def average(*layers):
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+@pytest.mark.parametrize('size', [(64, 64), (96, 96), (48, 80), (192, 192)], ids=str)
+@pytest.mark.parametrize(
+    'model',
+    [
+        average(nn.Conv2d(1, 4, 4, 4), nn.ReLU(), nn.PixelUnshuffle(2), nn.Conv2d(16, 1, 1)),
+        average(nn.Conv2d(1, 8, 3, padding=1), nn.ReflectionPad2d(1), nn.ReLU(), nn.Conv2d(8, 8, 3)),
+        average(nn.Conv2d(1, 8, 1), nn.ZeroPad2d(2), nn.ZeroPad2d(1), nn.Conv2d(8, 8, 7)),
+        Unaligned(),
+        Net(lambda x: torch.where(x > 0, x, 0).flatten(1).sum(1).view(-1, 1, 1, 1) + x),
+        Net(lambda x: x + torch.nan_to_num(x).sum((2, 3), keepdim=True)),
+    ],
+    ids=['shuffle', 'reflection', 'two paddings', 'unaligned', 'where', 'nan_to_num'],
+)
+def test_what_is_off_the_grid_or_tells_nan_from_numbers_is_refused(model, size):
+    with pytest.raises(ValueError, match='nothing but convolutions, max and average pooling, interpolation and batch'):
+        LayerMasking(model, size)
+
+
+def test_each_size_of_images_is_tried():
+    layers = LayerMasking(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(1, 1, 1), nn.Flatten()), (8, 8))
+    assert layers.tried == {(8, 8)}
+    with layers.masked(torch.rand(1, 1, 16, 12), mask_of(1, 1, 16, 12, hidden=(0, 0))):
+        assert layers.tried == {(8, 8), (16, 12)}
+
+    class Flat(nn.Module):
+        """A linear layer on all positions: at 8 px there is one, which it may see."""
+
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(1, 2, 8, 8)
+
+        def forward(self, images):
+            features = self.conv(images).flatten(1)
+            return features @ torch.ones(features.shape[1], 3)
+
+    layers = LayerMasking(Flat(), (8, 8))
+    with (
+        pytest.raises(ValueError, match='but in Flat another layer does'),
+        layers.masked(torch.rand(1, 1, 16, 16), mask_of(1, 1, 16, 16, hidden=(slice(8), slice(8)))),
+    ):
+        pass
+
+
 def test_networks_that_cannot_be_tried_are_refused():
     class Broken(Net):
         def forward(self, images):
@@ -239,11 +300,19 @@ def test_networks_that_cannot_be_tried_are_refused():
         def forward(self, images):
             return None
 
+    class Two(Net):
+        def forward(self, images, meta):
+            return super().forward(images)
+
     for model, match in (
         (nn.Linear(3, 3), 'but Linear has no Conv2d'),
-        (Net(lambda x: x.view(-1, 1, 32, 32)[:4].reshape(4, 1, 8, 16, 8).view(9)), 'on images of 64 x 64 px, where'),
+        (
+            Net(lambda x: x.view(-1, 1, 32, 32)[:4].reshape(4, 1, 8, 16, 8).view(9)),
+            'with images of 64 x 64 px alone, Net fails',
+        ),
         (Broken(), 'Broken must return finite numbers, but does not without a mask'),
         (Silent(), 'Silent must return tensors, but returns none'),
+        (Two(), r"images of 64 x 64 px alone, Two fails \(TypeError: .*'meta'"),
     ):
         with pytest.raises(ValueError, match=match):
             LayerMasking(model)
@@ -281,6 +350,7 @@ def test_what_does_not_go_with_training_is_refused_there():
         (nn.Sequential(again), r'needs with_cp=False, but `0` \(Net\) has with_cp=True: it runs again'),
         (timm, 'needs grad_checkpointing=False'),
         (synced, r'needs batch norms of each process \(BN\) in training, but `1` is a SyncBatchNorm'),
+        (nn.Sequential(nn.Conv2d(1, 1, 1), nn.InstanceNorm2d(1, track_running_stats=True)), '`1` is a InstanceNorm2d'),
     ):
         layers = LayerMasking(model)
         with pytest.raises(ValueError, match=match), layers.masked(images, mask):

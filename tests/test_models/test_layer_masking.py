@@ -62,7 +62,7 @@ FORMER = {
     ),
     'vgg': (
         dict(type='VGG', depth=11, num_classes=5),
-        'tries ImageClassifier on images of 64 x 64 px, where that fails',
+        '64 x 64 px alone, ImageClassifier fails',
     ),
 }
 
@@ -112,7 +112,7 @@ def test_nothing_of_what_is_hidden_comes_out(name, side):
             with layers.masked(other, mask) as visible:
                 assert torch.equal(model(visible), scores)
         # Nor does any layer look at features of hidden positions: NaN in all of them changes no bit.
-        with MaskedLayers(~mask, poison=True) as poisoned:
+        with MaskedLayers(~mask, poison=torch.nan) as poisoned:
             assert torch.equal(model(poisoned.filled(images, 2)), scores)
         whole = model(images)
         with layers.masked(images, torch.zeros_like(mask)) as visible:
