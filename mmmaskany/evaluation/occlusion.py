@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +20,8 @@ from mmmaskany.utils.seeding import derive_seed
 
 #: Masks are drawn for so many images at a time.
 _BLOCK = 32
+#: Objects are pasted that are at least so many pixels wide and high.
+_SMALLEST = 32
 #: Colours of a smooth texture along each side of an image.
 _COLOURS = 4
 
@@ -128,34 +130,28 @@ class PastedObjects:
     """Objects of other photos, cut out along their outlines and pasted onto images until enough of them is hidden.
 
     Args:
-        annotations (str | Path): A COCO json with outlines as polygons.
+        annotations (str | Path): A COCO json with outlines as polygons; crowds and masks in other forms are left out.
         folder (str | Path): The folder of its images.
         size (float): Area of a pasted object as a share of the image. Defaults to 0.1.
         most (int): Objects that are read, evenly spread over all. Defaults to 200.
 
     Raises:
         FileNotFoundError: If a file is missing.
-        ValueError: If no object is outlined by polygons and at least 32 px wide and high.
+        ValueError: If no object is outlined by polygons and at least 32 px wide and high, the file is no such json, or
+            a photo is of another size than it states.
     """
 
     def __init__(self, annotations: str | Path, folder: str | Path, size: float = 0.1, most: int = 200) -> None:
         self.size = size
-        data = json.loads(Path(annotations).read_text())
-        files = {image['id']: Path(folder) / image['file_name'] for image in data['images']}
-        usable = [
-            annotation
-            for annotation in data['annotations']
-            if isinstance(annotation.get('segmentation'), list)
-            and annotation['segmentation']
-            and min(annotation['bbox'][2:]) >= 32
-        ]
-        chosen = [usable[index * len(usable) // most] for index in range(most)] if len(usable) > most else usable
-        cuts = [_cut_out(files[annotation['image_id']], annotation) for annotation in chosen]
+        outlined = list(_outlined(Path(annotations), Path(folder)))
+        count = min(most, len(outlined))
+        chosen = [outlined[index * len(outlined) // count] for index in range(count)]
+        cuts = [_cut_out(*each, annotations) for each in chosen]
         self.objects = [(image, mask) for image, mask in cuts if mask.any()]
         if not self.objects:
             raise ValueError(
-                f'{annotations} must outline objects by polygons, at least 32 px wide and high, but none of its '
-                f'{len(data["annotations"])} annotations does'
+                f'{annotations} must outline objects by polygons, at least {_SMALLEST} px wide and high, but none of '
+                'its annotations does'
             )
 
     def paste(
@@ -203,16 +199,55 @@ class PastedObjects:
             yield image, mask, int(draw.integers(height)) - size[1] // 2, int(draw.integers(width)) - size[0] // 2
 
 
-def _cut_out(file: Path, annotation: dict) -> tuple[np.ndarray, np.ndarray]:
-    """Return the pixels of an object's box, ``(h, w, 3)``, and which of them are the object's, bool ``(h, w)``."""
+def _outlined(annotations: Path, folder: Path) -> Iterator[tuple[Path, dict, list[np.ndarray]]]:
+    """Yield the objects that are outlined by polygons and large enough: photo, its record, and the polygons."""
+    try:
+        data = json.loads(annotations.read_text())
+        images = {image['id']: image for image in data['images']}
+        records = list(data['annotations'])
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(
+            f'{annotations} must be COCO annotations, with images and annotations, but reading it fails: '
+            f'{type(error).__name__}: {error}'
+        ) from error
+    for place, record in enumerate(records):
+        outlines = record.get('segmentation')
+        if not isinstance(outlines, list) or not any(outlines):  # a box alone, a crowd, or nothing
+            continue
+        try:
+            image = images[record['image_id']]
+            polygons = [np.array(each, float).reshape(-1, 2) for each in outlines if each]
+            photo = folder / image['file_name']
+        except (ValueError, TypeError, KeyError) as error:
+            raise ValueError(
+                f'annotation {record.get("id", place)} of {annotations} must have the image_id of one of its images '
+                f'and polygons as lists of x and y, but reading it fails: {type(error).__name__}: {error}'
+            ) from error
+        corners = np.concatenate(polygons)
+        if np.isfinite(corners).all() and np.ptp(corners, 0).min() >= _SMALLEST:
+            yield photo, image, polygons
+
+
+def _cut_out(
+    file: Path, record: dict, polygons: Sequence[np.ndarray], annotations: str | Path
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the pixels around an object, ``(h, w, 3)``, and which of them are the object's, bool ``(h, w)``."""
     image = cv2.imread(str(file))
     if image is None:
         raise FileNotFoundError(f'objects are cut out of photos, but there is none to read at {file}')
-    mask = np.zeros(image.shape[:2], np.uint8)
-    for outline in annotation['segmentation']:
-        cv2.fillPoly(mask, [np.array(outline, np.float32).reshape(-1, 2).round().astype(np.int32)], 1)
-    left, top, width, height = (round(value) for value in annotation['bbox'])
-    box = np.s_[max(top, 0) : top + height, max(left, 0) : left + width]
+    height, width = image.shape[:2]
+    stated = record.get('height', height), record.get('width', width)
+    if stated != (height, width):
+        raise ValueError(
+            f'{file} must be of the size that {annotations} states, {stated[1]} x {stated[0]} px, for its outlines to '
+            f'fit, but is of {width} x {height} px'
+        )
+    mask = np.zeros((height, width), np.uint8)
+    for polygon in polygons:
+        cv2.fillPoly(mask, [polygon.round().astype(np.int32)], 1)
+    corners = np.concatenate(polygons)
+    (left, top), (right, bottom) = np.floor(corners.min(0)).astype(int), np.ceil(corners.max(0)).astype(int) + 1
+    box = np.s_[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)]
     return image[box], mask[box].astype(bool)
 
 

@@ -154,6 +154,51 @@ def test_two_schedules_of_one_thing_take_turns(tmp_path):
     assert shares[1] == shares[0][3:]
 
 
+@pytest.mark.parametrize('reverse', [False, True])
+def test_their_order_in_the_config_does_not_matter(tmp_path, reverse):
+    hooks = [
+        dict(type='mmmaskany.MaskScheduleHook', samples=(0, 0), end=1),
+        dict(
+            type='mmmaskany.MaskScheduleHook',
+            probs=[[0.1, 0.3], [0.1, 0.3]],
+            begin=1,
+            masking='backbone.masking.pattern',
+        ),
+        dict(type='mmmaskany.MaskScheduleHook', samples=(0.8, 0.8), begin=3),
+    ]
+    model = Toy(mixture())
+    seen = watch_samples(model)
+    train(tmp_path, model, hooks[::-1] if reverse else hooks, max_epochs=4)
+    expected = [[0, 0], [0.1, 0.3], [0.1, 0.3], [0.4, 0.4]]
+    assert [probs for _, probs in seen[::3]] == [pytest.approx(probs) for probs in expected]
+    (log,) = tmp_path.glob('*/vis_data/scalars.json')
+    lines = [json.loads(line) for line in log.read_text().splitlines()][::3]
+    # The log keeps what was set last; only what acts sets.
+    assert [line.get('mask_samples') for line in lines] == [0, 0, 0, 0.8]
+    assert [line.get('mask_prob_grid') for line in lines] == [None, 0.3, 0.3, 0.3]
+
+
+def test_two_at_the_same_time_are_refused(tmp_path):
+    for args in (dict(probs=[[0.1, 0.3], [0.1, 0.3]]), dict(samples=(0.1, 0.2), begin=1, by_epoch=False)):
+        hooks = [dict(type='mmmaskany.MaskScheduleHook', **each) for each in (dict(samples=(0.5, 0.5)), args)]
+        with pytest.raises(ValueError, match='take turns, so they must count alike and begin at different times'):
+            train(tmp_path, Toy(mixture()), hooks, max_epochs=2)
+
+
+@pytest.mark.parametrize(
+    ('args', 'note'),
+    [
+        (dict(samples=(0, 0), begin=2), 'begins at 2 of the 2 epochs of this training: it does nothing'),
+        (dict(samples=(0.4, 0), end=5), 'ends at 5 of the 2 epochs of this training: it gets to 0.3'),
+        (dict(samples=(0.4, 0), end=2), None),
+    ],
+)
+def test_a_training_that_ends_too_early_is_said(tmp_path, args, note):
+    train(tmp_path, Toy(mixture()), MaskScheduleHook(**args), max_epochs=2)
+    log = ''.join(path.read_text() for path in tmp_path.glob('*/*.log'))
+    assert ('MaskScheduleHook:' in log) == (note is not None) and (note or '') in log
+
+
 SCHEDULES = [
     dict(scale=(0.2, 0.8)),
     dict(scale=(0.2, 0.8), begin=1, end=3),

@@ -70,10 +70,12 @@ def objects(tmp_path_factory):
     square, triangle = [10, 10, 50, 10, 50, 50, 10, 50], [10, 10, 50, 10, 10, 50]
     box = [10, 10, 41, 41]
     annotations = [
-        dict(image_id=1, bbox=box, segmentation=[square]),
+        dict(image_id=1, segmentation=[square, []]),  # which need no box
         dict(image_id=2, bbox=box, segmentation=[triangle]),
         dict(image_id=1, bbox=box, segmentation=dict(counts=[0], size=[64, 64])),
-        dict(image_id=1, bbox=[0, 0, 31, 40], segmentation=[square]),
+        dict(image_id=1, segmentation=[[10, 10, 40, 10, 40, 50]]),  # 30 px wide
+        dict(image_id=1, segmentation=[[float('nan')] * 6]),
+        dict(image_id=1, segmentation=[[]]),
         dict(image_id=1, bbox=box),
     ]
     images = [dict(id=1, file_name='green.png'), dict(id=2, file_name='red.png')]
@@ -117,7 +119,26 @@ def test_what_is_no_object(objects, tmp_path):
         PastedObjects(objects / 'objects.json', objects).paste(torch.zeros(1, 3, 8, 8), 1, PIXELS)
     data = json.loads((objects / 'objects.json').read_text())
     (tmp_path / 'boxes.json').write_text(json.dumps(dict(data, annotations=data['annotations'][2:])))
-    with pytest.raises(ValueError, match='must outline objects by polygons.*none of its 3 annotations does'):
+    with pytest.raises(ValueError, match='must outline objects by polygons.*none of its annotations does'):
         PastedObjects(tmp_path / 'boxes.json', objects)
+    triangle = [1, 2, 3, 4, 5, 6]
+    big = dict(id=1, file_name='green.png', width=640, height=640)
+    for change, match in (
+        (dict(annotations=[dict(id=7, image_id=9, segmentation=[triangle])]), 'annotation 7 of .*KeyError: 9'),
+        (
+            dict(annotations=[dict(image_id=1, segmentation=[[1, 2, 3]])]),
+            'annotation 0 of .*polygons as lists of x',
+        ),
+        (dict(annotations=[dict(image_id=1, segmentation=[['a'] * 6])]), 'annotation 0 of .*could not convert'),
+        (dict(annotations=None), 'must be COCO annotations, with images and annotations'),
+        (dict(images=[big]), 'states, 640 x 640 px.*is of 64 x 64 px'),
+    ):
+        broken = dict(data, annotations=data['annotations'][:1]) | change
+        (tmp_path / 'broken.json').write_text(json.dumps(broken))
+        with pytest.raises(ValueError, match=match):
+            PastedObjects(tmp_path / 'broken.json', objects)
+    (tmp_path / 'broken.json').write_text('{')
+    with pytest.raises(ValueError, match='must be COCO annotations.*JSONDecodeError'):
+        PastedObjects(tmp_path / 'broken.json', objects)
     with pytest.raises(FileNotFoundError, match='none to read at'):
         PastedObjects(objects / 'objects.json', tmp_path)

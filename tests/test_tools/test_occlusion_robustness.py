@@ -1,6 +1,7 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
 import csv
 import json
+import os
 import runpy
 from pathlib import Path
 
@@ -184,6 +185,24 @@ def test_pasted_objects(occlusion, trained, crosses, tmp_path):
         right = (loaded.model(pasted).argmax(1) == labels).double().mean().item()
     assert float(rows[2]['top-1 (%)']) == pytest.approx(100 * right, abs=1e-3)
     assert '<!-- pasted objects -->' in (tmp_path / 'occlusion.svg').read_text()
+
+
+def test_other_objects_are_another_measurement(occlusion, trained, crosses, tmp_path, capsys):
+    annotations = tmp_path / 'objects.json'
+    annotations.write_bytes((crosses / 'objects.json').read_bytes())
+    options = ['--out', str(tmp_path / 'out'), '--num-images', '1', '--ratios', '0.3', *model(trained, 'x')]
+    command = [*options, '--patterns', '--objects', str(annotations), str(crosses)]
+    assert occlusion['main'](command) == 0
+    assert occlusion['main']([*command[:-1], f'{crosses}/../{crosses.name}']) == 0  # the same
+    os.utime(annotations, ns=(1, 1))
+    capsys.readouterr()
+    assert occlusion['main'](command) == 1
+    assert "must be a new folder or one with {'objects': " in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        occlusion['main']([*command, '--fill', 'mean'])
+    assert '--fill is for --patterns: objects show themselves' in capsys.readouterr().err
+    assert occlusion['main']([*options, '--patterns', 'grid', '--fill', 'image', '--out', str(tmp_path / 'one')]) == 1
+    assert 'at least 2 test images, but got 1' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(('host', 'metric'), [('mmdet', 'box AP (%)'), ('mmseg', 'mIoU (%)')])

@@ -16,7 +16,7 @@ label, such as the seeds of one method, are one curve with their spread.
 another test image; with `layers` they show nothing, for they are hidden from every layer of a CNN (layer masking, arXiv
 2211.14646), so that neither a colour nor an edge stands for them. --objects COCO.json FOLDER adds the pattern
 "objects": objects of other photos, cut out along their outlines, are pasted, a tenth of the image each, until at least
-the share is hidden.
+the share is hidden. Up to 200 are taken that are outlined by polygons and 32 px wide and high or more.
 
 In OUT are written `occlusion.png` and `.svg`, one panel per pattern; `occlusion.md`, a table; `occlusion.csv`, with
 every single number; and `occlusion.json`, what was measured so far: the same command goes on from there.
@@ -171,6 +171,8 @@ def measure(loaded: Loaded, ways: Sequence[Hide], args: argparse.Namespace, what
     with still():
         evaluators = [_evaluator(loaded) for _ in ways]
     shares: list[list[float]] = [[] for _ in ways]
+    if args.fill == 'image' and len(loaded.places) < 2:
+        raise ValueError('--fill image needs another image for each, so at least 2 test images, but got 1')
     partners = loaded.batches(shift=len(loaded.places) // 2) if args.fill == 'image' else None
     batches, first = -(-len(loaded.places) // loaded.cfg.test_dataloader.batch_size), 0
     console = Console(stderr=True)
@@ -235,7 +237,7 @@ class Kept:
     def rows(self, candidate: Candidate, name: str, ratios: Sequence[float], measure: Callable[[], list]) -> list[dict]:
         """Return the rows of a network and a pattern, measured unless they are there."""
         changed = candidate.checkpoint.stat().st_mtime_ns
-        key = json.dumps([str(candidate.checkpoint), changed, name, list(ratios)])
+        key = json.dumps([str(candidate.checkpoint.resolve()), changed, name, list(ratios)])
         if key not in self.content['rows']:
             self.content['rows'][key] = measure()
             atomic_write(self.path, json.dumps(self.content).encode())
@@ -262,7 +264,11 @@ def measure_all(args: argparse.Namespace) -> Iterator[list[dict]]:
             build_pattern(pattern_cfg(name, 224, args.cell, ratio=ratio), ())
     names = [*args.patterns, *([OBJECTS] if objects else [])]
     common = ('fill', 'cell', 'seed', 'num_images', 'metric', 'objects')
-    kept = Kept(args.out / 'occlusion.json', {key: getattr(args, key) for key in common})
+    settings = {key: getattr(args, key) for key in common}
+    if args.objects:  # another file of the same name is another measurement
+        annotations, folder = (Path(path).resolve() for path in args.objects)
+        settings['objects'] = [str(annotations), annotations.stat().st_mtime_ns, str(folder)]
+    kept = Kept(args.out / 'occlusion.json', settings)
     scopes = tuple(TASKS)
     for candidate in Candidate.from_args(args):
         loaded = load_candidate(candidate, args.num_images, args.device, scopes)
@@ -369,7 +375,7 @@ def main(argv: list[str] | None = None) -> int:
         default=[step / 10 for step in range(1, 10)],
         help='hidden shares, beside the whole image (default: 0.1 0.2 ... 0.9)',
     )
-    parser.add_argument('--fill', choices=FILLS, default='black', help='what masked pixels show (default: black)')
+    parser.add_argument('--fill', choices=FILLS, help='what masked pixels show (default: black)')
     parser.add_argument(
         '--objects', nargs=2, metavar=('JSON', 'FOLDER'), help='also paste objects: COCO annotations and their images'
     )
@@ -379,6 +385,9 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if not args.patterns and not args.objects:
         parser.error('nothing hides: name --patterns, --objects or both')
+    if not args.patterns and args.fill:
+        parser.error('--fill is for --patterns: objects show themselves')
+    args.fill = args.fill or 'black'
     try:
         rows: list[dict] = []
         for own in measure_all(args):

@@ -62,9 +62,14 @@ def compare(found: dict[str, dict[int, np.ndarray]], named: list[tuple[str, str]
         str: A table as Markdown.
 
     Raises:
-        ValueError: If an arm is not there, or two have fewer than two seeds in common.
+        ValueError: If an arm is not there, two that were named have fewer than two seeds in common, or nothing can be
+            compared.
     """
     others = [(arm, 'plain') for arm in found if arm != 'plain' and 'plain' in found and (arm, 'plain') not in named]
+    if not named and not others:
+        raise ValueError(f'there must be two arms to compare, one of them plain or --named, but got {", ".join(found)}')
+    few = [arm for arm, other in others if len(found[arm].keys() & found[other].keys()) < 2]
+    others = [(arm, other) for arm, other in others if arm not in few]
     differences = []
     for arm, other in (*named, *others):
         if absent := [name for name in (arm, other) if name not in found]:
@@ -80,6 +85,8 @@ def compare(found: dict[str, dict[int, np.ndarray]], named: list[tuple[str, str]
         own = mean_spread([scored.mean() for scored in found[arm].values()])
         gap = f'{difference.mean:+.2f} ± {difference.half:.2f}'
         lines.append(f'| {arm} | {own} | {other} | {gap} | {chance:.3f} |')
+    if few:
+        lines.append(f'\nNot compared, for want of two seeds that plain has, too: {", ".join(few)}.')
     return '\n'.join(lines)
 
 

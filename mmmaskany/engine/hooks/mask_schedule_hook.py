@@ -2,10 +2,12 @@
 from __future__ import annotations
 
 import copy
+import logging
 import math
 from collections.abc import Sequence
 
 from mmengine.hooks import Hook
+from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.runner import IterBasedTrainLoop, Runner
 from torch import Tensor, nn
@@ -30,7 +32,8 @@ class MaskScheduleHook(Hook):
     may go down as well as up. The canvas of the reused view grows and shrinks with a scale and is resized to half the
     image, so that the reused stem always sees the same size.
 
-    Several hooks may move several things, or one thing in turn: what the later one sets counts from its ``begin`` on.
+    Several hooks may move several things, or one thing in turn: each until the next one begins. The samples and the
+    probabilities of a mixture are one thing.
 
     Only masks that are drawn in the model are reached, not those of a data pipeline. A compiled model is compiled again
     for each new number of masked cells or of probabilities: take ``by_epoch=True`` with it.
@@ -53,8 +56,8 @@ class MaskScheduleHook(Hook):
 
     Raises:
         ValueError: If an argument is none of these. Before the first step, if the model has no such masking, if it is
-            given by another of scale, ratio and probabilities, if it could not do with other values, or if the first
-            or last value masks no cell of the images, or all.
+            given by another of scale, ratio and probabilities, if it could not do with other values, if two schedules
+            of one thing begin at the same time, or if the first or last value masks no cell of the images, or all.
 
     Example:
         >>> hook = MaskScheduleHook(ratio=(0.2, 0.6), curve='cosine')
@@ -133,6 +136,37 @@ class MaskScheduleHook(Hook):
             self._check_share(owner)
         else:
             self._check_mixture(owner)
+        self._taken_over = self._find_successors(runner, model)
+        self._warn_of_the_end(runner)
+
+    def _find_successors(self, runner: Runner, model: nn.Module) -> list[int]:
+        """Return when other schedules of the same thing take over, in whatever order they are listed."""
+        moved = ('samples', 'probs') if self.kind in ('samples', 'probs') else (self.kind,)
+        begins = []
+        for other in runner.hooks:
+            rivals = isinstance(other, MaskScheduleHook) and other is not self and other.kind in moved
+            if not rivals or find_pattern(model, other.masking) is not self._pattern:
+                continue
+            if other.begin == self.begin or other.by_epoch != self.by_epoch:
+                raise ValueError(
+                    f'schedules of {self.masking!r} take turns, so they must count alike and begin at different times, '
+                    f'but got {self.kind} with begin={self.begin}, by_epoch={self.by_epoch} and {other.kind} with '
+                    f'begin={other.begin}, by_epoch={other.by_epoch}'
+                )
+            begins.append(other.begin)
+        return [begin for begin in begins if begin > self.begin]
+
+    def _warn_of_the_end(self, runner: Runner) -> None:
+        """Say so where training ends before the schedule does."""
+        steps, unit = (runner.max_epochs, 'epochs') if self.by_epoch else (runner.max_iters, 'iterations')
+        what = f'of the {steps} {unit} of this training'
+        if self.begin >= steps:
+            note = f'the schedule of {self.kind} begins at {self.begin} {what}: it does nothing'
+        elif self.end is not None and self.end > steps:
+            note = f'the schedule of {self.kind} ends at {self.end} {what}: it gets to {self.value(steps - 1, steps)}'
+        else:
+            return
+        print_log(f'MaskScheduleHook: {note}', logger='current', level=logging.WARNING)
 
     def _check_share(self, owner: object) -> None:
         """Refuse a pattern that is given by the other share, or must keep its own."""
@@ -185,7 +219,7 @@ class MaskScheduleHook(Hook):
             self._check(data_batch)
         steps = (runner.epoch, runner.max_epochs) if self.by_epoch else (runner.iter, runner.max_iters)
         value = self.value(*steps)
-        if value is None:
+        if value is None or any(begin <= steps[0] for begin in self._taken_over):
             return
         self._set(self._pattern, value)
         if self.kind == 'probs':
