@@ -19,6 +19,7 @@ from mmmaskany.engine import launch
 from mmmaskany.engine.hooks.launch_check_hook import (
     check_checkpoint,
     check_class_count,
+    check_compiled,
     check_late_fusion,
     check_partners,
     check_soft_labels,
@@ -356,6 +357,33 @@ def test_a_loss_of_hard_labels_does_not_go_with_mixing():
     check_soft_labels(model)
     model.head.cal_acc, model.data_preprocessor.batch_augments = True, None
     check_soft_labels(model)
+
+
+def test_training_refuses_an_augment_of_other_numbers(train, tmp_path):
+    numbers = dict(policy='imagenet', mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
+    masking = dict(augment=dict(type='mmmaskany.AutoAugmentViews', **numbers))
+    with pytest.raises(
+        ValueError, match=r'makes mean \[127.5, .*instead of \[123.675, .*give .*mean=\[127.5, 127.5, 127'
+    ):
+        train(model=dict(backbone=dict(masking=masking)))
+    assert not list(tmp_path.glob('run/*.pth'))
+
+
+@pytest.mark.parametrize('options', [True, dict(backend='eager'), {}])
+def test_training_refuses_to_compile_what_hides_from_layers(options, train, tiny_config, tmp_path):
+    hidden = dict(type='mmmaskany.RandomPattern', ratio=0.5, cell=4, base=4)
+    model = dict(
+        type='mmmaskany.MaskSubClassifier',
+        sub_masking=dict(type='mmmaskany.HideFromLayers', pattern=hidden),
+        backbone=dict(_delete_=True, type='ResNet_CIFAR', depth=18, stem_channels=4, base_channels=4),
+    )
+    with pytest.raises(ValueError, match=r'^HideFromLayers masks what torch .* but got compile=.*: take compile=False'):
+        train(model=model, compile=options)
+    assert not list(tmp_path.glob('run/*.pth'))
+    built = MODELS.build(Config.fromfile(tiny_config(model=model)).model)
+    for other in (None, False, dict(disable=True)):
+        check_compiled(built, other)
+    check_compiled(built.backbone, True)
 
 
 def test_silence_is_complete_and_ends(capfd):
