@@ -1,4 +1,5 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+import re
 from collections import OrderedDict
 
 import pytest
@@ -13,6 +14,7 @@ from mmpretrain.models.utils.batch_augments import RandomBatchAugment
 from torch import nn
 from torch.utils.data import BatchSampler, DataLoader
 
+from mmmaskany import user_errors
 from mmmaskany.checkpoints.reading import silence
 from mmmaskany.checkpoints.starting import hold_to_files
 from mmmaskany.engine import launch
@@ -384,6 +386,31 @@ def test_training_refuses_to_compile_what_hides_from_layers(options, train, tiny
     for other in (None, False, dict(disable=True)):
         check_compiled(built, other)
     check_compiled(built.backbone, True)
+
+
+@pytest.mark.parametrize(
+    ('host', 'model', 'message'),
+    [
+        (
+            'mmdet',
+            dict(type='MaskedDetector'),
+            'host must be the type of the BaseDetector to build, .* but got None: give',
+        ),
+        ('mmdet', dict(type='MaskSubDetector'), "host must be .* but got None: give one, such as host='mmdet.Fast"),
+        (
+            'mmdet',
+            dict(type='MaskedDetector', host='mmdet.MaskRCN'),
+            "but got 'mmdet.MaskRCN' .*did you mean mmdet.MaskRCNN",
+        ),
+        ('mmseg', dict(type='MaskedSegmentor', host='mmseg.EncodDecoder'), 'did you mean mmseg.EncoderDecoder'),
+    ],
+)
+def test_a_model_whose_host_is_missing_is_one_sentence(host, model, message, tiny_config, tool, tmp_path, capsys):
+    pytest.importorskip(host)
+    config = tiny_config(model=dict(model, _delete_=True, type=f'mmmaskany.{model["type"]}'))
+    assert user_errors.run(tool('train'), [config, '--work-dir', str(tmp_path / 'run')]) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if 'error: ' in line]
+    assert re.search(message, line) and len(line) < 400
 
 
 def test_silence_is_complete_and_ends(capfd):
