@@ -161,7 +161,8 @@ def find_maker(cfg: dict, kinds: tuple[type, ...], what: str) -> Callable:
             maker = None
     if not callable(maker):
         known = known_parts(kinds)
-        raise KeyError(f'type of {what} must be one of {known}, but got {name!r} in {cfg}{_hint(name, known)}')
+        some = known if len(known) <= 40 else f'the {len(known)} known ones'
+        raise KeyError(f'type of {what} must be one of {some}, but got {name!r} in {cfg}{_hint(name, known)}')
     return maker
 
 

@@ -40,33 +40,46 @@ class Normalisation(NamedTuple):
     crop: float | None = None
     source: str = ''
 
-    def differs_from(self, preprocessor: nn.Module) -> str:
-        """Say how a data preprocessor of OpenMMLab makes images otherwise.
+    def differs_from(self, made: Normalisation, near: float = 2.0) -> str:
+        """Say how images are made otherwise.
 
         Args:
-            preprocessor (nn.Module): With ``mean`` and ``std`` where it normalises.
+            made (Normalisation): How they are made, see :func:`normalisation_of`.
+            near (float): What numbers may differ by, for pixels from 0 to 255. Defaults to 2.
 
         Returns:
             str: The differences, '' where there are none.
         """
-        mean, std = (
-            tuple(round(float(value), 3) for value in values.flatten()) if isinstance(values, Tensor) else default
-            for values, default in (
-                (getattr(preprocessor, 'mean', None), (0.0,)),
-                (getattr(preprocessor, 'std', None), (1.0,)),
-            )
-        )
-        to_rgb = any(
-            getattr(preprocessor, name, False) for name in ('to_rgb', '_channel_conversion', 'channel_conversion')
-        )
         found = []
-        if to_rgb != self.to_rgb:
-            found.append(f'{_order(to_rgb)} channels instead of {_order(self.to_rgb)}')
-        for what, own, wanted, near in (('mean', mean, self.mean, 2.0), ('std', std, self.std, 2.0)):
+        if made.to_rgb != self.to_rgb:
+            found.append(f'{_order(made.to_rgb)} channels instead of {_order(self.to_rgb)}')
+        for what, own, wanted in (('mean', made.mean, self.mean), ('std', made.std, self.std)):
             own = own * len(wanted) if len(own) == 1 else own
             if len(own) == len(wanted) and any(abs(a - b) > near for a, b in zip(own, wanted, strict=True)):
                 found.append(f'{what} {list(own)} instead of {[round(value, 3) for value in wanted]}')
         return ', '.join(found)
+
+
+def normalisation_of(preprocessor: nn.Module, loaded_rgb: bool = False) -> Normalisation:
+    """Return how a data preprocessor of OpenMMLab makes images.
+
+    Args:
+        preprocessor (nn.Module): With ``mean`` and ``std`` where it normalises.
+        loaded_rgb (bool): Whether the images that it gets are red, green, blue, as CIFAR's are, and not in the order of
+            OpenCV. Defaults to False.
+
+    Returns:
+        Normalisation: Its numbers; 0 and 1 where it does not normalise.
+    """
+    mean, std = (
+        tuple(round(float(value), 3) for value in values.flatten()) if isinstance(values, Tensor) else default
+        for values, default in (
+            (getattr(preprocessor, 'mean', None), (0.0,)),
+            (getattr(preprocessor, 'std', None), (1.0,)),
+        )
+    )
+    swaps = any(getattr(preprocessor, name, False) for name in ('to_rgb', '_channel_conversion', 'channel_conversion'))
+    return Normalisation(mean, std, swaps != loaded_rgb)
 
 
 def _order(to_rgb: bool) -> str:

@@ -176,18 +176,19 @@ ARMS = {
 }
 
 
-def check_arms(names: Sequence[str], task: str) -> list[str]:
+def check_arms(names: Sequence[str], task: str, epochs: int | None = None) -> list[str]:
     """Make sure that variants are known and fit the task.
 
     Args:
         names (Sequence[str]): Their names.
         task (str): 'classification', 'detection' or 'segmentation'.
+        epochs (int, optional): How long they train. Defaults to None, which is the recipe's and long enough.
 
     Returns:
         list[str]: The names, 'plain' first, each once.
 
     Raises:
-        ValueError: If one is not known, or is not for the task.
+        ValueError: If one is not known, is not for the task, or needs more epochs.
     """
     names = list(dict.fromkeys(str(name).lower() for name in names))
     if unknown := [name for name in names if name not in ARMS]:
@@ -195,4 +196,9 @@ def check_arms(names: Sequence[str], task: str) -> list[str]:
     if task != 'classification' and (wrong := [name for name in names if not ARMS[name].dense]):
         fitting = ', '.join(name for name, arm in ARMS.items() if arm.dense)
         raise ValueError(f'--arms of {task} must be of {fitting}, but got {", ".join(wrong)}')
+    if 'early' in names and epochs == 1:
+        raise ValueError(
+            'the variant early masks in the first two thirds of the epochs, so --epochs must be at least 2, but got 1: '
+            'with one it would be the same as maskany'
+        )
     return sorted(names, key=lambda name: name != 'plain')

@@ -176,7 +176,7 @@ def _finetune(
             raise ValueError(f'{name} must be at least {least}, but got {value}')
     if size is not None and size > 4096:
         raise ValueError(f'--size must be at most 4096 px, but got {size}')
-    check_arms(arms, 'classification')  # before what takes time
+    check_arms(arms, 'classification', epochs)  # before what takes time
     out = out.expanduser().resolve()
     if out.exists() and not out.is_dir():
         raise ValueError(f'--out must be a folder, but {out} is a file')
@@ -208,7 +208,12 @@ def _finetune(
         with console.status('building the network'):
             side = size or default_size(found)
             network = find_network(model, weights, found.task != 'classification', side)
-        plan = choose(found, network, out, arms, list(range(seeds)), side, epochs, amp, gpus, weights)
+        if size not in (None, network.size):
+            raise ValueError(
+                f'--size must be {network.size} for {network.name}, which was made for it and takes no images of '
+                f'{size} px: give --size {network.size}, or leave it out'
+            )
+        plan = choose(found, network, out, arms, list(range(seeds)), network.size, epochs, amp, gpus, weights)
         found.odd += find_odd(plan)
         _tell(describe(plan), console)
         _same(plan)

@@ -38,6 +38,7 @@ class Network:
         channels (list[int]): Channels of the levels that are used.
         neck (dict | None): What pools its features, of classification.
         head (dict | None): The head of the hub's config, of classification; None is a linear one.
+        size (int): Side in pixels of the images that it runs on.
         parameters (int): Number of its parameters.
         transformer (bool): Whether it consists of attention: it takes a smaller learning rate.
         normalisation (dict): ``mean``, ``std`` and ``to_rgb``.
@@ -54,6 +55,7 @@ class Network:
     channels: list[int]
     neck: dict | None = None
     head: dict | None = None
+    size: int = 224
     parameters: int = 0
     transformer: bool = False
     normalisation: dict = field(default_factory=lambda: dict(IMAGENET))
@@ -74,7 +76,8 @@ def find_network(model: str | None, weights: str | Path | None, dense: bool, siz
         weights (str | Path | None): The file of its weights; 'hub' downloads those that are published with the name;
             None starts from scratch.
         dense (bool): Whether its levels are needed, for detection and segmentation.
-        size (int): Side of the images that it is measured with.
+        size (int): Side of the images. A network that runs on those alone that it was made for, as ViT and Swin of timm
+            do, gets these instead.
 
     Returns:
         Network: The network.
@@ -247,6 +250,7 @@ def _build(network: Network, dense: bool, size: int) -> nn.Module:
     Returns:
         nn.Module: The backbone.
     """
+    network.size = size
     if dense:
         side = -(-size // 64) * 64  # so that every level has its stride
         module, levels = _pyramid(network, side)
@@ -254,17 +258,41 @@ def _build(network: Network, dense: bool, size: int) -> nn.Module:
         network.strides = [round(side / level.shape[-1]) for level in levels]
     else:
         module = MODELS.build(copy.deepcopy(network.backbone))
-        levels = _run(module, size)
+        levels = _run_or_fit(module, network)
         last = levels[-1]
         if not torch.cuda.is_available():
             # The shortest of three: another process may take the cores in one of them.
-            network.seconds = min(timeit.repeat(lambda: _run(module, size, count=4), number=1, repeat=3)) / 4
+            network.seconds = min(timeit.repeat(lambda: _run(module, network.size, count=4), number=1, repeat=3)) / 4
         if network.neck is None and network.head is None:
             network.neck = _pooling(module, last)
         network.channels = [_width(last, network)]
     network.parameters = sum(parameter.numel() for parameter in module.parameters())
     network.transformer = any('attn' in name.rpartition('.')[2] for name, _ in module.named_modules())
     return module
+
+
+def _run_or_fit(module: nn.Module, network: Network) -> Sequence[Tensor]:
+    """Run a network on images of its size; where that fails, of the size that it was made for, which it has then."""
+    try:
+        return _run(module, network.size)
+    except Exception:  # whatever a host raises for images that do not fit
+        own = _made_for(network)
+        if own == network.size:
+            raise
+        levels = _run(module, own)
+        network.size = own
+        return levels
+
+
+def _made_for(network: Network) -> int:
+    """Return the side in pixels of the images that a network was made for."""
+    if network.backbone['type'] == 'mmpretrain.TIMMBackbone':
+        import timm
+
+        source = timm.get_pretrained_cfg(network.backbone['model_name'])
+        return 224 if source is None else source.input_size[-1]
+    size = network.backbone.get('img_size', 224)
+    return size if isinstance(size, int) else size[-1]
 
 
 def _run(module: nn.Module, side: int, count: int = 1) -> Sequence[Tensor]:

@@ -40,8 +40,8 @@ class AutoAugmentViews(Augment):
         - output: ``(B, 3, H, W)``, normalised.
 
     Raises:
-        ValueError: If the policy is unknown, or mean or std are not of three channels. At the first batch, if they are
-            not those that it was normalised by, so that its pixels are none of 8 bits.
+        ValueError: If the policy is unknown, or mean or std are not of three channels. Before a run, if they or the
+            channels are not those of the data preprocessor; at the first batch, if its pixels are none of 8 bits.
     """
 
     def __init__(self, policy: str, mean: Sequence[float], std: Sequence[float], bgr: bool = False) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from mmmaskany.masking import Draw, Masking, Views, check_pattern
+from mmmaskany.parts import check_kind
 from mmmaskany.registry import MODELS
 
 from .backbones import MaskAnyMixin
@@ -31,7 +32,11 @@ class DenseMaskingMixin:
                 its own, cannot see what is reused or cannot put it back.
         """
         if not isinstance(masking, (dict, Masking)):
-            raise TypeError(f'masking must be a config dict(pattern=..., fill=..., reuse=...), but got {masking!r}')
+            raise TypeError(
+                'masking must be a config dict(pattern=..., fill=..., reuse=...), which says what of the images is '
+                f"hidden in training, but got {masking!r}: give one, such as dict(pattern=dict(type='mmmaskany."
+                "RandomPattern', ratio=0.5), reuse=False), or take the host's own type, which masks nothing"
+            )
         self.masking = build_masking(masking)
         check_pattern(self.masking.pattern)
         self.guided = find_guided(self.masking.pattern, ('objects',))
@@ -54,13 +59,13 @@ class DenseMaskingMixin:
         return views if isinstance(self.backbone, MaskAnyMixin) else views.visible
 
 
-def build_masked(host: str | type, mixin: type, base: type, args: dict, prefix: str = 'Masked') -> nn.Module:
+def build_masked(host: str | type | None, mixin: type, base: type, args: dict, prefix: str = 'Masked') -> nn.Module:
     """Build a model of a host and make it one of ours, under its own name and with its own names of weights.
 
     As for backbones, see :func:`MaskAny`, nothing is put around it.
 
     Args:
-        host (str | type): The host's class, or its type in configs.
+        host (str | type | None): The host's class, or its type in configs; None is refused.
         mixin (type): What it is to do beside.
         base (type): What it must be.
         args (dict): Its arguments.
@@ -70,10 +75,16 @@ def build_masked(host: str | type, mixin: type, base: type, args: dict, prefix: 
         nn.Module: The model; its class is derived from the mixin and the host's.
 
     Raises:
+        KeyError: If the host is not known.
         TypeError: If the host is none such.
     """
     if not isinstance(host, (str, type)):
-        raise TypeError(f'host must be the type of a {base.__name__}, as configs have it, but got {host!r}')
+        example = 'mmseg.EncoderDecoder' if base.__name__ == 'EncoderDecoder' else 'mmdet.FasterRCNN'
+        raise TypeError(
+            f'host must be the type of the {base.__name__} to build, as configs have it, but got {host!r}: give one, '
+            f'such as host={example!r}'
+        )
+    check_kind(dict(type=host), (base,), 'host')
     model = MODELS.build(dict(args, type=host))
     if not isinstance(model, base):
         raise TypeError(f'host must be a {base.__name__}, but got {type(model).__name__}')

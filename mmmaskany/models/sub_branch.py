@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmmaskany.masking import Views, half_size
-from mmmaskany.registry import MODELS
+from mmmaskany.parts import build_part, known_parts
 
 from .backbones import MaskAnyMixin
 from .classifiers.sub_masking import SubMasking
@@ -38,6 +38,7 @@ class SubBranchMixin:
             two_passes (bool): Whether each branch has its own backward pass.
 
         Raises:
+            KeyError: If ``sub_masking`` is not known.
             TypeError: If ``sub_masking`` is no such masking.
             ValueError: If it does not go with the backbone, or ``sub_norm`` is not known or does not go with the model.
         """
@@ -47,11 +48,10 @@ class SubBranchMixin:
         self.two_passes = two_passes
         self._check_norms()
         named = isinstance(sub_masking, dict) and 'type' in sub_masking
-        self.sub_masking = MODELS.build(sub_masking) if named else sub_masking
+        self.sub_masking = build_part(sub_masking, (SubMasking,), 'sub_masking') if named else sub_masking
         if not isinstance(self.sub_masking, SubMasking):
             raise TypeError(
-                "sub_masking must be one of dict(type='mmmaskany.DropTokens'), 'mmmaskany.ReplacePatches' and "
-                f"'mmmaskany.FillCells', but got {sub_masking!r}"
+                f'sub_masking must be dict(type=...) of one of {known_parts((SubMasking,))}, but got {sub_masking!r}'
             )
         self.sub_masking.bind(self.backbone)
         self.sub_masking.bind_model(self)

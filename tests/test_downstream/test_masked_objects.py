@@ -286,13 +286,24 @@ NO_REUSE = dict(pattern=LEFT, reuse=False)
             ValueError,
             "reuse='aligned' puts the features of a second stem back .* take fuse_at='stem'",
         ),
-        (dict(masking=None), TypeError, 'masking must be a config'),
-        (dict(host='mmdet.FPN'), TypeError, 'FPN'),
+        (
+            dict(masking=None),
+            TypeError,
+            r'masking must be a config dict\(pattern=.* but got None: give one, such as dict',
+        ),
+        (
+            dict(host=None),
+            TypeError,
+            "host must be the type of the BaseDetector to build, .* but got None: give .*'mmdet.",
+        ),
+        (dict(host='mmdet.RetinNet'), KeyError, "but got 'mmdet.RetinNet' in .*did you mean mmdet.RetinaNet"),
+        (dict(host='mmdet.FPN'), TypeError, 'host must be a BaseDetector, but got FPN'),
     ],
 )
 def test_bad_detectors(changes, error, match):
     with pytest.raises(error, match=match):
-        build({**detector('RetinaNet', masking=NO_REUSE), **changes})
+        cfg = {**detector('RetinaNet', masking=NO_REUSE), **changes}
+        build({key: value for key, value in cfg.items() if key not in ('host', 'masking') or value is not None})
 
 
 def test_assigners_that_know_no_ignored_boxes_are_refused():
@@ -473,6 +484,12 @@ def test_a_sampler_of_pixels_still_samples():
     [
         (dict(hidden_weight=1.5), ValueError, r'hidden_weight must be in \[0, 1\], but got 1.5'),
         (dict(objects='drop'), TypeError, 'objects'),
+        (
+            dict(masking=None),
+            TypeError,
+            r'masking must be a config dict\(pattern=.* but got None: give one, such as dict',
+        ),
+        (dict(host='mmseg.EncodeDecoder'), KeyError, 'did you mean mmseg.EncoderDecoder'),
         (dict(masking=dict(pattern=dict(type='mmmaskany.PatchPattern', scale=0.5))), ValueError, 'take reuse=False'),
         (
             dict(hidden_weight=0.5, decode_head=dict(loss_decode=dict(type='LovaszLoss', reduction='none'))),
@@ -486,4 +503,5 @@ def test_bad_segmentors(changes, error, match):
     cfg = segmentor()
     cfg['decode_head'].update(changes.pop('decode_head', {}))
     with pytest.raises(error, match=match):
-        build({**cfg, **changes}, 'mmseg')
+        cfg = {**cfg, **changes}
+        build({key: value for key, value in cfg.items() if key != 'masking' or value is not None}, 'mmseg')

@@ -240,7 +240,14 @@ def test_other_detectors_are_refused():
 @pytest.mark.parametrize(
     ('changes', 'error', 'match'),
     [
-        (dict(sub_masking=None), TypeError, 'sub_masking must be one of'),
+        (dict(sub_masking=None), TypeError, 'sub_masking must be dict.* but got None'),
+        (dict(sub_masking=dict(type='mmmaskany.FilCells')), KeyError, 'did you mean mmmaskany.FillCells'),
+        (
+            dict(host=None),
+            TypeError,
+            "host must be the type of the BaseDetector to build, .* but got None: give .*'mmdet.",
+        ),
+        (dict(host='mmdet.RetinNet'), KeyError, 'did you mean mmdet.RetinaNet'),
         (dict(sub_norm='off'), ValueError, 'sub_norm must be one of'),
         (dict(sub_masking=dict(type='mmmaskany.DropTokens')), ValueError, 'but got ResNet: take ReplacePatches'),
         (dict(head=dict(type='ATSSHead')), ValueError, 'but got RetinaNet with ATSSHead'),
@@ -259,7 +266,7 @@ def test_bad_input(changes, error, match):
         cfg['bbox_head']['anchor_generator'].update(octave_base_scale=8, scales_per_octave=1, ratios=[1.0])
         cfg['train_cfg']['assigner'] = dict(type='ATSSAssigner', topk=9)
     with pytest.raises(error, match=match):
-        build({**cfg, **changes})
+        build({key: value for key, value in {**cfg, **changes}.items() if key != 'host' or value is not None})
     assert MMDET_MODELS.get('RetinaNet') is not None
 
 

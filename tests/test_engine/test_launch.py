@@ -1,4 +1,5 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+import re
 from collections import OrderedDict
 
 import pytest
@@ -13,12 +14,14 @@ from mmpretrain.models.utils.batch_augments import RandomBatchAugment
 from torch import nn
 from torch.utils.data import BatchSampler, DataLoader
 
+from mmmaskany import user_errors
 from mmmaskany.checkpoints.reading import silence
 from mmmaskany.checkpoints.starting import hold_to_files
 from mmmaskany.engine import launch
 from mmmaskany.engine.hooks.launch_check_hook import (
     check_checkpoint,
     check_class_count,
+    check_compiled,
     check_late_fusion,
     check_partners,
     check_soft_labels,
@@ -356,6 +359,58 @@ def test_a_loss_of_hard_labels_does_not_go_with_mixing():
     check_soft_labels(model)
     model.head.cal_acc, model.data_preprocessor.batch_augments = True, None
     check_soft_labels(model)
+
+
+def test_training_refuses_an_augment_of_other_numbers(train, tmp_path):
+    numbers = dict(policy='imagenet', mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
+    masking = dict(augment=dict(type='mmmaskany.AutoAugmentViews', **numbers))
+    with pytest.raises(
+        ValueError, match=r'makes mean \[127.5, .*instead of \[123.675, .*give .*mean=\[127.5, 127.5, 127'
+    ):
+        train(model=dict(backbone=dict(masking=masking)))
+    assert not list(tmp_path.glob('run/*.pth'))
+
+
+@pytest.mark.parametrize('options', [True, dict(backend='eager'), {}])
+def test_training_refuses_to_compile_what_hides_from_layers(options, train, tiny_config, tmp_path):
+    hidden = dict(type='mmmaskany.RandomPattern', ratio=0.5, cell=4, base=4)
+    model = dict(
+        type='mmmaskany.MaskSubClassifier',
+        sub_masking=dict(type='mmmaskany.HideFromLayers', pattern=hidden),
+        backbone=dict(_delete_=True, type='ResNet_CIFAR', depth=18, stem_channels=4, base_channels=4),
+    )
+    with pytest.raises(ValueError, match=r'^HideFromLayers masks what torch .* but got compile=.*: take compile=False'):
+        train(model=model, compile=options)
+    assert not list(tmp_path.glob('run/*.pth'))
+    built = MODELS.build(Config.fromfile(tiny_config(model=model)).model)
+    for other in (None, False, dict(disable=True)):
+        check_compiled(built, other)
+    check_compiled(built.backbone, True)
+
+
+@pytest.mark.parametrize(
+    ('host', 'model', 'message'),
+    [
+        (
+            'mmdet',
+            dict(type='MaskedDetector'),
+            'host must be the type of the BaseDetector to build, .* but got None: give',
+        ),
+        ('mmdet', dict(type='MaskSubDetector'), "host must be .* but got None: give one, such as host='mmdet.Fast"),
+        (
+            'mmdet',
+            dict(type='MaskedDetector', host='mmdet.MaskRCN'),
+            "but got 'mmdet.MaskRCN' .*did you mean mmdet.MaskRCNN",
+        ),
+        ('mmseg', dict(type='MaskedSegmentor', host='mmseg.EncodDecoder'), 'did you mean mmseg.EncoderDecoder'),
+    ],
+)
+def test_a_model_whose_host_is_missing_is_one_sentence(host, model, message, tiny_config, tool, tmp_path, capsys):
+    pytest.importorskip(host)
+    config = tiny_config(model=dict(model, _delete_=True, type=f'mmmaskany.{model["type"]}'))
+    assert user_errors.run(tool('train'), [config, '--work-dir', str(tmp_path / 'run')]) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if 'error: ' in line]
+    assert re.search(message, line) and len(line) < 400
 
 
 def test_silence_is_complete_and_ends(capfd):

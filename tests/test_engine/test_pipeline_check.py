@@ -1,18 +1,24 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
 """The two views that a data pipeline makes reach the backbone, or the run does not start."""
 
+import importlib
+import re
+
 import numpy as np
 import pytest
 from mmcv.transforms import RandomApply
 from mmengine.dataset import ConcatDataset
-from mmpretrain.datasets import CustomDataset, PackInputs
+from mmengine.model import BaseDataPreprocessor
+from mmpretrain.datasets import CIFAR100, CustomDataset, LoadImageFromFile, PackInputs
 from mmpretrain.models import ClsDataPreprocessor, ImageClassifier
+from torch import nn
 
 from mmmaskany.datasets.transforms import AugmentReused, MaskRegions, PackMaskAnyInputs
 from mmmaskany.datasets.wrappers import SeededDataset
-from mmmaskany.engine.checks.pipeline import check_views
-from mmmaskany.masking import PatchPattern
+from mmmaskany.engine.checks.pipeline import check_augments, check_views
+from mmmaskany.masking import Masking, PatchPattern
 from mmmaskany.models import MaskAny, MaskAnyDataPreprocessor
+from mmmaskany.models.augments import AutoAugmentViews
 
 HOST = dict(type='mmpretrain.ResNet_CIFAR', depth=18, stem_channels=4, base_channels=4)
 OURS = PackMaskAnyInputs()
@@ -76,3 +82,68 @@ def test_nothing_is_asked_of_other_pipelines(folder):
 def test_pairs_that_do_not_arrive(folder, steps, model, message):
     with pytest.raises(ValueError, match=message):
         check_views(classifier(**model), dataset(folder, *steps), 'train_dataloader')
+
+
+# ---------------------------------------------------------------------- numbers of augments
+
+MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
+#: The data preprocessors of the hosts, and what has them bring the channels into the order of RGB.
+PREPROCESSORS = {
+    'mmpretrain': ('ClsDataPreprocessor', 'to_rgb'),
+    'mmdet': ('DetDataPreprocessor', 'bgr_to_rgb'),
+    'mmseg': ('SegDataPreProcessor', 'bgr_to_rgb'),
+}
+
+
+def augmented(preprocessor, **changes):
+    """Return a model with AutoAugment of the reused view, of ImageNet's RGB images if not said otherwise."""
+    augment = AutoAugmentViews('imagenet', **{'mean': MEAN, 'std': STD, **changes})
+    model = nn.ModuleDict(dict(backbone=MaskAny(HOST, masking=Masking(PatchPattern(0.5), augment=augment))))
+    model.data_preprocessor = preprocessor
+    return model
+
+
+@pytest.mark.parametrize('host', list(PREPROCESSORS))
+def test_an_augment_has_the_numbers_of_the_data_preprocessor(host, folder):
+    pytest.importorskip(host)
+    name, rgb = PREPROCESSORS[host]
+    kind = getattr(importlib.import_module(f'{host}.models'), name)
+    files = SeededDataset(CustomDataset(folder, pipeline=[LoadImageFromFile(), PackInputs()]))
+    ours = kind(mean=MEAN, std=STD, **{rgb: True})
+    check_augments(augmented(ours), files)
+    check_augments(augmented(kind(mean=MEAN, std=STD), bgr=True), files)
+    check_augments(augmented(ours, mean=[123.68, 116.28, 103.53]), files)  # rounded
+    start = (
+        'model.backbone.masking.augment: AutoAugmentViews must have the numbers of data_preprocessor, to make pixels'
+    )
+    channels, grey = '{} channels instead of {}', [79.6] * 3
+    for model, difference, give in (
+        (augmented(ours, bgr=True), channels.format('RGB', 'BGR'), f'mean={MEAN}, std={STD}, bgr=False'),
+        (augmented(kind(mean=MEAN, std=STD)), channels.format('BGR', 'RGB'), f'mean={MEAN}, std={STD}, bgr=True'),
+        (
+            augmented(kind(mean=grey, std=[90.8] * 3, **{rgb: True})),
+            f'mean {grey} instead of {MEAN}, std {[90.8] * 3} instead of {STD}',
+            f'mean={grey}, std={[90.8] * 3}, bgr=False',
+        ),
+        (augmented(ours, std=[58.395, 57.12, 58.4]), f'std {STD} instead of [58.395, 57.12, 58.4]', f'std={STD}'),
+    ):
+        with pytest.raises(ValueError, match=f'^{re.escape(start)}.*{re.escape(difference)}: give .*{re.escape(give)}'):
+            check_augments(model, files)
+
+
+def test_channels_of_images_that_are_stored_as_rgb():
+    data = CIFAR100.__new__(CIFAR100)  # without its files
+    data.pipeline = PackInputs()
+    check_augments(augmented(ClsDataPreprocessor(mean=MEAN, std=STD)), data)
+    with pytest.raises(ValueError, match='makes BGR channels instead of RGB: give .* bgr=True'):
+        check_augments(augmented(ClsDataPreprocessor(mean=MEAN, std=STD, to_rgb=True)), data)
+
+
+def test_what_cannot_be_known_of_an_augment_is_let_through(folder):
+    own, files = list(range(3)), CustomDataset(folder, pipeline=[LoadImageFromFile(), PackInputs()])
+    for bgr in (True, False):  # a data set of one's own may load in either order
+        check_augments(augmented(ClsDataPreprocessor(mean=MEAN, std=STD), bgr=bgr), own)
+    for preprocessor in (ClsDataPreprocessor(), BaseDataPreprocessor()):  # normalised in the pipeline
+        check_augments(augmented(preprocessor), files)
+    with pytest.raises(ValueError, match='makes mean'):
+        check_augments(augmented(ClsDataPreprocessor(mean=STD, std=STD)), own)

@@ -195,6 +195,10 @@ def test_wrong_options_leave_nothing(class_folders, tiny_network, tmp_path):
         (('--model', 'resnet81'), 'spelled alike are'),
         (('--weights', tmp_path / 'none.pth'), 'none.pth'),
         (('--zero-label', 'background'), '--zero-label needs label maps'),
+        (
+            ('--arms', 'early', '--epochs', 1),
+            'early masks in the first two thirds of the epochs, so --epochs must be at l',
+        ),
         (('--out', tiny_network / 'out', '--dry-run'), 'MB can be written, but got: Not a directory'),
         (('--out', '/proc/out', '--dry-run'), 'MB can be written, but got: '),
     ):
@@ -205,6 +209,34 @@ def test_wrong_options_leave_nothing(class_folders, tiny_network, tmp_path):
     assert not out.exists()
     with pytest.raises(ValueError, match='--arms of detection must be of plain, maskany, unmasked, noreuse'):
         check_arms(['cutmix'], 'detection')
+
+
+@pytest.mark.parametrize('name', ['timm/vit_tiny_patch16_224', 'timm/swin_tiny_patch4_window7_224'])
+def test_a_network_of_one_size_gets_it(name, class_folders, tmp_path, capsys):
+    pytest.importorskip('timm')
+    argv = ['finetune', class_folders('red', 'blue'), '--model', name, '--out', tmp_path / 'out', '--dry-run']
+    argv = list(map(str, argv))
+    assert user_errors.run(cli.main, argv) == 0  # of smaller images
+    assert 'input     224 px, bicubic' in capsys.readouterr().out
+    assert user_errors.run(cli.main, [*argv, '--size', '96']) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f'--size must be 224 for {name}, which was made for it and takes no images of 96 px: give --size 224' in line
+
+
+def test_the_size_of_a_network_is_its_own_where_it_takes_no_other():
+    pytest.importorskip('timm')
+    assert find_network('timm/vit_tiny_patch16_384', None, dense=False, size=64).size == 384
+    assert find_network('timm/vit_tiny_patch16_224', None, dense=False, size=224).size == 224
+    assert find_network('timm/test_vit', None, dense=False, size=64).size == 64  # made for 160 px
+
+
+def test_early_masks_need_two_epochs():
+    assert check_arms(['early'], 'detection', 2) == check_arms(['early'], 'detection') == ['early']
+    assert check_arms(['maskany'], 'detection', 1) == ['maskany']
+    with pytest.raises(
+        ValueError, match='--epochs must be at least 2, but got 1: with one it would be the same as mask'
+    ):
+        check_arms(['plain', 'EARLY'], 'detection', 1)
 
 
 def test_weights_of_another_network(class_folders, tiny_network, tmp_path):

@@ -573,8 +573,13 @@ def test_a_resumed_run_is_the_undisturbed_one(tiny_config, tool, tmp_path):
 @pytest.mark.parametrize(
     ('changes', 'error', 'match'),
     [
-        (dict(sub_masking=None), TypeError, "sub_masking must be one of dict.type='mmmaskany.DropTokens'"),
-        (dict(sub_masking=dict(pattern=None)), TypeError, "sub_masking must be one of .*but got {'pattern': None}"),
+        (dict(sub_masking=dict(pattern=None)), TypeError, "sub_masking must be dict.*but got {'pattern': None}"),
+        (
+            dict(sub_masking=dict(type='mmmaskany.MeanFill')),
+            TypeError,
+            'sub_masking must be a SubMasking, but got Mean',
+        ),
+        (dict(sub_masking=dict(type='mmmaskany.FilCells')), KeyError, 'did you mean mmmaskany.FillCells'),
         (dict(sub_norm='off'), ValueError, "sub_norm must be one of .*but got 'off'"),
         (dict(head=None), ValueError, 'head must return one tensor of them.* but got NoneType'),
         (
@@ -626,6 +631,14 @@ def test_bad_input(changes, error, match):
     cfg = dict(type='mmmaskany.MaskSubClassifier', backbone=CNN, neck=GAP, head=head, sub_masking=FILL)
     with pytest.raises(error, match=match):
         MODELS.build(dict(cfg, **changes))
+
+
+def test_without_a_sub_masking_all_of_them_are_named():
+    head = dict(type='LinearClsHead', num_classes=5, in_channels=32)
+    with pytest.raises(TypeError, match='^sub_masking must be .* but got None$') as caught:
+        MODELS.build(dict(type='mmmaskany.MaskSubClassifier', backbone=CNN, neck=GAP, head=head))
+    for name in ('DropTokens', 'ReplacePatches', 'FillCells', 'HideFromLayers', 'RaiseDropout', 'RaiseDropPath'):
+        assert f"'mmmaskany.{name}'" in str(caught.value)
 
 
 MIXTURE = dict(type='mmmaskany.MixturePattern', patterns=[pattern(ratio=0.5)], probs=[0.5])

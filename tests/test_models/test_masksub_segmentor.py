@@ -422,7 +422,7 @@ LOVASZ = dict(type='LovaszLoss', reduction='none')
             ValueError,
             'loss_decode of auxiliary_head must be or hold a CrossEntropyLoss, but got LovaszLoss',
         ),
-        (dict(sub_masking=None), TypeError, 'sub_masking must be one of'),
+        (dict(sub_masking=None), TypeError, 'sub_masking must be dict.* but got None'),
         (dict(sub_masking=dict(type='mmmaskany.DropTokens')), ValueError, 'but got ResNet_CIFAR: take ReplacePatches'),
         (dict(sub_norm='off'), ValueError, "sub_norm must be one of .*but got 'off'"),
         (dict(sub_mask=FILL), TypeError, 'sub_mask'),

@@ -1,15 +1,17 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
-"""Whether what a data pipeline makes of an image by masks, views and ignored objects, is minded by the model."""
+"""Whether the model minds what pipeline and preprocessor make of an image: views, ignored objects, normalisation."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
 from mmengine.model import BaseTTAModel, is_model_wrapper
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from mmmaskany.checkpoints.normalisation import Normalisation, normalisation_of
 from mmmaskany.datasets.transforms import MaskObjects, MaskRegions, PackMaskAnyInputs
+from mmmaskany.models.augments import AutoAugmentViews
 from mmmaskany.models.backbones import MaskAnyMixin
 from mmmaskany.models.data_preprocessors import MaskAnyDataPreprocessor
 from mmmaskany.models.detectors import check_ignoring
@@ -77,6 +79,55 @@ def check_ignored(model: nn.Module, dataset: Dataset, key: str) -> None:
                     check_ignoring(model)
                 except ValueError as error:
                     raise ValueError(f'{key}: {error}') from None
+
+
+def check_augments(model: nn.Module, dataset: Dataset) -> None:
+    """Make sure that what augments normalised images knows how these were normalised.
+
+    Where the data preprocessor does not normalise, a pipeline may have done so, and nothing is compared; nor are the
+    channels where it cannot be told in which order images are loaded.
+
+    Args:
+        model (nn.Module): The model.
+        dataset (Dataset): The dataset of the training, in whatever wrappers.
+
+    Raises:
+        ValueError: If mean, std or order of channels are other ones. The message says what to give.
+    """
+    while is_model_wrapper(model):
+        model = model.module
+    preprocessor = getattr(model, 'data_preprocessor', None)
+    preprocessor = getattr(preprocessor, 'data_preprocessor', preprocessor)  # of several branches
+    if not isinstance(getattr(preprocessor, 'mean', None), Tensor):
+        return
+    orders = {_loads_rgb(part) for part in _datasets(dataset)} - {None}
+    for name, module in model.named_modules():
+        if not isinstance(module, AutoAugmentViews):
+            continue
+        mean, std = (tuple(values.flatten().tolist()) for values in (module.mean, module.std))
+        known = Normalisation(mean, std, not module.bgr)
+        for loaded_rgb in sorted(orders) or [None]:
+            made = normalisation_of(preprocessor, bool(loaded_rgb))
+            made = made._replace(to_rgb=known.to_rgb) if loaded_rgb is None else made
+            if difference := known.differs_from(made, near=0.05):  # some write 123.68 for 123.675
+                mean, std = (list(values) * (3 // len(values)) for values in (made.mean, made.std))
+                raise ValueError(
+                    f'model.{name}: AutoAugmentViews must have the numbers of data_preprocessor, to make pixels of its '
+                    f'images again, but that makes {difference}: give AutoAugmentViews mean={mean}, std={std}, '
+                    f'bgr={not made.to_rgb}'
+                )
+
+
+def _loads_rgb(dataset: object) -> bool | None:
+    """Tell whether a dataset's images have the channels of RGB, or of BGR; None where that is not known."""
+    rgb = True if any(kind.__name__ == 'CIFAR10' for kind in type(dataset).__mro__) else None
+    for step in _steps(getattr(dataset, 'pipeline', None)):
+        name = type(step).__name__
+        if name.startswith('LoadImage'):  # by OpenCV, or in its order
+            rgb = False
+        elif rgb is not None and getattr(step, {'NumpyToPIL': 'to_rgb', 'PILToNumpy': 'to_bgr'}.get(name, ''), False):
+            rgb = not rgb
+    return rgb
 
 
 def _datasets(dataset: object) -> Iterator[object]:

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from mmmaskany.checkpoints.format import EXTRA_STATE
 from mmmaskany.checkpoints.gaps import CheckpointMismatchError
 from mmmaskany.checkpoints.late_fusion import name_late_fusion
-from mmmaskany.checkpoints.normalisation import OWN_CONFIG, Normalisation, find_normalisation
+from mmmaskany.checkpoints.normalisation import OWN_CONFIG, Normalisation, find_normalisation, normalisation_of
 from mmmaskany.checkpoints.reading import Weights, place, silence, unpack
 from mmmaskany.checkpoints.starting import hold_to_files, pretrained_cfgs, read_start
 from mmmaskany.engine.checks.batches import (
@@ -50,7 +50,8 @@ class LaunchCheckHook(Hook):
         Args:
             runner (Runner): The runner of the training or test process.
         """
-        from ..checks.pipeline import check_ignored, check_views  # it knows the models, which the engine does without
+        # It knows the models, which the engine does without.
+        from ..checks.pipeline import check_augments, check_ignored, check_views
 
         check_late_fusion(runner.model)
         loops = {name: getattr(runner, f'_{name}_loop') for name in ('train', 'val', 'test')}
@@ -69,6 +70,8 @@ class LaunchCheckHook(Hook):
                         report_normalisation(runner.model, read_start(cfg), runner.logger)
             check_partners(runner.model, loops['train'].dataloader)
             check_ignored(runner.model, loops['train'].dataloader.dataset, 'train_dataloader')
+            check_augments(runner.model, loops['train'].dataloader.dataset)
+            check_compiled(runner.model, runner.cfg.get('compile'))
             check_soft_labels(runner.model)
             check_mixed_classes(runner.model)
         for name, loop in loops.items():
@@ -247,7 +250,7 @@ def report_normalisation(model: nn.Module, weights: Weights, logger: logging.Log
     preprocessor = getattr(model, 'data_preprocessor', None)
     if weights.normalisation is None or preprocessor is None:
         return
-    if difference := weights.normalisation.differs_from(preprocessor):
+    if difference := weights.normalisation.differs_from(normalisation_of(preprocessor)):
         logger.warning(
             f'{weights.path} wants images otherwise than data_preprocessor makes them, so that its features are not '
             f'what they were: {difference} ({weights.normalisation.source})'
@@ -270,11 +273,31 @@ def check_normalisation(model: nn.Module, normalisation: Normalisation | None, p
     preprocessor = getattr(model, 'data_preprocessor', None)
     if normalisation is None or normalisation.source != OWN_CONFIG or preprocessor is None:
         return
-    if difference := normalisation.differs_from(preprocessor):
+    if difference := normalisation.differs_from(normalisation_of(preprocessor)):
         raise ValueError(
             f'data_preprocessor must make the images that {path} was trained on, but makes {difference}, so that it '
             f'would compute something else. Its config has mean={list(normalisation.mean)}, '
             f'std={list(normalisation.std)} and {"RGB" if normalisation.to_rgb else "BGR"} channels: set these there'
+        )
+
+
+def check_compiled(model: nn.Module, options: bool | dict | None) -> None:
+    """Make sure that a model whose layers are masked in training is not compiled.
+
+    Args:
+        model (nn.Module): The model.
+        options (bool | dict | None): ``compile`` of the config, as the Runner reads it.
+
+    Raises:
+        ValueError: If it would be compiled.
+    """
+    from mmmaskany.models import HideFromLayers
+
+    off = options is None or options is False or (isinstance(options, dict) and options.get('disable'))
+    if not off and any(isinstance(module, HideFromLayers) for module in model.modules()):
+        raise ValueError(
+            'HideFromLayers masks what torch calculates in each layer, which a compiled network does not show, but got '
+            f'compile={options}: take compile=False'
         )
 
 

@@ -136,7 +136,7 @@ def _check(model: nn.Module) -> None:
 
 @MODELS.register_module()
 def MaskSubDetector(
-    host: str | type,
+    host: str | type | None = None,
     sub_masking: dict | None = None,
     sub_norm: str = 'update',
     two_passes: bool = True,
@@ -158,6 +158,7 @@ def MaskSubDetector(
 
     Args:
         host (str | type): The detector's type: ``'mmdet.RetinaNet'``, ``'mmdet.FasterRCNN'`` or ``'mmdet.MaskRCNN'``.
+            Must be given.
         sub_masking (dict | SubMasking): How the sub-branch is masked: :class:`FillCells` (any backbone) or
             :class:`ReplacePatches`; or :class:`RaiseDropout`, :class:`RaiseDropPath`.
         sub_norm (str): What the sub-branch does to the running statistics of batch norms: 'update' them, or 'freeze'
@@ -170,7 +171,8 @@ def MaskSubDetector(
 
     Raises:
         ImportError: If mmdet is not installed.
-        TypeError: If the host is no detector, or ``sub_masking`` is no such masking.
+        KeyError: If the host is not known.
+        TypeError: If the host is missing or no detector, or ``sub_masking`` is no such masking.
         ValueError: If it is another detector or has other heads or losses, if the masking does not go with the
             backbone, or an option is not known.
     """

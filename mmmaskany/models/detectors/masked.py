@@ -158,7 +158,10 @@ def check_ignoring(model: nn.Module) -> None:
 
 @MODELS.register_module()
 def MaskedDetector(
-    host: str | type, masking: dict | Masking, objects: str | dict | ObjectPolicy | None = None, **kwargs
+    host: str | type | None = None,
+    masking: dict | Masking | None = None,
+    objects: str | dict | ObjectPolicy | None = None,
+    **kwargs,
 ) -> nn.Module:
     """Build a detector of mmdet that is trained on masked images, and knows which objects can still be seen.
 
@@ -166,9 +169,9 @@ def MaskedDetector(
     targets. Nothing is masked at test time, and all weights have the host's names.
 
     Args:
-        host (str | type): The detector's type, such as ``'mmdet.FasterRCNN'``.
+        host (str | type): The detector's type, such as ``'mmdet.FasterRCNN'``. Must be given.
         masking (dict | Masking): ``dict(pattern=..., fill=..., reuse=True)``; ``reuse`` needs a MaskAny backbone, with
-            ``masking=None`` of its own.
+            ``masking=None`` of its own. Must be given.
         objects (str | dict | ObjectPolicy | None): What becomes of objects that are hidden: a policy, or the arguments
             of :class:`mmmaskany.masking.ObjectPolicy`. None is 'keep' with reuse, where what is hidden is not lost,
             and else 'drop'. Defaults to None.
@@ -179,7 +182,8 @@ def MaskedDetector(
 
     Raises:
         ImportError: If mmdet is not installed.
-        TypeError: If the host is no such detector, or a part is none of its kind.
+        KeyError: If the host is not known.
+        TypeError: If host or masking is missing, the host is no such detector, or a part is none of its kind.
         ValueError: If boxes cannot be ignored because an assigner does not mind them, the masking does not go with the
             backbone, or an option is not known.
     """

@@ -118,7 +118,10 @@ def _check_weighing(model: nn.Module) -> None:
 
 @MODELS.register_module()
 def MaskedSegmentor(
-    masking: dict | Masking, hidden_weight: float = 1.0, host: str | type = 'mmseg.EncoderDecoder', **kwargs
+    masking: dict | Masking | None = None,
+    hidden_weight: float = 1.0,
+    host: str | type = 'mmseg.EncoderDecoder',
+    **kwargs,
 ) -> nn.Module:
     """Build a segmentor of mmseg that is trained on masked images, and knows which pixels are hidden.
 
@@ -127,7 +130,7 @@ def MaskedSegmentor(
 
     Args:
         masking (dict | Masking): ``dict(pattern=..., fill=..., reuse=True)``; ``reuse`` needs a MaskAny backbone, with
-            ``masking=None`` of its own.
+            ``masking=None`` of its own. Must be given.
         hidden_weight (float): Weight of the loss of a hidden pixel, in [0, 1]; that of others is 1. At 0 hidden pixels
             are ignored, as unlabelled ones are, whatever the losses. Losses are averaged over as many pixels as ever,
             but for ``avg_non_ignore`` of a loss at 0. Defaults to 1.
@@ -139,7 +142,8 @@ def MaskedSegmentor(
 
     Raises:
         ImportError: If mmsegmentation is not installed.
-        TypeError: If the host is no such segmentor, or a part is none of its kind.
+        KeyError: If the host is not known.
+        TypeError: If masking is missing, the host is no such segmentor, or a part is none of its kind.
         ValueError: If the losses cannot be weighed, the masking does not go with the backbone, or an option is out of
             range.
     """
