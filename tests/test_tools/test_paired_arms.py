@@ -49,6 +49,10 @@ def test_the_table_is_that_of_the_functions(main, folder, capsys):
         means = stacked(arm).mean(1)
         own = f'{means.mean():.2f} ± {means.std(ddof=1):.2f}'
         assert line == f'| {arm} | {own} | {other} | {found.mean:+.2f} ± {found.half:.2f} | {chance:.3f} |'
+    assert main([str(path), '--also', 'maskany:noreuse']) == 0
+    lines_of_all = capsys.readouterr().out.splitlines()
+    chances = holm([differences[index].p for index in (1, 2, 0)])
+    assert [line.split(' | ')[-1] for line in lines_of_all[2:5]] == [f'{chance:.3f} |' for chance in chances]
     assert lines[-1] == '± is a 95 % interval over 2 seeds and 40 images; 3 arms were looked at.'
 
 
@@ -56,7 +60,7 @@ def test_what_cannot_be_compared(main, folder, tmp_path, capsys):
     path, _ = folder
     for argv, message in (
         ([str(tmp_path / 'nowhere')], 'must be what mmmaskany finetune wrote'),
-        ([str(path), '--named', 'maskany'], '--named must be pairs such as maskany:plain, but got maskany'),
+        ([str(path), '--named', 'maskany'], 'comparisons must be pairs such as maskany:plain, but got maskany'),
         ([str(path), '--named', 'aligned:plain'], 'arms must be of maskany, noreuse, plain, but got aligned'),
     ):
         assert main(argv) == 1

@@ -1,11 +1,12 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
 """Compare the arms of a finished ``mmmaskany finetune``: is a difference more than chance, of seeds and of images?
 
-    python tools/analysis_tools/paired_arms.py work_dirs/flowers --named maskany:plain aligned:noreuse
+    python tools/analysis_tools/paired_arms.py work_dirs/flowers --named maskany:plain --also maskany:noreuse
 
 DIR is what the command wrote for images with one class each. For each arm against the plain network: the difference in
 top-1, its 95 % interval over seeds and images, both paired, and the probability of one as large by chance. What was
-named beforehand (--named ARM:OTHER) is tested alone; all other comparisons are corrected for how many they are (Holm).
+named beforehand (--named ARM:OTHER) is tested alone; all other comparisons, those of --also ARM:OTHER too, are corrected
+for how many they are (Holm).
 """
 
 from __future__ import annotations
@@ -51,12 +52,15 @@ def scores(folder: Path) -> dict[str, dict[int, np.ndarray]]:
     return found
 
 
-def compare(found: dict[str, dict[int, np.ndarray]], named: list[tuple[str, str]]) -> str:
-    """Compare arms.
+def compare(
+    found: dict[str, dict[int, np.ndarray]], named: list[tuple[str, str]], also: list[tuple[str, str]] = ()
+) -> str:
+    """Compare arms, all with the plain network.
 
     Args:
         found (dict): As of :func:`scores`.
         named (list[tuple[str, str]]): The comparisons that were named beforehand.
+        also (list[tuple[str, str]]): Further ones. Defaults to ().
 
     Returns:
         str: A table as Markdown.
@@ -66,10 +70,10 @@ def compare(found: dict[str, dict[int, np.ndarray]], named: list[tuple[str, str]
             compared.
     """
     others = [(arm, 'plain') for arm in found if arm != 'plain' and 'plain' in found and (arm, 'plain') not in named]
-    if not named and not others:
+    if not (named or also or others):
         raise ValueError(f'there must be two arms to compare, one of them plain or --named, but got {", ".join(found)}')
     few = [arm for arm, other in others if len(found[arm].keys() & found[other].keys()) < 2]
-    others = [(arm, other) for arm, other in others if arm not in few]
+    others = [(arm, other) for arm, other in others if arm not in few] + list(also)
     differences = []
     for arm, other in (*named, *others):
         if absent := [name for name in (arm, other) if name not in found]:
@@ -95,13 +99,14 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('dir', metavar='DIR', type=Path, help='what mmmaskany finetune wrote')
     parser.add_argument('--named', nargs='*', default=[], metavar='ARM:OTHER', help='comparisons named beforehand')
+    parser.add_argument('--also', nargs='*', default=[], metavar='ARM:OTHER', help='further comparisons')
     args = parser.parse_args(argv)
     try:
-        named = [tuple(pair.split(':')) for pair in args.named]
-        if wrong := [pair for pair, parts in zip(args.named, named, strict=True) if len(parts) != 2]:
-            raise ValueError(f'--named must be pairs such as maskany:plain, but got {", ".join(wrong)}')
+        if wrong := [pair for pair in (*args.named, *args.also) if pair.count(':') != 1]:
+            raise ValueError(f'comparisons must be pairs such as maskany:plain, but got {", ".join(wrong)}')
+        named, also = ([tuple(pair.split(':')) for pair in pairs] for pairs in (args.named, args.also))
         found = scores(args.dir)
-        print(compare(found, named))
+        print(compare(found, named, also))
     except (ValueError, OSError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 1
