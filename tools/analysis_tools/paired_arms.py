@@ -5,8 +5,8 @@
 
 DIR is what the command wrote for images with one class each. For each arm against the plain network: the difference in
 top-1, its 95 % interval over seeds and images, both paired, and the probability of one as large by chance. What was
-named beforehand (--named ARM:OTHER) is tested alone; all other comparisons, those of --also ARM:OTHER too, are corrected
-for how many they are (Holm).
+named beforehand (--named ARM:OTHER) is tested alone; all other comparisons, those of --also ARM:OTHER too, are
+corrected for how many they are (Holm).
 """
 
 from __future__ import annotations
