@@ -212,6 +212,7 @@ def test_detectors_and_segmentors(host, metric, occlusion, write_host_config, cr
     config = write_host_config(tmp_path, host, model=found)
     cfg = Config.fromfile(config)
     init_default_scope(host)
+    torch.manual_seed(0)
     network = MODELS.build(cfg.model)
     network.init_weights()
     torch.save(dict(state_dict=network.state_dict(), meta={}), tmp_path / 'network.pth')
@@ -228,7 +229,7 @@ def test_detectors_and_segmentors(host, metric, occlusion, write_host_config, cr
     metrics = Runner.from_cfg(dict(cfg, load_from=str(tmp_path / 'network.pth'))).test()
     key = 'coco/bbox_mAP' if host == 'mmdet' else 'mIoU'
     assert float(rows[0][metric]) == pytest.approx(metrics[key] * (100 if host == 'mmdet' else 1), abs=1e-2)
-    assert metrics[key] > 0
+    assert host == 'mmdet' or metrics[key] > 0  # what an untrained detector finds may be nothing
     layers = ['--out', str(tmp_path / 'layers'), *command[2:], '--fill', 'layers']
     assert occlusion['main'](layers) == 1
     assert '--fill layers is for classifiers' in capsys.readouterr().err
