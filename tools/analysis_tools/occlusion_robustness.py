@@ -352,7 +352,7 @@ def draw(rows: Sequence[dict], title: str, out: Path) -> list[Path]:
         axes.sharey(panels[0])
     panels[0].set_ylim(bottom=0)
     handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc='outside lower center', ncols=min(len(labels), 4), frameon=False)
+    figure.legend(handles, labels, loc='outside lower center', ncols=min(len(labels), 3), frameon=False)
     figure.suptitle(title, fontsize='small')
     return save_figure(figure, out)
 
