@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
+from mmengine.evaluator import Evaluator
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 from mmengine.runner import Runner
 from torch import Tensor, nn
@@ -157,3 +158,22 @@ def load_candidate(
     taken = count if num_images is None else min(num_images, count)
     places = [index * count // taken for index in range(taken)]
     return Loaded(model.to(device or get_device()).eval(), dataset, places, cfg)
+
+
+def build_evaluator(cfg: Config, dataset: Dataset, places: Sequence[int]) -> Evaluator:
+    """Build the test evaluator of a part of a dataset.
+
+    Args:
+        cfg (Config): The config.
+        dataset (Dataset): All of the data.
+        places (Sequence[int]): Which of them are tested.
+
+    Returns:
+        Evaluator: The evaluator.
+    """
+    evaluator = Evaluator(cfg.test_evaluator)
+    evaluator.dataset_meta = dataset.metainfo
+    for metric in evaluator.metrics:
+        if hasattr(metric, 'img_ids'):  # CocoMetric would count the images that are left out as missed
+            metric.img_ids = [dataset.get_data_info(place)['img_id'] for place in places]
+    return evaluator

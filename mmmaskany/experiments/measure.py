@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.device import get_device
-from mmengine.evaluator import Evaluator
 from mmengine.optim import OptimWrapper
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 from mmengine.runner import Runner
@@ -26,6 +25,7 @@ from torch import nn
 from torch.utils.data import Dataset, Subset
 
 from mmmaskany.apis import METRICS, Run, Work, count_flops, draw_batch
+from mmmaskany.apis.candidates import build_evaluator
 from mmmaskany.apis.patterns import pattern_cfg
 from mmmaskany.checkpoints.atomic import atomic_write
 from mmmaskany.checkpoints.protection import read_checkpoint
@@ -175,12 +175,7 @@ def _occluded(
     patterns, shares = (PATTERNS[:1], SHARES[:2]) if dense else (PATTERNS, SHARES)
     tests = [('', 0.0), *((name, share) for name in patterns for share in shares)]
     with still():
-        evaluators = [Evaluator(cfg.test_evaluator) for _ in tests]
-    for evaluator in evaluators:
-        evaluator.dataset_meta = dataset.dataset.metainfo
-        for metric in evaluator.metrics:
-            if hasattr(metric, 'img_ids'):  # CocoMetric would count the images that are left out as missed
-                metric.img_ids = [dataset.dataset.get_data_info(index)['img_id'] for index in indices]
+        evaluators = [build_evaluator(cfg, dataset.dataset, indices) for _ in tests]
     preprocessor = model.data_preprocessor
     fill = ConstantFill((-preprocessor.mean / preprocessor.std).flatten().tolist())
     built: dict[tuple, object] = {}

@@ -34,14 +34,13 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 import torch
-from mmengine.evaluator import Evaluator
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
 from mmmaskany.apis import METRICS
-from mmmaskany.apis.candidates import TASKS, Candidate, Loaded, load_candidate
+from mmmaskany.apis.candidates import TASKS, Candidate, Loaded, build_evaluator, load_candidate
 from mmmaskany.apis.patterns import PATTERNS, masked_share, pattern_cfg
 from mmmaskany.apis.rows import grouped, write_csv
 from mmmaskany.apis.runs import mean_spread
@@ -169,7 +168,7 @@ def measure(loaded: Loaded, ways: Sequence[Hide], args: argparse.Namespace, what
     """
     metric = args.metric or METRIC_OF[loaded.cfg.default_scope]
     with still():
-        evaluators = [_evaluator(loaded) for _ in ways]
+        evaluators = [build_evaluator(loaded.cfg, loaded.dataset, loaded.places) for _ in ways]
     shares: list[list[float]] = [[] for _ in ways]
     if args.fill == 'image' and len(loaded.places) < 2:
         raise ValueError('--fill image needs another image for each, so at least 2 test images, but got 1')
@@ -194,16 +193,6 @@ def measure(loaded: Loaded, ways: Sequence[Hide], args: argparse.Namespace, what
         value = max(0.0, float(metrics.get(metric, 0)))  # a detector that finds nothing has no metric, or -1
         rows.append(dict(masked=round(sum(own) / first, 4), images=first, **{title: round(value * factor, 4)}))
     return rows
-
-
-def _evaluator(loaded: Loaded) -> Evaluator:
-    """Build the evaluator of the images that are taken."""
-    evaluator = Evaluator(loaded.cfg.test_evaluator)
-    evaluator.dataset_meta = loaded.dataset.metainfo
-    for metric in evaluator.metrics:
-        if hasattr(metric, 'img_ids'):  # CocoMetric would count the images that are left out as missed
-            metric.img_ids = [loaded.dataset.get_data_info(place)['img_id'] for place in loaded.places]
-    return evaluator
 
 
 def _of_size(partners: Tensor, images: Tensor) -> Tensor:
