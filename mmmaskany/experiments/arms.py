@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from .plan import Plan
 
 
+#: What an experiment may be about.
+TASKS = ('classification', 'detection', 'segmentation')
+
+
 class Arm(NamedTuple):
     """A variant.
 
@@ -18,13 +22,13 @@ class Arm(NamedTuple):
         title (str): What tables call it.
         what (str): What it is, for the plan and the config.
         changes (Callable): What it changes in the plain config.
-        dense (bool): Whether it is for detection and segmentation, too.
+        tasks (Sequence[str]): The tasks that it is for. Defaults to all.
     """
 
     title: str
     what: str
     changes: Callable[[Plan], dict]
-    dense: bool = True
+    tasks: Sequence[str] = TASKS
 
 
 def pattern(size: int) -> dict:
@@ -94,16 +98,39 @@ def _erasing(plan: Plan, low: float, high: float, prob: float, square: bool) -> 
 
 
 def _masksub(plan: Plan) -> dict:
-    cell = 2 * max(1, round(plan.size / 56)) * 4
-    cells = dict(type='mmmaskany.RandomPattern', ratio=0.5, cell=cell, base=cell)
+    """Put MaskSub around the plain network: in the second branch half of the cells are the mean colour."""
+    base = max(1, round(plan.size / 56))
+    cells = dict(type='mmmaskany.RandomPattern', ratio=0.5, cell=8 * base, base=8 * base)
+    kind = dict(classification='Classifier', detection='Detector', segmentation='Segmentor')[plan.data.task]
     return dict(
         model=dict(
-            type='mmmaskany.MaskSubClassifier',
+            type=f'mmmaskany.MaskSub{kind}',
             sub_masking=dict(type='mmmaskany.FillCells', pattern=cells),
-            sub_norm='update',
+            **(_host(plan) if plan.data.task == 'detection' else dict(sub_norm='update')),
         ),
         model_wrapper_cfg=dict(type='mmmaskany.OwnStepDistributedDataParallel'),
     )
+
+
+def _host(plan: Plan) -> dict:
+    """Name the plain detector, in whose place another stands."""
+    return dict(host='mmdet.MaskRCNN' if plan.data.masks else 'mmdet.FasterRCNN')
+
+
+def _hidden(plan: Plan, policy: str) -> dict:
+    """Mask the images of the plain detector or segmentor: a quarter, in cells anywhere, in four of ten."""
+    base = max(1, round(plan.size / 56))
+    cells = dict(type='mmmaskany.RandomPattern', ratio=0.25, cell=8 * base, base=base)
+    masking = _masking(plan, reuse=False)
+    masking['pattern'] = dict(type='mmmaskany.MixturePattern', patterns=[cells], probs=[0.4])
+    if plan.data.task == 'segmentation':
+        weight = dict(keep=1.0, ignore=0.0)[policy]
+        return dict(model=dict(type='mmmaskany.MaskedSegmentor', masking=masking, hidden_weight=weight))
+    objects = dict(policy=policy, min_visible=0.5)
+    model = dict(type='mmmaskany.MaskedDetector', **_host(plan), masking=masking, objects=objects)
+    if policy == 'ignore':  # which mmdet's assigners mind only where they are told to
+        model['train_cfg'] = {part: dict(assigner=dict(ignore_iof_thr=0.5)) for part in ('rpn', 'rcnn')}
+    return dict(model=model)
 
 
 #: The variants by name; the first is what all others are compared with.
@@ -135,43 +162,66 @@ ARMS = {
         'MaskAny + AutoAugment',
         'as MaskAny, and the second stem sees unmasked images after AutoAugment',
         lambda plan: _maskany(plan, _masking(plan, augment=_augment(plan))),
-        dense=False,
+        tasks=TASKS[:1],
     ),
     'unmasked-autoaugment': Arm(
         'unmasked + AutoAugment',
         'MaskAny around it, nothing masked; the second stem sees every image after AutoAugment',
         _unmasked_augmented,
-        dense=False,
+        tasks=TASKS[:1],
     ),
     'autoaugment': Arm(
         'AutoAugment',
         'the plain network; AutoAugment of every image',
         lambda plan: _insert(plan, dict(type='mmmaskany.TorchvisionAutoAugment', policy='imagenet')),
-        dense=False,
+        tasks=TASKS[:1],
     ),
     'cutout': Arm(
         'Cutout',
         'the plain network; a black square, a quarter of the image, in four of ten',
         lambda plan: _erasing(plan, 0.25, 0.25, 0.4, square=True),
-        dense=False,
+        tasks=TASKS[:1],
     ),
     'random-erasing': Arm(
         'Random Erasing',
         'the plain network; a black rectangle of 2 to 33 % in four images of ten',
         lambda plan: _erasing(plan, 0.02, 1 / 3, 0.4, square=False),
-        dense=False,
+        tasks=TASKS[:1],
     ),
     'cutmix': Arm(
         'CutMix',
         'the plain network; in four batches of ten a rectangle of each image is from another one',
         lambda plan: dict(model=dict(train_cfg=dict(augments=dict(type='CutMix', alpha=1.0), probs=0.4))),
-        dense=False,
+        tasks=TASKS[:1],
     ),
     'masksub': Arm(
         'MaskSub',
         'the plain network, which also learns from a half-masked view what it says of the whole one',
         _masksub,
-        dense=False,
+    ),
+    'masked-keep': Arm(
+        'masked, all kept',
+        'the plain network; in four images of ten a quarter of the cells is black, and what they hide is a target',
+        lambda plan: _hidden(plan, 'keep'),
+        tasks=TASKS[1:],
+    ),
+    'masked-ignore': Arm(
+        'masked, hidden ignored',
+        'as masked-keep; hidden pixels, or objects that are seen less than half, are neither target nor background',
+        lambda plan: _hidden(plan, 'ignore'),
+        tasks=TASKS[1:],
+    ),
+    'masked-drop': Arm(
+        'masked, hidden dropped',
+        'as masked-keep; objects that are seen less than half are background',
+        lambda plan: _hidden(plan, 'drop'),
+        tasks=TASKS[1:2],
+    ),
+    'masked-spare': Arm(
+        'masked, objects spared',
+        'as masked-keep; of every object at least half stays visible, and of small ones all',
+        lambda plan: _hidden(plan, 'spare'),
+        tasks=TASKS[1:2],
     ),
 }
 
@@ -193,8 +243,8 @@ def check_arms(names: Sequence[str], task: str, epochs: int | None = None) -> li
     names = list(dict.fromkeys(str(name).lower() for name in names))
     if unknown := [name for name in names if name not in ARMS]:
         raise ValueError(f'--arms must be of {", ".join(ARMS)}, but got {", ".join(unknown)}')
-    if task != 'classification' and (wrong := [name for name in names if not ARMS[name].dense]):
-        fitting = ', '.join(name for name, arm in ARMS.items() if arm.dense)
+    if wrong := [name for name in names if task not in ARMS[name].tasks]:
+        fitting = ', '.join(name for name, arm in ARMS.items() if task in arm.tasks)
         raise ValueError(f'--arms of {task} must be of {fitting}, but got {", ".join(wrong)}')
     if 'early' in names and epochs == 1:
         raise ValueError(

@@ -27,6 +27,8 @@ class Cells:
         rows (Tensor): Rectangles in a column of the canvas, long ``(B,)``.
         cols (Tensor): Rectangles in a row of the canvas, long ``(B,)``.
         count (Tensor): Rectangles that are masked, long ``(B,)``.
+        grid (Tensor | None): Which cells of the largest grid of own cells are masked, bool ``(B, rows, cols)``, where
+            the rectangles are cells of such grids; None where they lie anywhere. Defaults to None.
     """
 
     top: Tensor
@@ -36,6 +38,34 @@ class Cells:
     rows: Tensor
     cols: Tensor
     count: Tensor
+    grid: Tensor | None = None
+
+    def draw(self, canvas: tuple[int, int], rows: int, cols: int, base: int, reuse: bool = True) -> Draw:
+        """Make the draw of a batch in which every sample is masked.
+
+        Args:
+            canvas (tuple[int, int]): Base rows and columns of the canvas; the largest over the batch.
+            rows (int): Rows of the image's base grid.
+            cols (int): Columns of the image's base grid.
+            base (int): Side of a base cell in pixels.
+            reuse (bool): Whether the draw has a source map. Defaults to True.
+
+        Returns:
+            Draw: The draw.
+        """
+        source = self.source(canvas, cols)
+        if self.grid is None or on_host(self.grid):
+            return Draw.from_source(source, rows, cols, base, reuse)
+        # Read from a grid, a mask is one launch less than by scattering; with one cell more, always masked, as there.
+        place = torch.arange(rows * cols + 1, device=source.device)
+        own_i = place // cols // self.height.view(-1, 1)
+        own_j = place % cols // self.width.view(-1, 1)
+        grid_rows, grid_cols = self.grid.shape[1:]
+        index = own_i.clamp(max=grid_rows - 1) * grid_cols + own_j.clamp(max=grid_cols - 1)
+        inside = (own_i < grid_rows) & (own_j < grid_cols)
+        mask = self.grid.flatten(1).gather(1, index) & inside | (place == rows * cols)
+        mask, masked = mask[:, :-1].unflatten(1, (rows, cols)), mask[:, -1]
+        return Draw(mask, masked, base, source if reuse else None)
 
     def source(self, canvas: tuple[int, int], cols: int) -> Tensor:
         """Refine the rectangles to the base grid.

@@ -307,8 +307,7 @@ class Pattern:
         """
         cells = self.cells(batch, height, width, generator, device, **asked(self, images, scores))
         rows, cols = height // self.base, width // self.base
-        source = cells.source(self.canvas(height, width), cols)
-        return Draw.from_source(source, rows, cols, self.base, reuse=self.scale is not None)
+        return cells.draw(self.canvas(height, width), rows, cols, self.base, reuse=self.scale is not None)
 
     def pick(self, generator: Generator | None = None) -> Pattern | None:
         """Draw which pattern masks one sample: this one, whatever the generator."""
@@ -531,7 +530,7 @@ class RankedPattern(Pattern):
             **data (Tensor): What the pattern :attr:`needs`.
 
         Returns:
-            Tensor: ``(B, largest.grid_rows, largest.grid_cols)``, no two of a sample alike.
+            Tensor: ``(B, largest.grid_rows, largest.grid_cols)``; of equal ones the first in the image is chosen.
         """
         shape = len(layout.count), largest.grid_rows, largest.grid_cols
         name, device = type(self).__name__, layout.count.device
@@ -634,8 +633,8 @@ class BlockPattern(RankedPattern):
         share, slant, y, x = rand(batch, 4, self.num_blocks, 1, 1, generator=generator, device=device).unbind(1)
         _, _, grid_rows, grid_cols, _, _, count = (v.view(-1, 1, 1, 1) for v in layout)
         area = (self.min_share + (1 - self.min_share) * share) * count
-        low, high = (math.log(bound) for bound in self.aspect)
-        aspect = torch.exp(low + (high - low) * slant)
+        low, high = (math.log2(bound) for bound in self.aspect)
+        aspect = torch.exp2(low + (high - low) * slant)  # a graph would make a kernel of its own of exp
         height = torch.minimum((area * aspect).sqrt(), grid_rows)
         width = torch.minimum((area / aspect).sqrt(), grid_cols)
         # Distance of each cell's centre from the rectangle's: below 1 inside.
@@ -643,11 +642,14 @@ class BlockPattern(RankedPattern):
         col = torch.arange(largest.grid_cols, device=device) + 0.5
         middle_y = height / 2 + y * (grid_rows - height)
         middle_x = width / 2 + x * (grid_cols - width)
-        distance = torch.maximum((row - middle_y).abs() / height, (col - middle_x).abs() / width) * 2
+        down, across = (row - middle_y).abs() / height, (col - middle_x).abs() / width
+        distance = torch.maximum(down, across) * 2
+        # Cells that are as far as others come in the order of the other direction, not in that of the image.
+        place = distance + torch.minimum(down, across) / 1024
         order = torch.arange(self.num_blocks, device=device).view(-1, 1, 1)
-        inside = torch.where(distance < 1, order + distance, math.inf)
+        inside = torch.where(distance < 1, order + place, math.inf)
         # Should the rectangles not suffice, the first one grows. In a graph the minima are no kernel of their own.
-        return functools.reduce(torch.minimum, inside.unbind(1), self.num_blocks + distance[:, 0])
+        return functools.reduce(torch.minimum, inside.unbind(1), self.num_blocks + place[:, 0])
 
 
 class NoisePattern(RankedPattern):
@@ -1027,20 +1029,75 @@ def _ranked_cells(
     layouts_of = [pattern.layouts(height // pattern.base, width // pattern.base) for pattern, *_ in parts]
     layouts = [layout for several in layouts_of for layout in several]
     largest = _largest(layouts)
-    scores = layout = None
-    for index, (pattern, generator, data) in enumerate(parts):
-        own_layout = pattern._draw_layout(layouts_of[index], batch, generator, device)
-        own = pattern.scores(own_layout, _largest(layouts_of[index]), generator, **data)
-        own = own.flatten(1) if len(set(layouts)) == 1 else _fill_up(own, own_layout, layouts)
-        if index:
-            mine = chosen[index]
-            own = torch.where(mine.view(-1, 1), own, scores)
-            own_layout = Layout(*(torch.where(mine, a, b) for a, b in zip(own_layout, layout, strict=True)))
-        scores, layout = own, own_layout
-    selected = scores.topk(largest.count, largest=False, sorted=False).indices.sort(1).values
+    drawn = []
+    for (pattern, generator, data), own_layouts in zip(parts, layouts_of, strict=True):
+        layout = pattern._draw_layout(own_layouts, batch, generator, device)
+        drawn.append((pattern.scores(layout, _largest(own_layouts), generator, **data), layout))
+    if len(drawn) == 1 and on_host(drawn[0][0]):
+        ((scores, layout),) = drawn
+        selected, grid = _select_by_layout(scores, layout, layouts), None
+    else:
+        scores = layout = None
+        for index, (own, own_layout) in enumerate(drawn):
+            own = own.flatten(1) if len(set(layouts)) == 1 else _fill_up(own, own_layout, layouts)
+            if index:
+                mine = chosen[index]
+                own = torch.where(mine.view(-1, 1), own, scores)
+                own_layout = Layout(*(torch.where(mine, a, b) for a, b in zip(own_layout, layout, strict=True)))
+            scores, layout = own, own_layout
+        selected, grid = _select(scores, largest)
     top = selected // largest.grid_cols * layout.height.view(-1, 1)
     left = selected % largest.grid_cols * layout.width.view(-1, 1)
-    return Cells(top, left, layout.height, layout.width, layout.rows, layout.cols, layout.count)
+    return Cells(top, left, layout.height, layout.width, layout.rows, layout.cols, layout.count, grid)
+
+
+def _select(scores: Tensor, largest: Layout) -> tuple[Tensor, Tensor]:
+    """Select the cells of the lowest scores in one go, without looking at any; of equal ones the first in the image.
+
+    Args:
+        scores (Tensor): The scores, lined up in the largest grid, see :func:`_fill_up`.
+        largest (Layout): The maximum of each entry.
+
+    Returns:
+        tuple[Tensor, Tensor]: Their indices in the largest grid, ascending, long ``(B, largest.count)``, and which
+        they are, bool ``(B, largest.grid_rows, largest.grid_cols)``.
+    """
+    ordered, order = scores.sort(dim=1, stable=True)
+    lowest, last = ordered[:, largest.count - 1, None], order[:, largest.count - 1, None]
+    place = torch.arange(scores.shape[1], device=scores.device)
+    grid = (scores < lowest) | (scores == lowest) & (place <= last)
+    grid = grid[:, : largest.grid_rows * largest.grid_cols].unflatten(1, (largest.grid_rows, largest.grid_cols))
+    return order[:, : largest.count].sort(1).values, grid
+
+
+def _select_by_layout(scores: Tensor, layout: Layout, layouts: list[Layout]) -> Tensor:
+    """Do what :func:`_select` does, on a CPU, where many small selections take less time than one of the largest grid.
+
+    Args:
+        scores (Tensor): The scores, ``(B, rows, cols)`` of the largest grid.
+        layout (Layout): What holds for each sample.
+        layouts (list[Layout]): All that may hold.
+
+    Returns:
+        Tensor: The indices of the selected in the largest grid, long ``(B, largest.count)``.
+    """
+    largest = _largest(layouts)
+    selected = torch.zeros(len(scores), largest.count, dtype=torch.long)
+    for own in dict.fromkeys(layouts):
+        mine = slice(None)
+        if len(layouts) > 1:
+            mine = ((layout.height == own.height) & (layout.width == own.width)).nonzero()[:, 0]
+        part = scores[mine, : own.grid_rows, : own.grid_cols].flatten(1)
+        if not len(part):
+            continue
+        lowest = part.kthvalue(own.count, 1, keepdim=True).values
+        chosen = part <= lowest
+        if chosen.sum() > len(part) * own.count:  # some are alike
+            equal = part == lowest
+            chosen &= ~equal | (equal.cumsum(1) <= own.count - (part < lowest).sum(1, keepdim=True))
+        found = chosen.nonzero()[:, 1].view(len(part), own.count)
+        selected[mine, : own.count] = found // own.grid_cols * largest.grid_cols + found % own.grid_cols
+    return selected
 
 
 def _fill_up(scores: Tensor, layout: Layout, layouts: list[Layout]) -> Tensor:

@@ -35,10 +35,25 @@ def _gather_pixels(images: Tensor, cells: Tensor, cell_cols: int, base: int) -> 
     strip = (corner[:, :, None] + below).flatten(1)
     planes = channels // packed
     first = torch.arange(batch * planes, device=images.device).view(batch, planes, 1) * (height * cell_cols)
-    out = strips.index_select(0, (first + strip[:, None]).flatten())
+    out = _select_strips(strips, (first + strip[:, None]).flatten())
     if packed > 1:
         return out.view(batch, rows * base, cols * base, channels).permute(0, 3, 1, 2)
     return out.view(batch, channels, rows * base, cols * base)
+
+
+def _select_strips(strips: Tensor, index: Tensor) -> Tensor:
+    """Do what ``strips.index_select(0, index)`` does, on a CPU in less than half the time where it can.
+
+    A strip of 4 pixels in single precision is 16 bytes, as a complex number is: so are strips selected as numbers.
+    """
+    size = strips.shape[1] * strips.element_size()
+    number = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64, 16: torch.complex128}.get(size)
+    learned = torch.is_grad_enabled() and strips.requires_grad
+    if number is None or learned or not on_host(strips) or not strips.is_contiguous():
+        return strips.index_select(0, index)
+    if strips.data_ptr() % size or strips.storage_offset() % strips.shape[1]:
+        strips = strips.clone()
+    return strips.view(number)[:, 0].index_select(0, index)[:, None].view(strips.dtype)
 
 
 def recompose(images: Tensor, draw: Draw) -> Tensor:

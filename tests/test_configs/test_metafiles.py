@@ -2,6 +2,7 @@
 """The metafiles list every config, say what is true of it, and are what the READMEs' tables show."""
 
 import copy
+import gc
 import re
 import runpy
 from pathlib import Path
@@ -132,7 +133,11 @@ def test_entry_is_true(model, monkeypatch):
     network = MODELS.build(copy.deepcopy(cfg.model))
     # The first layer of DINO's ref_point_head takes 1,024 channels in onedl-mmdetection, in mmdet 512.
     more = 512 * 256 if model['Name'].startswith('dino') and choose_hosts() == 'onedl' else 0
-    assert metadata['Parameters'] + more == sum(parameter.numel() for parameter in network.parameters())
+    count = sum(parameter.numel() for parameter in network.parameters())
+    if count > 10**8:  # a process that holds, if only by name, more memory than there is cannot start another one
+        del network
+        gc.collect()
+    assert metadata['Parameters'] + more == count
     schedule = {'Epochs': cfg.train_cfg.get('max_epochs'), 'Iterations': cfg.train_cfg.get('max_iters')}
     assert {key: metadata.get(key) for key in schedule} == schedule
     assert metadata['Batch Size'] == cfg.auto_scale_lr.base_batch_size

@@ -25,7 +25,7 @@ from mmmaskany.apis import Result
 from mmmaskany.checkpoints.protection import read_checkpoint
 from mmmaskany.experiments import finetune as command
 from mmmaskany.experiments import plan as planning
-from mmmaskany.experiments.arms import ARMS, check_arms
+from mmmaskany.experiments.arms import ARMS, TASKS, check_arms
 from mmmaskany.experiments.look import look
 from mmmaskany.experiments.looking import unmatched
 from mmmaskany.experiments.networks import find_network
@@ -88,7 +88,7 @@ def test_anchors_follow_the_boxes():
 # ---------------------------------------------------------------------- what is written
 
 
-@pytest.mark.parametrize('arm', list(ARMS))
+@pytest.mark.parametrize('arm', [name for name, arm in ARMS.items() if 'classification' in arm.tasks])
 def test_every_variant_trains_a_step(class_folders, tiny_network, tmp_path, arm):
     plan = make_plan(class_folders('red', 'blue'), tiny_network, tmp_path / 'out', ('plain', arm))
     from mmengine.optim import OptimWrapper
@@ -107,6 +107,32 @@ def test_every_variant_trains_a_step(class_folders, tiny_network, tmp_path, arm)
     assert math.isfinite(float(losses['loss']))
     plain = ('plain', 'cutout', 'random-erasing', 'cutmix', 'masksub', 'autoaugment')
     assert hasattr(model.backbone, 'dual_stem') == (arm not in plain)
+
+
+DENSE = [(task, name) for task in TASKS[1:] for name, arm in ARMS.items() if task in arm.tasks]
+
+
+@pytest.mark.parametrize(('task', 'arm'), DENSE)
+def test_every_variant_of_a_dense_task_trains_a_step(boxes, label_maps, tiny_network, tmp_path, task, arm):
+    from mmengine.dataset import pseudo_collate
+    from mmengine.optim import OptimWrapper
+    from mmengine.registry import DATASETS, MODELS, init_default_scope
+
+    root = boxes() if task == 'detection' else label_maps()
+    plan = make_plan(root, tiny_network, tmp_path / 'out', ('plain', arm), size=64)
+    cfg = Config.fromfile(write(plan)[arm])
+    init_default_scope(cfg.default_scope)
+    model = MODELS.build(cfg.model).train()
+    dataset = DATASETS.build(cfg.train_dataloader.dataset)
+    batch = pseudo_collate([dataset[index] for index in range(4)])
+    losses = model.train_step(batch, OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.01)))
+    assert math.isfinite(float(losses['loss']))
+    assert any(name.startswith('sub.') for name in losses) == (arm == 'masksub')
+    policy = arm.removeprefix('masked-')
+    if policy != arm and task == 'detection':
+        assert model.objects.policy == policy and 'masked_share' in losses
+    elif policy != arm:
+        assert model.hidden_weight == dict(keep=1, ignore=0)[policy]
 
 
 def test_variants_of_reuse_differ_in_it_alone(class_folders, tiny_network, tmp_path):
@@ -209,6 +235,8 @@ def test_wrong_options_leave_nothing(class_folders, tiny_network, tmp_path):
     assert not out.exists()
     with pytest.raises(ValueError, match='--arms of detection must be of plain, maskany, unmasked, noreuse'):
         check_arms(['cutmix'], 'detection')
+    with pytest.raises(ValueError, match='segmentation must be of plain, .*masked-ignore, but got masked-drop'):
+        check_arms(['masked-keep', 'masked-drop'], 'segmentation')
 
 
 @pytest.mark.parametrize('name', ['timm/vit_tiny_patch16_224', 'timm/swin_tiny_patch4_window7_224'])

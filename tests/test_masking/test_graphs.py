@@ -237,3 +237,23 @@ def test_a_compiled_model_draws_as_it_does_uncompiled(make):
         ours = masking(images)
         torch.manual_seed(seed)
         same(compiled(images), ours)
+
+
+@pytest.mark.parametrize('cell', [(4,), (4, 8), (8, 12, 4)])
+def test_of_equal_scores_the_first_in_the_image_are_masked(cell):
+    """Of a CPU and of a device that must not be waited for, which select in two ways."""
+    pattern = RandomPattern(scale=0.5, cell=list(cell), base=4)
+    layouts = pattern.layouts(12, 15)
+    layout = pattern._draw_layout(layouts, 9, seeded(1), 'cpu')
+    largest = patterns_module._largest(layouts)
+    scores = torch.randint(0, 3, (9, largest.grid_rows, largest.grid_cols), generator=seeded()).float()
+    selected = patterns_module._select_by_layout(scores, layout, layouts)
+    lined_up = patterns_module._fill_up(scores, layout, layouts)
+    others, grid = patterns_module._select(lined_up, largest)
+    for index in range(9):
+        count, rows, cols = (int(value[index]) for value in (layout.count, layout.grid_rows, layout.grid_cols))
+        own = scores[index, :rows, :cols].flatten().tolist()
+        first = sorted(sorted(range(len(own)), key=own.__getitem__)[:count])  # Python's sort is stable
+        expected = [place // cols * largest.grid_cols + place % cols for place in first]
+        assert selected[index, :count].tolist() == others[index, :count].tolist() == expected
+        assert grid[index].flatten().nonzero()[:, 0].tolist() == expected
