@@ -7,12 +7,10 @@ import copy
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from .look import TASKS
+
 if TYPE_CHECKING:
     from .plan import Plan
-
-
-#: What an experiment may be about.
-TASKS = ('classification', 'detection', 'segmentation')
 
 
 class Arm(NamedTuple):
@@ -226,12 +224,12 @@ ARMS = {
 }
 
 
-def check_arms(names: Sequence[str], task: str, epochs: int | None = None) -> list[str]:
+def check_arms(names: Sequence[str], task: str | None, epochs: int | None = None) -> list[str]:
     """Make sure that variants are known and fit the task.
 
     Args:
         names (Sequence[str]): Their names.
-        task (str): 'classification', 'detection' or 'segmentation'.
+        task (str | None): 'classification', 'detection' or 'segmentation'; None where it is not known yet.
         epochs (int, optional): How long they train. Defaults to None, which is the recipe's and long enough.
 
     Returns:
@@ -243,7 +241,7 @@ def check_arms(names: Sequence[str], task: str, epochs: int | None = None) -> li
     names = list(dict.fromkeys(str(name).lower() for name in names))
     if unknown := [name for name in names if name not in ARMS]:
         raise ValueError(f'--arms must be of {", ".join(ARMS)}, but got {", ".join(unknown)}')
-    if wrong := [name for name in names if task not in ARMS[name].tasks]:
+    if wrong := [name for name in names if task is not None and task not in ARMS[name].tasks]:
         fitting = ', '.join(name for name, arm in ARMS.items() if task in arm.tasks)
         raise ValueError(f'--arms of {task} must be of {fitting}, but got {", ".join(wrong)}')
     if 'early' in names and epochs == 1:

@@ -176,7 +176,7 @@ def _finetune(
             raise ValueError(f'{name} must be at least {least}, but got {value}')
     if size is not None and size > 4096:
         raise ValueError(f'--size must be at most 4096 px, but got {size}')
-    check_arms(arms, 'classification', epochs)  # before what takes time
+    check_arms(arms, None, epochs)  # before what takes time
     out = out.expanduser().resolve()
     if out.exists() and not out.is_dir():
         raise ValueError(f'--out must be a folder, but {out} is a file')

@@ -95,7 +95,13 @@ class Plan:
     @property
     def steps(self) -> int:
         """int: Steps of an epoch."""
-        return -(-len(self.data.splits['train'].samples) // (self.batch * self.gpus))
+        images, batch = len(self.data.splits['train'].samples), self.batch * self.gpus
+        return images // batch if self.drops_last else -(-images // batch)
+
+    @property
+    def drops_last(self) -> bool:
+        """bool: Whether a last batch is left out: one of a single image, with which no batch norm can be trained."""
+        return len(self.data.splits['train'].samples) % (self.batch * self.gpus) == 1
 
     def identity(self) -> dict:
         """Say in plain numbers what all runs of the experiment share; what differs is another experiment.

@@ -238,9 +238,8 @@ def _loaders(plan: Plan, train: dict, val: dict, **more: dict) -> dict:
         dataset=val,
     )
     loader = dict(common, batch_size=plan.batch, sampler=dict(type='DefaultSampler', shuffle=True), dataset=train)
-    last = len(plan.data.splits['train'].samples) % (plan.batch * plan.gpus)
-    if last == 1:
-        loader['drop_last'] = True  # a batch norm cannot be trained on a last batch of one
+    if plan.drops_last:
+        loader['drop_last'] = True
     return dict(train_dataloader=loader, val_dataloader=test, test_dataloader=test)
 
 
@@ -325,7 +324,10 @@ def _detection(plan: Plan) -> dict:
         dataset('train', train, filter_cfg=dict(filter_empty_gt=True)),
         dataset('val', test, test_mode=True),
     )
-    loaders['train_dataloader']['batch_sampler'] = dict(type='AspectRatioBatchSampler')
+    batches = dict(type='AspectRatioBatchSampler')
+    if loaders['train_dataloader'].pop('drop_last', False):  # is its own, where batches are
+        batches['drop_last'] = True
+    loaders['train_dataloader']['batch_sampler'] = batches
     evaluator = dict(
         type='CocoMetric',
         ann_file=str(plan.out / 'data' / 'val.json'),

@@ -272,9 +272,11 @@ class Masking(nn.Module):
             return half_size(self.fill(images, ~hidden & draw.masked.view(-1, 1, 1, 1)))
         size = reused_size(*images.shape[-2:])
         if on_host(draw.masked) and not draw.masked.all():  # then each image is made into one of them alone
-            canvas = resize(recompose(images[draw.masked], draw.of(draw.masked)), size)
             reused = _empty_like(images, size)
-            reused[draw.masked], reused[~draw.masked] = canvas, half_size(images[~draw.masked])
+            samples = draw.masked.nonzero()[:, 0]
+            reused[samples] = resize(recompose(images, draw, samples), size)
+            for index in (~draw.masked).nonzero()[:, 0].tolist():  # a view of each costs less than a copy of all
+                reused[index] = half_size(images[index : index + 1])[0]
             return reused
         canvas = resize(recompose(images, draw), size)
         if on_host(draw.masked):

@@ -9,33 +9,39 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .draw import Draw, memory_format, on_host, packed_channels, select, to_pixels
+from .draw import BITS, Draw, memory_format, on_host, packed_channels, select, to_pixels
 
 
-def _gather_pixels(images: Tensor, cells: Tensor, cell_cols: int, base: int) -> Tensor:
+def _gather_pixels(images: Tensor, cells: Tensor, cell_cols: int, base: int, samples: Tensor | None = None) -> Tensor:
     """Build an image of base cells of other images by one gather.
 
     Args:
         images (Tensor): ``(B, C, H, W)``, in any memory format, which the output keeps.
-        cells (Tensor): Flat index of the base cell that stands at each place, long ``(B, rows, cols)``, no -1.
+        cells (Tensor): Flat index of the base cell that stands at each place, long ``(N, rows, cols)``, no -1.
         cell_cols (int): Columns of the base grid that ``cells`` counts in.
         base (int): Side of a base cell in pixels.
+        samples (Tensor | None): The images that the cells are of, by their index, long ``(N,)``; None is all, in their
+            order. Defaults to None.
 
     Returns:
-        Tensor: ``(B, C, rows * base, cols * base)``.
+        Tensor: ``(N, C, rows * base, cols * base)``.
     """
-    batch, channels, height, _ = images.shape
-    rows, cols = cells.shape[1:]
+    channels, height = images.shape[1:3]
+    batch, rows, cols = cells.shape
     # The images as one list of strips, each one pixel row of one cell: contiguous in memory, so quick to copy.
     packed = packed_channels(images)
     images = images[..., : cell_cols * base]
     strips = (images.permute(0, 2, 3, 1) if packed > 1 else images).reshape(-1, base * packed)
+    if on_host(cells) and len(strips) < 2**31:
+        cells = cells.int()  # half of the memory
     corner = cells // cell_cols * (base * cell_cols) + cells % cell_cols
-    below = cell_cols * torch.arange(base, device=images.device).view(-1, 1)
+    below = cell_cols * torch.arange(base, device=images.device, dtype=cells.dtype).view(-1, 1)
     strip = (corner[:, :, None] + below).flatten(1)
     planes = channels // packed
-    first = torch.arange(batch * planes, device=images.device).view(batch, planes, 1) * (height * cell_cols)
-    out = _select_strips(strips, (first + strip[:, None]).flatten())
+    plane = torch.arange(batch * planes, device=images.device, dtype=cells.dtype).view(batch, planes, 1)
+    if samples is not None:
+        plane = samples.to(cells.dtype).view(-1, 1, 1) * planes + plane[:1]
+    out = _select_strips(strips, (plane * (height * cell_cols) + strip[:, None]).flatten())
     if packed > 1:
         return out.view(batch, rows * base, cols * base, channels).permute(0, 3, 1, 2)
     return out.view(batch, channels, rows * base, cols * base)
@@ -47,7 +53,7 @@ def _select_strips(strips: Tensor, index: Tensor) -> Tensor:
     A strip of 4 pixels in single precision is 16 bytes, as a complex number is: so are strips selected as numbers.
     """
     size = strips.shape[1] * strips.element_size()
-    number = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64, 16: torch.complex128}.get(size)
+    number = {**BITS, 16: torch.complex128}.get(size)
     learned = torch.is_grad_enabled() and strips.requires_grad
     if number is None or learned or not on_host(strips) or not strips.is_contiguous():
         return strips.index_select(0, index)
@@ -56,7 +62,7 @@ def _select_strips(strips: Tensor, index: Tensor) -> Tensor:
     return strips.view(number)[:, 0].index_select(0, index)[:, None].view(strips.dtype)
 
 
-def recompose(images: Tensor, draw: Draw) -> Tensor:
+def recompose(images: Tensor, draw: Draw, samples: Tensor | None = None) -> Tensor:
     """Stitch the masked cells of each image together, row-major, into a smaller image.
 
     For a patch this is the crop, for a grid the thumbnail of the kept cells, for random cells their packed
@@ -65,9 +71,11 @@ def recompose(images: Tensor, draw: Draw) -> Tensor:
     Args:
         images (Tensor): ``(B, C, H, W)``, any dtype and memory format; never modified.
         draw (Draw): A draw with a source map, for this batch and size.
+        samples (Tensor | None): The N images to recompose, by their index, long ``(N,)``; None is all. Defaults to
+            None.
 
     Returns:
-        Tensor: The canvas, ``(B, C, canvas rows * base, canvas cols * base)`` in dtype, device and memory format
+        Tensor: The canvas, ``(N, C, canvas rows * base, canvas cols * base)`` in dtype, device and memory format
         of the images; 0 where it shows nothing, as in every sample that is not masked.
 
     Raises:
@@ -79,8 +87,9 @@ def recompose(images: Tensor, draw: Draw) -> Tensor:
             'own must mask as many cells in every image, and as many as a scale would'
         )
     draw.check(images)
-    canvas = _gather_pixels(images, draw.source.clamp(min=0), draw.mask.shape[2], draw.base)
-    empty = draw.source < 0
+    source = draw.source if samples is None else draw.source[samples]
+    canvas = _gather_pixels(images, source.clamp(min=0), draw.mask.shape[2], draw.base, samples)
+    empty = source < 0
     if on_host(empty) and not empty.any():
         return canvas
     return select(to_pixels(empty, draw.base, packed_channels(images)), canvas.new_zeros(()), canvas)

@@ -25,8 +25,8 @@ from mmmaskany.apis import Result
 from mmmaskany.checkpoints.protection import read_checkpoint
 from mmmaskany.experiments import finetune as command
 from mmmaskany.experiments import plan as planning
-from mmmaskany.experiments.arms import ARMS, TASKS, check_arms
-from mmmaskany.experiments.look import look
+from mmmaskany.experiments.arms import ARMS, check_arms
+from mmmaskany.experiments.look import TASKS, look
 from mmmaskany.experiments.looking import unmatched
 from mmmaskany.experiments.networks import find_network
 from mmmaskany.experiments.report import class_mean, paired, say
@@ -135,6 +135,21 @@ def test_every_variant_of_a_dense_task_trains_a_step(boxes, label_maps, tiny_net
         assert model.hidden_weight == dict(keep=1, ignore=0)[policy]
 
 
+@pytest.mark.parametrize('task', TASKS)
+def test_a_last_batch_of_one_is_left_out(class_folders, boxes, label_maps, tiny_network, tmp_path, monkeypatch, task):
+    from mmengine.registry import init_default_scope
+    from mmengine.runner import Runner
+
+    make = dict(classification=lambda: class_folders('red', 'blue'), detection=boxes, segmentation=label_maps)[task]
+    plan = make_plan(make(), tiny_network, tmp_path / 'out', ('plain',), size=64)
+    monkeypatch.setattr(planning.Plan, 'batch', len(plan.data.splits['train'].samples) - 1)
+    cfg = Config.fromfile(write(plan)['plain'])
+    init_default_scope(cfg.default_scope)
+    loader = Runner.build_dataloader(dict(cfg.train_dataloader, num_workers=0, persistent_workers=False), seed=0)
+    assert len(loader) == plan.steps
+    assert {len(batch['inputs']) for batch in loader} == {plan.batch}
+
+
 def test_variants_of_reuse_differ_in_it_alone(class_folders, tiny_network, tmp_path):
     names = ('maskany', 'noreuse', 'aligned', 'in-place', 'early', 'maskany-autoaugment', 'unmasked-autoaugment')
     plan = make_plan(class_folders('red', 'blue'), tiny_network, tmp_path / 'out', ('plain', *names), epochs=20)
@@ -232,6 +247,9 @@ def test_wrong_options_leave_nothing(class_folders, tiny_network, tmp_path):
             run(*base, *wrong)
         assert not out.exists()
     assert run(*base, '--dry-run') == 0
+    assert check_arms(['cutmix', 'masked-drop'], None) == ['cutmix', 'masked-drop']  # the task is not known yet
+    with pytest.raises(ValueError, match='--arms of classification must be of .*, but got masked-drop'):
+        run(*base, '--arms', 'plain', 'masked-drop', '--dry-run')
     assert not out.exists()
     with pytest.raises(ValueError, match='--arms of detection must be of plain, maskany, unmasked, noreuse'):
         check_arms(['cutmix'], 'detection')
