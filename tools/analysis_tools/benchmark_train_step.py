@@ -109,11 +109,12 @@ def training_step(model: nn.Module, images: Tensor, labels: Tensor, args: argpar
     model.train()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
     dtype = torch.float16 if args.device == 'cuda' else torch.bfloat16
+    forward = torch.compile(model) if args.compile else model
     scaler = torch.amp.GradScaler(args.device, enabled=args.amp and args.device == 'cuda')
 
     def step() -> None:
         with torch.autocast(args.device, dtype, enabled=args.amp):
-            loss = nn.functional.cross_entropy(model(images), labels)
+            loss = nn.functional.cross_entropy(forward(images), labels)
         scaler.scale(loss).backward()
         scaler.step(optimizer)
         scaler.update()
@@ -155,6 +156,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument('--turns', type=int, default=9, help='steps of each network that count')
     parser.add_argument('--warmup', type=int, default=2, help='steps of each network that do not')
     parser.add_argument('--amp', action='store_true', help='autocast: float16 on a GPU, bfloat16 on a CPU')
+    parser.add_argument('--compile', action='store_true', help='the whole model by torch.compile')
     parser.add_argument('--channels-last', action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument('--out', type=Path, help='also write the figures to this JSON file')
     args = parser.parse_args(argv)
@@ -169,7 +171,7 @@ def main(argv: list[str] | None = None) -> None:
     device = torch.cuda.get_device_name() if args.device == 'cuda' else f'CPU, {torch.get_num_threads()} threads'
     print(
         f'{args.batch} x 3 x {args.size} x {args.size}, {device}, torch {torch.__version__}, '
-        f'amp={args.amp}, channels_last={args.channels_last}\n'
+        f'amp={args.amp}, compile={args.compile}, channels_last={args.channels_last}\n'
     )
     print(turns_table(rows, 'step of'), end='')
     if args.out:
