@@ -56,7 +56,7 @@ def pieces(tiny: bool = False) -> dict[str, str]:
     device = '--device cpu' if tiny else '--device cuda'
 
     def measure(tool: str, batch: int, turns: int, more: str, amp: bool = True) -> str:
-        sizes = '--size 64 64' if tool == 'benchmark_configs' else '--size 64'
+        sizes = '--size 64 64' if tool == 'benchmark_configs' else '--size 128'
         batch, turns, sizes = (2, 1, f'{sizes} --warmup 0') if tiny else (batch, turns, '')
         mixed = '--amp' if amp else ''
         return ' '.join(
@@ -71,7 +71,7 @@ def pieces(tiny: bool = False) -> dict[str, str]:
         found[f'step-resnet{suffix}'] = measure('benchmark_train_step', 256, 15, f'{depth} {kind}')
         for name in FAMILIES:
             command = measure('benchmark_train_step', 128, 15, f'--families {name} {kind}')
-            found[f'step-{name.lower().replace("/", "-")}{suffix}'] = command.replace('--size 64', '')
+            found[f'step-{name.lower().replace("/", "-")}{suffix}'] = command.replace('--size 128', '')
     tiny_size = '--size 64 --batch 2 --warmup 0' if tiny else ''
     for fill in ('constant', 'black'):
         command = f'python tools/analysis_tools/benchmark_masking.py --no-step {device} {tiny_size} --fill {fill}'
