@@ -12,6 +12,7 @@ newer format than is known here is refused.
 | 1 | what they did in the first release |
 | 2 | MaskSwin shifts windows even where the map is one window, and pads smaller maps; no stem resizes what fits it |
 | 3 | no reused stem ends in a pooling of stride 1 |
+| 4 | the same; but a seed draws other masks, so a resumed training goes on with others |
 
 To change a function: raise :data:`FORMAT`, add a line to the table, and mix :class:`FormatMixin` into the module whose
 function changes. The number of a file cannot tell that for a module, for a network that was loaded from an old file and
@@ -30,7 +31,9 @@ from torch import Tensor
 from mmmaskany.version import __version__
 
 #: The format that is written; it counts the changes of the table above.
-FORMAT = 3
+FORMAT = 4
+#: The format since which a seed draws the masks that it draws today.
+MASKS = 4
 #: Where a checkpoint's ``meta`` has it.
 KEY = 'mmmaskany_format'
 #: Ends the name under which a state dict keeps what is no tensor of a module, see ``torch.nn.Module.get_extra_state``.

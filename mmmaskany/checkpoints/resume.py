@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .atomic import atomic_write
-from .format import NewerFormatError
+from .format import NewerFormatError, format_of
 from .protection import read_checkpoint
 
 #: The file of a work dir that names the latest checkpoint, as MMEngine calls it.
@@ -19,11 +19,13 @@ class ResumePoint(NamedTuple):
     Args:
         path (str): The file.
         seed (int | None): The seed of the run that wrote it.
+        format (int): The format that it is of, see :mod:`mmmaskany.checkpoints.format`.
         note (str | None): What is wrong with the checkpoint that should have been the latest, naming both.
     """
 
     path: str
     seed: int | None
+    format: int
     note: str | None
 
 
@@ -105,7 +107,7 @@ def find_resume_point(work_dir: str | os.PathLike) -> ResumePoint | None:
             unreadable = True
         else:
             note = f'{"; ".join(problems)}. Resuming from {path}, the newest that loads' if problems else None
-            return ResumePoint(str(path), checkpoint['meta'].get('seed'), note)
+            return ResumePoint(str(path), checkpoint['meta'].get('seed'), format_of(checkpoint), note)
     if unreadable:
         raise ValueError(f'a run to resume must have a checkpoint that loads, but {"; ".join(problems)}')
     return None

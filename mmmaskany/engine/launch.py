@@ -19,6 +19,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from mmmaskany.checkpoints.atomic import reserve
+from mmmaskany.checkpoints.format import MASKS, format_of
 from mmmaskany.checkpoints.reading import read_weights
 from mmmaskany.checkpoints.resume import find_resume_point, read_training_state
 from mmmaskany.datasets.coco_reader import complete_reader
@@ -269,10 +270,16 @@ def _choose_resume_point(cfg: Config) -> list[str]:
         if point is None:
             cfg.resume = False
             return [f'There is no checkpoint in {cfg.work_dir} to resume from: the training starts.']
-        source, seed = point.path, point.seed
+        source, seed, written = point.path, point.seed, point.format
         notes = [point.note] if point.note else []
     else:
-        seed, notes = read_training_state(source)['meta'].get('seed'), []
+        checkpoint = read_training_state(source)
+        seed, written, notes = checkpoint['meta'].get('seed'), format_of(checkpoint), []
+    if written < MASKS and 'Pattern' in str(cfg.to_dict()):
+        notes.append(
+            f'{source} is of format {written}, and since format {MASKS} a seed draws other masks: from here on the run '
+            'has others of the same kinds than it would have had uninterrupted.'
+        )
     cfg.resume, cfg.load_from = True, source
     if seed is not None:
         # Before anything is built: samplers draw from the seed that they are built with.

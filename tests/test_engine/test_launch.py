@@ -15,6 +15,7 @@ from torch import nn
 from torch.utils.data import BatchSampler, DataLoader
 
 from mmmaskany import user_errors
+from mmmaskany.checkpoints.protection import read_checkpoint
 from mmmaskany.checkpoints.reading import silence
 from mmmaskany.checkpoints.starting import hold_to_files
 from mmmaskany.engine import launch
@@ -267,6 +268,20 @@ def test_checkpoint_and_its_seed_are_taken_up(resume, trained):
     cfg, notes = prepared(resume=resume, work_dir=str(trained), randomness=dict(seed=5))
     assert (cfg.resume, cfg.load_from, cfg.randomness.seed) == (True, str(trained / name), 0)
     assert any('instead of 5' in note for note in notes)
+
+
+@pytest.mark.parametrize('resume', ['auto', 'epoch_2.pth'])
+def test_masks_of_an_older_format_are_said_to_be_others(resume, trained, tmp_path):
+    checkpoint = read_checkpoint(trained / 'epoch_2.pth')
+    model = dict(backbone=dict(masking=dict(pattern=dict(type='mmmaskany.PatchPattern', scale=0.5))))
+    for number, masks, said in ((3, True, True), (3, False, False), (4, True, False)):
+        checkpoint['meta']['mmmaskany_format'] = number
+        torch.save(checkpoint, tmp_path / 'epoch_2.pth')
+        where = 'auto' if resume == 'auto' else str(tmp_path / resume)
+        _, notes = prepared(resume=where, work_dir=str(tmp_path), **(dict(model=model) if masks else {}))
+        assert (
+            any('epoch_2.pth is of format 3, and since format 4 a seed draws other' in note for note in notes) == said
+        )
 
 
 def test_nothing_to_resume_starts_from_the_weights_of_the_config(tmp_path):
