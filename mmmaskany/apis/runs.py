@@ -405,6 +405,8 @@ def train_all(
             result = train(run, work_dir, launch, slot, start)
         finally:
             slots.put(slot)
+        if not result.metrics:  # mmdet gives nothing where nothing was found, which COCO counts as 0
+            result.metrics.update({metric: 0.0 for metric in metrics if metric.startswith('coco/')})
         if lacking := [metric for metric in metrics if metric not in result.metrics]:
             raise KeyError(f'{run} must give {lacking}, but its last validation gave {sorted(result.metrics)}')
         return result

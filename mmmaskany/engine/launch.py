@@ -275,10 +275,10 @@ def _choose_resume_point(cfg: Config) -> list[str]:
     else:
         checkpoint = read_training_state(source)
         seed, written, notes = checkpoint['meta'].get('seed'), format_of(checkpoint), []
-    if written < MASKS and 'Pattern' in str(cfg.to_dict()):
+    if written < MASKS and re.search('Pattern|[Mm]asking|MaskMix|MaskRegions|MaskObjects', str(cfg.to_dict())):
         notes.append(
-            f'{source} is of format {written}, and since format {MASKS} a seed draws other masks: from here on the run '
-            'has others of the same kinds than it would have had uninterrupted.'
+            f'{source} is of format {written}, and since format {MASKS} a seed draws other masks: from here on those '
+            'of this run are of the same kinds, but not the ones that it would have drawn without the interruption.'
         )
     cfg.resume, cfg.load_from = True, source
     if seed is not None:

@@ -95,10 +95,23 @@ def _erasing(plan: Plan, low: float, high: float, prob: float, square: bool) -> 
     return _insert(plan, step)
 
 
+def _cell(plan: Plan) -> int:
+    """Return the side of cells, about a seventh of the image's, that leave no strip of it which is never masked."""
+    wanted = 8 * max(1, round(plan.size / 56))
+    if plan.data.task == 'detection':  # images of several sizes, padded to multiples of 32 px
+        return 16 if wanted <= 16 else 32
+    divisors = [side for side in range(plan.size // 16, plan.size // 4 + 1) if side and plan.size % side == 0]
+    return min(divisors, key=lambda side: abs(side - wanted), default=wanted)
+
+
+def _cells(plan: Plan, ratio: float) -> dict:
+    """Write masks of cells anywhere."""
+    return dict(type='mmmaskany.RandomPattern', ratio=ratio, cell=_cell(plan), base=_cell(plan))
+
+
 def _masksub(plan: Plan) -> dict:
     """Put MaskSub around the plain network: in the second branch half of the cells are the mean colour."""
-    base = max(1, round(plan.size / 56))
-    cells = dict(type='mmmaskany.RandomPattern', ratio=0.5, cell=8 * base, base=8 * base)
+    cells = _cells(plan, 0.5)
     kind = dict(classification='Classifier', detection='Detector', segmentation='Segmentor')[plan.data.task]
     return dict(
         model=dict(
@@ -117,14 +130,14 @@ def _host(plan: Plan) -> dict:
 
 def _hidden(plan: Plan, policy: str) -> dict:
     """Mask the images of the plain detector or segmentor: a quarter, in cells anywhere, in four of ten."""
-    base = max(1, round(plan.size / 56))
-    cells = dict(type='mmmaskany.RandomPattern', ratio=0.25, cell=8 * base, base=base)
     masking = _masking(plan, reuse=False)
-    masking['pattern'] = dict(type='mmmaskany.MixturePattern', patterns=[cells], probs=[0.4])
+    masking['pattern'] = dict(type='mmmaskany.MixturePattern', patterns=[_cells(plan, 0.25)], probs=[0.4])
     if plan.data.task == 'segmentation':
         weight = dict(keep=1.0, ignore=0.0)[policy]
         return dict(model=dict(type='mmmaskany.MaskedSegmentor', masking=masking, hidden_weight=weight))
     objects = dict(policy=policy, min_visible=0.5)
+    if policy == 'spare':
+        objects['min_area'] = _cell(plan) ** 2
     model = dict(type='mmmaskany.MaskedDetector', **_host(plan), masking=masking, objects=objects)
     if policy == 'ignore':  # which mmdet's assigners mind only where they are told to
         model['train_cfg'] = {part: dict(assigner=dict(ignore_iof_thr=0.5)) for part in ('rpn', 'rcnn')}
@@ -198,26 +211,26 @@ ARMS = {
         _masksub,
     ),
     'masked-keep': Arm(
-        'masked, all kept',
-        'the plain network; in four images of ten a quarter of the cells is black, and what they hide is a target',
+        'masked (all kept)',
+        'the plain network; in four images of ten a quarter is black, in cells, and what they hide is a target',
         lambda plan: _hidden(plan, 'keep'),
         tasks=TASKS[1:],
     ),
     'masked-ignore': Arm(
-        'masked, hidden ignored',
-        'as masked-keep; hidden pixels, or objects that are seen less than half, are neither target nor background',
+        'masked (hidden ignored)',
+        'the same masks; what they hide, pixels or objects of which less than half is seen, does not count',
         lambda plan: _hidden(plan, 'ignore'),
         tasks=TASKS[1:],
     ),
     'masked-drop': Arm(
-        'masked, hidden dropped',
-        'as masked-keep; objects that are seen less than half are background',
+        'masked (hidden dropped)',
+        'the same masks; objects of which less than half is seen are background',
         lambda plan: _hidden(plan, 'drop'),
         tasks=TASKS[1:2],
     ),
     'masked-spare': Arm(
-        'masked, objects spared',
-        'as masked-keep; of every object at least half stays visible, and of small ones all',
+        'masked (objects spared)',
+        'the same masks, moved: of every object at least half stays visible, and of those smaller than a cell all',
         lambda plan: _hidden(plan, 'spare'),
         tasks=TASKS[1:2],
     ),

@@ -93,15 +93,24 @@ class Plan:
         return [dict(type='mmmaskany.FrozenNormHook')] if self.frozen_statistics else []
 
     @property
-    def steps(self) -> int:
-        """int: Steps of an epoch."""
-        images, batch = len(self.data.splits['train'].samples), self.batch * self.gpus
-        return images // batch if self.drops_last else -(-images // batch)
+    def share(self) -> int:
+        """int: Images of an epoch in each process; detectors leave out those without an object."""
+        split = self.data.splits['train']
+        images = len(split.samples)
+        if self.data.task == 'detection':
+            with_objects = {box['image_id'] for box in split.content['annotations']}
+            images = sum(sample.id in with_objects for sample in split.samples)
+        return -(-images // self.gpus)
 
     @property
     def drops_last(self) -> bool:
-        """bool: Whether a last batch is left out: one of a single image, with which no batch norm can be trained."""
-        return len(self.data.splits['train'].samples) % (self.batch * self.gpus) == 1
+        """bool: Whether a last batch is left out: one of a single image, whose features may be one number a channel."""
+        return self.data.task != 'detection' and self.share % self.batch == 1
+
+    @property
+    def steps(self) -> int:
+        """int: Steps of an epoch."""
+        return self.share // self.batch if self.drops_last else -(-self.share // self.batch)
 
     def identity(self) -> dict:
         """Say in plain numbers what all runs of the experiment share; what differs is another experiment.

@@ -324,10 +324,7 @@ def _detection(plan: Plan) -> dict:
         dataset('train', train, filter_cfg=dict(filter_empty_gt=True)),
         dataset('val', test, test_mode=True),
     )
-    batches = dict(type='AspectRatioBatchSampler')
-    if loaders['train_dataloader'].pop('drop_last', False):  # is its own, where batches are
-        batches['drop_last'] = True
-    loaders['train_dataloader']['batch_sampler'] = batches
+    loaders['train_dataloader']['batch_sampler'] = dict(type='AspectRatioBatchSampler')
     evaluator = dict(
         type='CocoMetric',
         ann_file=str(plan.out / 'data' / 'val.json'),

@@ -11,15 +11,12 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from .augments import Augment
-from .draw import Draw, fill_cells, memory_format, on_host, packed_channels, traced
+from .draw import Draw, fill_cells, memory_format, on_host, packed_channels, pieces, traced
 from .fills import ConstantFill, Fill
 from .graphs import Graphs
 from .numbers import Numbers
 from .patterns import MixturePattern, Pattern, check_pattern, draw_masks, draw_numbers
 from .recompose import recompose
-
-#: Numbers that a piece of a batch has for each thread of a CPU: 4 MB in single precision.
-PIECE = 2**20
 
 
 class Views(NamedTuple):
@@ -57,7 +54,7 @@ def half_size(images: Tensor) -> Tensor:
     height, width = images.shape[-2:]
     if height % 2 or width % 2:
         return resize(images, reused_size(height, width))
-    # The same numbers as by F.interpolate, whose CPU kernel takes several times as long.
+    # What F.interpolate does, whose CPU kernel takes several times as long; in half precision rounded once more.
     pairs = images[:, :, 0::2] + images[:, :, 1::2]
     return (pairs[..., 0::2] + pairs[..., 1::2]).mul_(0.25)
 
@@ -83,10 +80,10 @@ class Masking(nn.Module):
             is masked is seen at half the resolution, and any pattern will do. False is the ablation: the same masks,
             but what they hide is lost, and the reused view is the visible image at half size. Defaults to True.
         compiled (bool | None): Whether draw and both views are made by one compiled graph for each size of the images,
-            with the same masks and the same pixels; None is on GPUs, where a hundred small operations take as many
-            launches. Only patterns and fills of this package are, and only where nothing needs a gradient of them; of
-            another pattern, and from the fifth size or setting on, the views alone. All else runs as it is, and so
-            does everything where there is no compiler. Defaults to None.
+            with the same masks and the same pixels, but for rounding in half precision; None is on GPUs, where a
+            hundred small operations take as many launches. Only patterns and fills of this package are, and only where
+            nothing needs a gradient of them; of another pattern, and from the fifth size or setting on, the views
+            alone. All else runs as it is, and so does everything where there is no compiler. Defaults to None.
         augment (Augment | None): What changes images that are not masked, before they are halved for the reused view.
             None leaves them as they are at test time. Defaults to None.
 
@@ -161,10 +158,12 @@ class Masking(nn.Module):
             Views: Both views and the draw.
 
         Raises:
-            TypeError: If ``draw`` is no draw.
+            TypeError: If the images are no floating point numbers, or ``draw`` is no draw.
             ValueError: If it was made for other images, has no source map but is to be reused, or the pattern asks for
                 scores that are missing or of another grid.
         """
+        if not images.is_floating_point():
+            raise TypeError(f'images must be floating point, as a data preprocessor makes them, but got {images.dtype}')
         if draw is not None and not isinstance(draw, Draw):
             raise TypeError(f'draw must be a Draw, such as Draw.from_mask makes, but got {type(draw).__name__}')
         if draw is not None:
@@ -201,9 +200,7 @@ class Masking(nn.Module):
         reused = _empty_like(images, reused_size(height, width))
         content = self.fill.content(images).to(images.dtype)
         several = content.dim() == 4 and len(content) > 1
-        step = max(1, PIECE * torch.get_num_threads() // max(1, images[:1].numel()))
-        for start in range(0, len(images), step):
-            part = slice(start, start + step)
+        for part in pieces(images):
             some, own = images[part], draw.of(part)
             if own.masked.any():
                 fill_cells(some, own, content[part] if several else content, out=visible[part])

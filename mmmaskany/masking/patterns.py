@@ -1092,7 +1092,10 @@ def _select_by_layout(scores: Tensor, layout: Layout, layouts: list[Layout]) -> 
             continue
         lowest = part.kthvalue(own.count, 1, keepdim=True).values
         chosen = part <= lowest
-        if chosen.sum() > len(part) * own.count:  # some are alike
+        count = int(chosen.sum())
+        if count < len(part) * own.count:
+            raise ValueError('the scores of cells must be numbers, but some are NaN')
+        if count > len(part) * own.count:  # some are alike
             equal = part == lowest
             chosen &= ~equal | (equal.cumsum(1) <= own.count - (part < lowest).sum(1, keepdim=True))
         found = chosen.nonzero()[:, 1].view(len(part), own.count)

@@ -19,8 +19,8 @@ from mmmaskany.masking import (
     RankedPattern,
     TokenFill,
 )
+from mmmaskany.masking import draw as draw_module
 from mmmaskany.masking import graphs as graphs_module
-from mmmaskany.masking import masking as masking_module
 from mmmaskany.masking import patterns as patterns_module
 from mmmaskany.masking.draw import select
 from mmmaskany.masking.graphs import Graphs
@@ -118,7 +118,7 @@ def test_pieces_of_any_size_make_the_same_views(reuse, memory_format, monkeypatc
     masking = Masking(mixture(), ConstantFill(BLACK), reuse)
     whole = masking(images, generator=seeded())
     for numbers in (1, 3 * images[0].numel()):
-        monkeypatch.setattr(masking_module, 'PIECE', numbers)
+        monkeypatch.setattr(draw_module, 'PIECE', numbers)
         same(masking(images, generator=seeded()), whole)
     assert whole.visible.is_contiguous(memory_format=memory_format)
     assert whole.reused.is_contiguous(memory_format=memory_format)

@@ -7,6 +7,7 @@ import runpy
 from pathlib import Path
 
 import pytest
+import torch
 
 ROOT = Path(__file__).parents[2]
 
@@ -42,15 +43,29 @@ def test_a_piece_is_done_once(gpu, tmp_path, capsys):
 def test_a_piece_that_fails_does_not_stop_the_others(gpu, tmp_path, capsys, monkeypatch):
     pieces = {'first': 'echo no such thing; exit 3', 'second': 'echo {out}'}
     monkeypatch.setitem(gpu['main'].__globals__, 'pieces', lambda tiny: pieces)
-    assert gpu['main']([str(tmp_path)]) == 1
+    assert gpu['main']([str(tmp_path), '--tiny']) == 1
     said = capsys.readouterr().out
     assert 'first ... failed with exit code 3' in said and '  no such thing' in said and 'failed: first' in said
     assert (tmp_path / 'second.txt').read_text() == f'{tmp_path / "second.json"}\n'
     pieces['first'] = 'true'
-    assert gpu['main']([str(tmp_path)]) == 0
+    assert gpu['main']([str(tmp_path), '--tiny']) == 0
     assert 'second: done before' in capsys.readouterr().out
+    pieces['second'] = 'echo another command'
+    assert gpu['main']([str(tmp_path), '--tiny']) == 0
+    said = capsys.readouterr().out
+    assert 'first: done before' in said and 'second ... done in' in said
 
 
 def test_an_unknown_piece(gpu, tmp_path):
     with pytest.raises(ValueError, match='--only must be of step-resnet, .*, but got step-vgg'):
-        gpu['main']([str(tmp_path), '--only', 'step-vgg'])
+        gpu['main']([str(tmp_path), '--only', 'step-*', 'step-vgg'])
+
+
+def test_no_gpu_and_no_folder(gpu, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    with pytest.raises(ValueError, match='torch must see a GPU, but sees none: --tiny tries the commands'):
+        gpu['main']([str(tmp_path / 'out')])
+    assert not (tmp_path / 'out').exists()
+    (tmp_path / 'file').touch()
+    with pytest.raises(ValueError, match='FOLDER must be a folder, but .*file is a file'):
+        gpu['main']([str(tmp_path / 'file'), '--tiny'])

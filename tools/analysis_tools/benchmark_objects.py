@@ -40,6 +40,8 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--calls', type=int, default=60, help='calls that count (default: 60)')
     args = parser.parse_args(argv)
+    if args.calls < 1:
+        parser.error(f'--calls must be at least 1, but got {args.calls}')
     torch.set_num_threads(1)
     torch.manual_seed(0)
     policy = ObjectPolicy('spare', min_visible=0.5)

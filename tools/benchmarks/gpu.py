@@ -6,12 +6,13 @@
     python tools/benchmarks/gpu.py work_dirs/gpu --dry-run             # says the commands
 
 Each piece is one command of another tool, whose output is kept in a file of its name; a piece that ended well is not
-repeated, so the same command can be stopped and started at will. ``step-`` are training steps of classifiers against
-the plain ones, eager and compiled as a whole; ``masking`` is masking alone; ``sub-`` and ``mix-`` are MaskSub and
-MixMask; ``tests`` are all tests that need a GPU; ``operators`` builds mmcv's operators for this GPU alone; ``dense-``
-are fifty training steps and tests of detectors and segmentors against their plain twins, with and without mixed
-precision, and ``train-`` whole trainings of small ones on the digit scenes. Everything is channels_last and in
-mixed precision unless the name says otherwise. ``--tiny`` tries the commands themselves, on a CPU.
+repeated as long as its command is the same, so all can be stopped and started at will; another folder measures anew.
+``step-`` are training steps of classifiers against the plain ones, eager and compiled as a whole; ``masking-`` is
+masking alone; ``sub-`` and ``mix-`` are MaskSub and MixMask; ``operators`` builds mmcv's operators for this GPU alone;
+``tests`` are all tests that need a GPU; ``dense-`` are fifty training steps and tests of detectors and segmentors
+against their plain twins, with and without mixed precision, and ``train-`` whole trainings of small ones on the digit
+scenes. Everything is channels_last and in mixed precision unless the name says otherwise. ``--tiny`` tries the commands
+themselves, on a CPU.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+
+import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
 from mmmaskany.user_errors import run
@@ -51,7 +54,8 @@ def pieces(tiny: bool = False) -> dict[str, str]:
         tiny (bool): Whether for a CPU and a few seconds each. Defaults to False.
 
     Returns:
-        dict[str, str]: Shell commands, to be run in the repository; ``{out}`` stands for a file of figures.
+        dict[str, str]: Shell commands, to be run in the repository; ``{folder}`` stands for where outputs go, ``{out}``
+        for a file of figures.
     """
     device = '--device cpu' if tiny else '--device cuda'
 
@@ -80,8 +84,8 @@ def pieces(tiny: bool = False) -> dict[str, str]:
         '--size 64 64', ''
     )
     found['mix-moco'] = measure('benchmark_configs', 32, 15, f'{MIX.format("")} {MIX.format("mixmask-")}')
-    found['tests'] = 'python -m pytest -q -m gpu tests'
     found['operators'] = 'true' if tiny else 'bash tools/misc/build_operators.sh'
+    found['tests'] = 'python -m pytest -q -m gpu tests'
     for name, (config, batch) in DENSE.items():
         for amp in (True, False):
             both = f'{config.format("")} {config.format("maskany-")}'
@@ -91,7 +95,7 @@ def pieces(tiny: bool = False) -> dict[str, str]:
         for arm in ('', 'maskany-'):
             for amp in ('--amp', ''):
                 piece = f'train-{name}-{arm or "plain-"}{"mixed" if amp else "single"}'
-                found[piece] = f'python tools/train.py {config.format(arm)} {amp} --work-dir {{out}}.work'
+                found[piece] = f'python tools/train.py {config.format(arm)} {amp} --work-dir {{folder}}/{piece}'
     return found
 
 
@@ -104,18 +108,24 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument('--dry-run', action='store_true', help='say the commands and stop')
     args = parser.parse_args(argv)
     found = pieces(args.tiny)
+    for only in args.only:
+        if not fnmatch.filter(found, only):
+            raise ValueError(f'--only must be of {", ".join(found)}, but got {only}')
     chosen = {name: found[name] for name in found if any(fnmatch.fnmatch(name, only) for only in args.only)}
-    if not chosen:
-        raise ValueError(f'--only must be of {", ".join(found)}, but got {" ".join(args.only)}')
+    if not (args.tiny or args.dry_run or torch.cuda.is_available()):
+        raise ValueError('torch must see a GPU, but sees none: --tiny tries the commands on a CPU')
     folder = args.folder.resolve()
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f'FOLDER must be a folder, but {folder} is a file')
     failed = []
     for name, command in chosen.items():
         command = command.replace('{out}', shlex.quote(str(folder / f'{name}.json')))
+        command = command.replace('{folder}', shlex.quote(str(folder)))
         done, output = folder / f'{name}.ok', folder / f'{name}.txt'
         if args.dry_run:
             print(f'{name}: {command}')
             continue
-        if done.exists():
+        if done.exists() and done.read_text() == command:
             print(f'{name}: done before')
             continue
         print(f'{name} ...', end=' ', flush=True)
@@ -127,7 +137,7 @@ def main(argv: list[str] | None = None) -> int:
         status = ended.returncode
         print(f'{"done" if status == 0 else f"failed with exit code {status}"} in {time.monotonic() - start:.0f} s')
         if status == 0:
-            done.touch()
+            done.write_text(command)
         else:
             failed.append(name)
             print(''.join(f'  {line}\n' for line in output.read_text().splitlines()[-5:]), end='')

@@ -14,8 +14,17 @@ CHECK
   echo 'the operators run on this GPU'
   exit
 fi
-version="$(python -c 'import importlib.metadata as m; print(m.version("mmcv"))')"
+read -r name version < <(python - <<'INSTALLED'
+from importlib.metadata import PackageNotFoundError, version
+for name in ('mmcv', 'onedl-mmcv'):
+    try:
+        print(name, version(name))
+        break
+    except PackageNotFoundError:
+        pass
+INSTALLED
+)
 architecture="$(python -c 'import torch; print("%d.%d" % torch.cuda.get_device_capability())')"
-echo "building mmcv $version for compute capability $architecture ..."
+echo "building $name $version for compute capability $architecture ..."
 MMCV_WITH_OPS=1 FORCE_CUDA=1 TORCH_CUDA_ARCH_LIST="$architecture" CFLAGS=-g0 MAX_JOBS="$(nproc)" \
-  python -m pip install --no-build-isolation --no-deps --force-reinstall --no-cache-dir --no-binary mmcv "mmcv==$version"
+  python -m pip install --no-build-isolation --no-deps --force-reinstall --no-cache-dir --no-binary "$name" "$name==$version"
