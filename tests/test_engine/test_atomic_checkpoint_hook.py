@@ -102,7 +102,7 @@ def run_dir(trained, tmp_path):
 
 
 def test_latest(run_dir):
-    assert find_resume_point(run_dir) == (str(run_dir / 'epoch_2.pth'), 0, None)
+    assert find_resume_point(run_dir) == (str(run_dir / 'epoch_2.pth'), 0, FORMAT, None)
 
 
 def test_nothing_to_resume(tmp_path):
