@@ -331,7 +331,9 @@ def draw(rows: Sequence[dict], title: str, out: Path) -> list[Path]:
     """
     metric = list(rows[0])[-1]
     patterns = grouped(rows, 'pattern')
-    figure, panels = new_panels([f'{name} masks' if name != OBJECTS else 'pasted objects' for name in patterns])
+    titles = [f'{name} masks' if name != OBJECTS else 'pasted objects' for name in patterns]
+    # Title and legend are as wide as two panels, or as one that is larger.
+    figure, panels = new_panels(titles, **(dict(size=(6.4, 4.2)) if len(titles) == 1 else {}))
     for axes, own in zip(panels, patterns.values(), strict=True):
         for index, (label, points) in enumerate(grouped(own, 'label').items()):
             shares = grouped(points, 'masked')
@@ -341,7 +343,9 @@ def draw(rows: Sequence[dict], title: str, out: Path) -> list[Path]:
         axes.sharey(panels[0])
     panels[0].set_ylim(bottom=0)
     handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc='outside lower center', ncols=min(len(labels), 3), frameon=False)
+    figure.legend(
+        handles, labels, loc='outside lower center', ncols=min(len(labels), 3 if len(titles) > 1 else 2), frameon=False
+    )
     figure.suptitle(title, fontsize='small')
     return save_figure(figure, out)
 
