@@ -59,9 +59,8 @@ def pieces(tiny: bool = False) -> dict[str, str]:
     """
     device = '--device cpu' if tiny else '--device cuda'
 
-    def measure(tool: str, batch: int, turns: int, more: str, amp: bool = True) -> str:
-        sizes = '--size 64 64' if tool == 'benchmark_configs' else '--size 128'
-        batch, turns, sizes = (2, 1, f'{sizes} --warmup 0') if tiny else (batch, turns, '')
+    def measure(tool: str, batch: int, turns: int, more: str, amp: bool = True, size: str = '') -> str:
+        batch, turns, sizes = (2, 1, f'{size} --warmup 0') if tiny else (batch, turns, '')
         mixed = '--amp' if amp else ''
         return ' '.join(
             f'python tools/analysis_tools/{tool}.py {more} {device} {mixed} --batch {batch} --turns {turns} {sizes} '
@@ -72,24 +71,23 @@ def pieces(tiny: bool = False) -> dict[str, str]:
     for kind in ('', '--compile'):
         suffix = '-compiled' if kind else ''
         depth = '--depth 18' if tiny else ''
-        found[f'step-resnet{suffix}'] = measure('benchmark_train_step', 256, 15, f'{depth} {kind}')
+        found[f'step-resnet{suffix}'] = measure('benchmark_train_step', 256, 15, f'{depth} {kind}', size='--size 128')
         for name in FAMILIES:
-            command = measure('benchmark_train_step', 128, 15, f'--families {name} {kind}')
-            found[f'step-{name.lower().replace("/", "-")}{suffix}'] = command.replace('--size 128', '')
+            piece = f'step-{name.lower().replace("/", "-")}{suffix}'
+            found[piece] = measure('benchmark_train_step', 128, 15, f'--families {name} {kind}')
     tiny_size = '--size 64 --batch 2 --warmup 0' if tiny else ''
     for fill in ('constant', 'black'):
         command = f'python tools/analysis_tools/benchmark_masking.py --no-step {device} {tiny_size} --fill {fill}'
         found[f'masking-{fill}'] = f'{command} --turns {2 if tiny else 25} --out {{out}}'
-    found['sub-vit-base'] = measure('benchmark_configs', 128, 15, f'{SUB.format("")} {SUB.format("masksub_")}').replace(
-        '--size 64 64', ''
-    )
-    found['mix-moco'] = measure('benchmark_configs', 32, 15, f'{MIX.format("")} {MIX.format("mixmask-")}')
+    small = '--size 64 64'
+    found['sub-vit-base'] = measure('benchmark_configs', 128, 15, f'{SUB.format("")} {SUB.format("masksub_")}')
+    found['mix-moco'] = measure('benchmark_configs', 32, 15, f'{MIX.format("")} {MIX.format("mixmask-")}', size=small)
     found['operators'] = 'true' if tiny else 'bash tools/misc/build_operators.sh'
     found['tests'] = 'python -m pytest -q -m gpu tests'
     for name, (config, batch) in DENSE.items():
         for amp in (True, False):
             both = f'{config.format("")} {config.format("maskany-")}'
-            found[f'dense-{name}{"" if amp else "-single"}'] = measure('benchmark_configs', batch, 50, both, amp)
+            found[f'dense-{name}{"" if amp else "-single"}'] = measure('benchmark_configs', batch, 50, both, amp, small)
     found['digits'] = 'python tools/dataset_converters/digits.py'
     for name, config in TRAININGS.items():
         for arm in ('', 'maskany-'):
