@@ -15,8 +15,8 @@ about 4 minutes, and about 10 more on two cores for compiling mmcv's operators (
   --hosts SET      originals (Python 3.10 to 3.12), or onedl, their maintained forks (3.10 and later); default: the set
                    that is there, else what the Python can build: the forks from 3.13 on. The other set is taken out
   --python PYTHON  the interpreter that .venv is made with; default: the first one found, 3.11 first
-  --current-env    install into the active environment instead, and keep what works there: a torch from 2.6 to
-                   2.13 with its GPU build, an mmcv with operators, the hosts or their onedl-* forks
+  --current-env    install into the active environment instead, and keep what works there: a torch from 2.6 on
+                   with its GPU build, an mmcv with operators, the hosts or their onedl-* forks
   --check          change nothing; say what is missing and exit 1 if anything is
   -h, --help       print this text
 
@@ -328,6 +328,17 @@ print(*{found.name for found in distributions()} & {"mmcv", "mmcv-lite", "onedl-
   fi
 fi
 
+# By the name of the compiler, as torch asks which one it is.
+stand_in_for_the_compiler() {
+  local cxx="${CXX:-g++}" major minor
+  command -v -- "${cxx%% *}" >/dev/null || return 0
+  IFS=. read -r major minor _ < <(sed -n 's/^torch==//p' "$work/keep.txt")
+  export REAL_CXX="$cxx" CXX="$work/compiler/$(basename -- "${cxx%% *}")"
+  export CXX_STANDARD="$( ((major * 1000 + minor < 2014)) && echo c++17 || echo c++20)"
+  mkdir -- "$work/compiler"
+  cp -- tools/misc/compiler.sh "$CXX"
+}
+
 # The compiler needs minutes, pip the network: so what is missing besides comes meanwhile, and what fails of that is done
 # again, and told, by its own step below.
 compile_mmcv() {
@@ -351,6 +362,7 @@ elif needs mmcv; then
     say 'all the same; for detection install the CUDA toolkit of this torch and run this again.'
     hide_gpu=(env CUDA_VISIBLE_DEVICES=)
   fi
+  stand_in_for_the_compiler
   title='Installing mmcv (seconds if pip has kept it; else about 10 minutes of compiling on two cores)'
   run mmcv "$title, and all else meanwhile" compile_mmcv "$(wanted mmcv)"
   pip=(env "CFLAGS=-g0 ${CFLAGS:-}" "${hide_gpu[@]}" "${pip[@]}")

@@ -167,8 +167,6 @@ def check_torch(page):
         device = 'no GPU: trains on the CPU, with --amp in bfloat16'
     if release(version) < (2, 6):
         page.row(FAIL, 'torch', f'{version}, but torch >= 2.6 must hold', INSTALL)
-    elif release(version) >= (2, 14):
-        page.row(NOTE, 'torch', f'{version}: mmcv does not compile against 2.14 and later (C++20)', 'torch < 2.14')
     else:
         page.row(OK, 'torch', f'{version}, {device}')
     distributed = torch.distributed.is_available() and torch.distributed.is_gloo_available()

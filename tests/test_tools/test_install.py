@@ -29,7 +29,7 @@ def tree(tmp_path):
     shutil.copytree(ROOT / 'requirements', tree / 'requirements')
     (tree / 'tools' / 'misc').mkdir(parents=True)
     (tree / 'mmmaskany' / 'apis').mkdir(parents=True)
-    for name in ('install.sh', 'misc/missing_packages.py', 'misc/check_env.py'):
+    for name in ('install.sh', 'misc/missing_packages.py', 'misc/check_env.py', 'misc/compiler.sh'):
         shutil.copy(ROOT / 'tools' / name, tree / 'tools' / name)
     shutil.copy(ROOT / 'mmmaskany' / 'apis' / 'environment.py', tree / 'mmmaskany' / 'apis')
     return tree
@@ -152,7 +152,7 @@ def test_everything_is_there():
 @pytest.mark.parametrize(
     ('name', 'code', 'message'),
     [
-        ('torch', '__version__ = "2.14.0"', 'torch: RuntimeError: is 2.14.0, but 2.6 <= torch < 2.14 must hold'),
+        ('torch', '__version__ = "2.5.1"', 'torch: RuntimeError: is 2.5.1, but torch >= 2.6 must hold'),
         ('cv2', 'raise ImportError("libGL.so.1: cannot open shared object file")', 'opencv-python: libGL.so.1: cannot'),
         ('mmcv', '__path__ = []', "mmcv: ModuleNotFoundError: No module named 'mmcv.ops'"),
         (
@@ -207,7 +207,7 @@ case "$*" in
   *choose_hosts*) cat "$here/hosts" ;;
   *'import distributions'* | *found_hosts*) cat "$here/owners" ;;
   '-m pip uninstall '*) echo "$*" >>"$here/calls" ;;
-  *'version("torch")'*) echo torch==2.11.0 ;;
+  *'version("torch")'*) echo "torch==${TORCH:-2.11.0}" ;;
   *cpp_extension*) exit 1 ;;
 esac
 """
@@ -266,6 +266,42 @@ def test_no_compiler(tree, stand_in):
     assert code == 1
     assert 'install.sh: no C++ compiler: g++-of-nowhere is not on the PATH' in text
     assert 'bash tools/install.sh --classification' in text
+
+
+#: Notes how it is called, and fails for headers where the file `broken` is beside it.
+COMPILER = r"""#!/bin/bash
+here="$(dirname "$0")"
+printf '%s;' "${@/#$TMPDIR*compiler/X}" >>"$here/compiled"; echo >>"$here/compiled"
+[[ " $* " != *c++-header* ]] || { [[ ! -e "$here/broken" ]] && touch "${@: -1}"; }
+"""
+BUILD = """case "$*" in *" wheel "*)
+  for file in 'one two' three; do $CXX -MMD -MF x.d -I'a b' -c -c "/s/$file.cpp" -o x.o -std=c++17 || exit; done
+  ls "$(dirname "$CXX")/torch_headers" >"$here/headers"
+  $CXX -shared x.o -o x.so
+esac"""
+
+
+@pytest.mark.parametrize('broken', [False, True])
+@pytest.mark.parametrize(('torch', 'standard'), [('2.13.1', 'c++17'), ('2.14.0+cpu', 'c++20'), ('3.0.0', 'c++20')])
+def test_how_mmcv_is_compiled(torch, standard, broken, tree, stand_in):
+    """The headers of torch once, if they can be; by the standard that they need, whatever mmcv asks for."""
+    (tree / 'g++').write_text(COMPILER)
+    (tree / 'g++').chmod(0o755)
+    if broken:
+        (tree / 'broken').touch()
+    bin_ = stand_in(BUILD, MMCV, MMCV)
+    code, text = install(tree, TORCH=torch, PATH=f'{tree}{os.pathsep}{os.environ["PATH"]}')
+    assert code == 0, text
+    options = f'-MMD;-MF;x.d;-Ia b;-c;-c;/s/{{}}.cpp;-o;x.o;-std={standard};-include;X/torch_headers/torch.h;'
+    assert (tree / 'compiled').read_text().splitlines() == [
+        f'-Ia b;-std={standard};-x;c++-header;X/torch_headers/torch.h;-o;X/torch_headers/unfinished;',
+        options.format('one two'),
+        options.format('three'),
+        '-shared;x.o;-o;x.so;',
+    ]
+    assert (bin_ / 'headers').read_text().split() == ['torch.h', *([] if broken else ['torch.h.gch'])]
+    assert (tree / 'tools' / 'misc' / 'compiler.sh').exists()  # the copy was called, not this one
+    assert not (tree / 'tools' / 'misc' / 'torch_headers').exists()
 
 
 def test_classification_compiles_nothing(tree, stand_in):

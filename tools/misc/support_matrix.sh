@@ -11,8 +11,8 @@ Usage: bash tools/misc/support_matrix.sh [--build-only] HOSTS/PYTHON/TORCH ...
 For example: bash tools/misc/support_matrix.sh originals/python3.11/2.11 onedl/python3.13/2.13
 
 HOSTS is originals or onedl, PYTHON an interpreter, TORCH a release of torch (2.11 stands for the newest 2.11.*), or newest.
-Each cell runs tools/install.sh --current-env on an environment that has that torch, then the tests. It takes about 20
-minutes and 8 GB, which are given back; TMPDIR says where.
+Each cell runs tools/install.sh --current-env on an environment that has that torch, compiles mmcv, whatever pip has kept,
+and then runs the tests. It takes about 30 minutes and 20 GB, which are given back; TMPDIR says where.
 
   --build-only  do not run the tests: a row says "builds" where it would say "tests pass"
 EOT
@@ -43,7 +43,7 @@ step() {
 try() {
   local hosts="$1" python="$2" torch="$3" venv="$work/venv"
   [[ "$torch" == newest ]] && torch=torch || torch="torch==$torch.*"
-  rm -rf -- "$venv" "$work/tree"
+  rm -rf -- "$venv" "$work/tree" "$PIP_CACHE_DIR/wheels"
   # A copy, so that neither a .venv nor what tests leave behind in the repository has a say.
   mkdir -- "$work/tree"
   git -C "$root" ls-files -z | tar -C "$root" --null -T - -cf - | tar -C "$work/tree" -xf -
@@ -55,6 +55,7 @@ try() {
     python -m pytest -q -n logical --maxprocesses 8 --dist loadfile
 }
 
+export PIP_CACHE_DIR="$work/cache" # its own, so that no mmcv of another cell is taken for this one's
 path="$PATH" failed=0
 echo '| hosts | Python | torch | |'
 echo '| --- | --- | --- | --- |'
