@@ -8,7 +8,7 @@ usage() {
 Usage: bash tools/install.sh [--classification] [--hosts SET] [--python PYTHON | --current-env] [--check]
 
 Makes or reuses .venv in the repository, puts the verified set of requirements/ there and proves that it works:
-about 4 minutes, and about 10 more on two cores for compiling mmcv's operators (once: pip keeps the result).
+about 5 minutes on two cores, 3 of them for compiling mmcv's operators (once: pip keeps the result).
 
   --classification only what trains classifiers (MaskAny, MaskSub, MixMask): no detection, no segmentation, no tests,
                    and no compiler. Run it without this option later, and the rest is added
@@ -363,7 +363,7 @@ elif needs mmcv; then
     hide_gpu=(env CUDA_VISIBLE_DEVICES=)
   fi
   stand_in_for_the_compiler
-  title='Installing mmcv (seconds if pip has kept it; else about 10 minutes of compiling on two cores)'
+  title='Installing mmcv (seconds if pip has kept it; else about 3 minutes of compiling on two cores)'
   run mmcv "$title, and all else meanwhile" compile_mmcv "$(wanted mmcv)"
   pip=(env "CFLAGS=-g0 ${CFLAGS:-}" "${hide_gpu[@]}" "${pip[@]}")
   prove mmcv "$title" -v --no-build-isolation "${keep[@]}"

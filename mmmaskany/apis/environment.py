@@ -363,7 +363,7 @@ def way():
         )
     light = f'classifiers alone are quicker: {INSTALL} --classification'
     forks = 'the maintained forks of the hosts, as this Python asks for; ' if sys.version_info >= (3, 13) else ''
-    return f'{INSTALL} ({forks}compiles mmcv once, about 10 minutes on two cores; {light})'
+    return f'{INSTALL} ({forks}compiles mmcv once, about 3 minutes on two cores; {light})'
 
 
 def doctor():

@@ -28,6 +28,7 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from mmmaskany.checkpoints.atomic import atomic_write, serialise
+from mmmaskany.checkpoints.normalisation import swaps_channels
 from mmmaskany.checkpoints.protection import read_checkpoint
 
 from .samples import image_size
@@ -282,9 +283,8 @@ class Deployed(nn.Module):
             raise ValueError(f'{type(model).__name__} must be a segmentor with encode_decode, but is none')
         self.model, self.host, self.size = model, host, tuple(size)
         preprocessor = model.data_preprocessor
-        bgr = not (preprocessor.to_rgb if host == 'mmpretrain' else preprocessor.channel_conversion)
         # The pipelines read BGR, and the preprocessor turns it; here RGB comes in.
-        self.flip = bgr
+        self.flip = not swaps_channels(preprocessor)
         normalised = preprocessor._enable_normalize
         self.register_buffer('mean', preprocessor.mean.clone().view(1, -1, 1, 1) if normalised else torch.zeros(1))
         self.register_buffer('std', preprocessor.std.clone().view(1, -1, 1, 1) if normalised else torch.ones(1))

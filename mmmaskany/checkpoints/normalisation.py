@@ -60,6 +60,19 @@ class Normalisation(NamedTuple):
         return ', '.join(found)
 
 
+def swaps_channels(preprocessor: nn.Module) -> bool:
+    """Tell whether a data preprocessor of OpenMMLab turns the channels of an image round.
+
+    Args:
+        preprocessor (nn.Module): Of mmengine, mmpretrain, mmdet or mmseg, each of which calls it otherwise.
+
+    Returns:
+        bool: Whether it does.
+    """
+    names = 'to_rgb', '_channel_conversion', 'channel_conversion'
+    return any(getattr(preprocessor, name, False) for name in names)
+
+
 def normalisation_of(preprocessor: nn.Module, loaded_rgb: bool = False) -> Normalisation:
     """Return how a data preprocessor of OpenMMLab makes images.
 
@@ -78,8 +91,7 @@ def normalisation_of(preprocessor: nn.Module, loaded_rgb: bool = False) -> Norma
             (getattr(preprocessor, 'std', None), (1.0,)),
         )
     )
-    swaps = any(getattr(preprocessor, name, False) for name in ('to_rgb', '_channel_conversion', 'channel_conversion'))
-    return Normalisation(mean, std, swaps != loaded_rgb)
+    return Normalisation(mean, std, swaps_channels(preprocessor) != loaded_rgb)
 
 
 def _order(to_rgb: bool) -> str:

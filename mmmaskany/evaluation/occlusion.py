@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
+from mmmaskany.checkpoints.normalisation import swaps_channels
 from mmmaskany.masking import Fill, Pattern
 from mmmaskany.utils.seeding import derive_seed
 
@@ -83,12 +84,11 @@ class Pixels(NamedTuple):
     @classmethod
     def of(cls, preprocessor: nn.Module) -> Pixels:
         """Return those of a data preprocessor of OpenMMLab; what it does not state changes nothing."""
-        names = 'to_rgb', '_channel_conversion', 'channel_conversion'
         mean, std = getattr(preprocessor, 'mean', None), getattr(preprocessor, 'std', None)
         return cls(
             torch.zeros(3, 1, 1) if mean is None else mean.cpu(),
             torch.ones(3, 1, 1) if std is None else std.cpu(),
-            any(getattr(preprocessor, name, False) for name in names),
+            swaps_channels(preprocessor),
         )
 
     def seen(self, image: Tensor) -> Tensor:

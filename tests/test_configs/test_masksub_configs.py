@@ -32,7 +32,7 @@ LAYERS = [path for path in CONFIGS if path.stem.startswith('masksub-layers_')]
 GUIDED = [path for path in CONFIGS if path.stem.startswith('masksub-') and path not in LAYERS]
 NAME = re.compile(
     r'(masksub(-attention|-activation|-layers)?_)?(?P<network>deit3-(small|base|large|huge)-p1[46](_\d+px-pre)?|swin-(tiny|small|base)|resnet(50|101|152)'
-    r'|(maskany-)?resnet18-narrow|vit-(base|large|huge)-p1[46]_(mae|clip)-pre)_(?P<gpus>\d+)xb(?P<batch>\d+)(-rsb)?'
+    r'|(maskany-)?resnet18-narrow|vit-narrow|vit-(base|large|huge)-p1[46]_(mae|clip)-pre)_(?P<gpus>\d+)xb(?P<batch>\d+)(-rsb)?'
     r'-coslr-(?P<epochs>\d+)e_(in1k|digits|cifar10-10k)(-\d+px)?'
 )
 CLIP = Path(mmpretrain.__file__).parent / '.mim/configs/clip/clip_vit-base-p16_zeroshot-cls_in1k.py'

@@ -176,7 +176,11 @@ def test_of_a_certain_teacher_it_is_the_loss_of_the_labels(name):
     if 'weigh' not in name:  # mmseg itself fails at ignored pixels where classes weigh
         valid[:, :2] = False
     teacher = 1e4 * (2 * F.one_hot(labels, CLASSES).permute(0, 3, 1, 2).float() - 1)
-    expected = loss(score, labels.masked_fill(~valid, IGNORED), ignore_index=IGNORED).mean()
+    try:
+        expected = loss(score, labels.masked_fill(~valid, IGNORED), ignore_index=IGNORED).mean()
+    except IndexError:
+        assert name == 'classes weigh, of those that count'
+        pytest.skip('the mmseg of the forks fails here, with all labels')
     (wanted,) = torch.autograd.grad(expected, score)
     found = relaxed_pixel_loss(loss, score, teacher, valid)
     torch.testing.assert_close(found, expected)

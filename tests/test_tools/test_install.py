@@ -16,9 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from mmmaskany.apis.environment import choose_hosts
+from mmmaskany.apis.environment import HOSTS, choose_hosts
 
 ROOT = Path(__file__).resolve().parents[2]
+MINE = HOSTS[choose_hosts()]
 NOWHERE = dict(PIP_INDEX_URL='http://127.0.0.1:9/simple', PIP_RETRIES='0', PIP_CONFIG_FILE=os.devnull)
 
 
@@ -154,13 +155,13 @@ def test_everything_is_there():
     [
         ('torch', '__version__ = "2.5.1"', 'torch: RuntimeError: is 2.5.1, but torch >= 2.6 must hold'),
         ('cv2', 'raise ImportError("libGL.so.1: cannot open shared object file")', 'opencv-python: libGL.so.1: cannot'),
-        ('mmcv', '__path__ = []', "mmcv: ModuleNotFoundError: No module named 'mmcv.ops'"),
+        ('mmcv', '__path__ = []', f"{MINE['mmcv']}: ModuleNotFoundError: No module named 'mmcv.ops'"),
         (
             'mmdet',
             'raise AssertionError("MMCV==2.3.0 is used but incompatible.")',
-            'mmdet: AssertionError: MMCV==2.3.0',
+            f'{MINE["mmdet"]}: AssertionError: MMCV==2.3.0',
         ),
-        ('mmcv', 'import os, signal; os.kill(os.getpid(), signal.SIGSEGV)', 'mmcv: its operators crash'),
+        ('mmcv', 'import os, signal; os.kill(os.getpid(), signal.SIGSEGV)', f'{MINE["mmcv"]}: its operators crash'),
     ],
 )
 def test_what_is_broken(name, code, message, tree):

@@ -104,7 +104,9 @@ def test_the_wheel_is_enough(wheel, tmp_path):
         subprocess.check_output([python, '-c', 'import site; print(site.getsitepackages()[0])'], text=True).strip()
     )
     # Of the environment that runs the tests it sees all, but for the mmmaskany that is installed there.
-    (site / 'others.pth').write_text(sysconfig.get_path('purelib') + '\n')
+    others = sysconfig.get_path('purelib')
+    distutils = Path(others, 'distutils-precedence.pth')  # setuptools', which Python 3.12 and later lack
+    (site / 'others.pth').write_text(f'{others}\n{distutils.read_text() if distutils.exists() else ""}\n')
     run(
         '-m', 'pip', '--python', str(python), 'install', '--no-index', '--no-deps', '--force-reinstall', wheel.filename,
         cwd=home,

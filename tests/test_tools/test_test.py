@@ -141,7 +141,7 @@ def test_images_without_labels(evaluator, trained, test_tool, image_folder, tmp_
     unlabelled = scores(data_root=str(tmp_path / 'new'), with_label=False)
     labelled = scores('labelled', data_root=str(image_folder / 'val'))
     assert set(unlabelled) == set(labelled) == {path.name for path in paths}
-    assert all(torch.equal(unlabelled[name], labelled[name]) for name in labelled)
+    torch.testing.assert_close(unlabelled, labelled)  # other neighbours in the batch round otherwise on some processors
     test_tool(trained / 'epoch_2.pth', test_evaluator=None)
     assert 'There are no metrics: --out or --show-dir keeps the predictions' in ''.join(capfd.readouterr())
 

@@ -55,14 +55,16 @@ def readers(path: Path) -> tuple[str, ...]:
     """
     content = path.read_bytes()
     found = []
-    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    # In OpenCV 4 it is here, in OpenCV 5 there.
+    set_log_level = cv2.setLogLevel if hasattr(cv2, 'setLogLevel') else cv2.utils.logging.setLogLevel
+    level = set_log_level(0)  # silent
     try:
         if content and cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) is not None:
             found.append('cv2')
     except cv2.error:
         pass
     finally:
-        cv2.utils.logging.setLogLevel(level)
+        set_log_level(level)
     try:
         with Image.open(io.BytesIO(content)) as image:
             image.load()

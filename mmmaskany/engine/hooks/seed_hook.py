@@ -67,6 +67,8 @@ class _Continued(_InfiniteDataloaderIterator):
         sampler.set_epoch(epoch)
         sampler.start_at(batches * dataloader.batch_size)
         super().__init__(dataloader)
+        # At once, as in MMEngine: onedl-mmengine waits, and meanwhile a hook sets the sampler's epoch back.
+        self._iterator = iter(dataloader) if self._iterator is None else self._iterator
         self._epoch = epoch
         # MMEngine's loop asks for what is done, batch by batch; that of onedl-mmengine calls skip_iter, or nothing.
         self._done = 0 if hasattr(_InfiniteDataloaderIterator, 'skip_iter') else iterations
