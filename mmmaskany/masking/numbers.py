@@ -74,7 +74,8 @@ def uniform_index(chance: Tensor, bound: int | Tensor) -> Tensor:
     return torch.minimum(index, bound - 1) if isinstance(bound, Tensor) else index.clamp_(max=bound - 1)
 
 
-@torch.library.custom_op('mmmaskany::rand', mutates_args=())
+# The schema in words, as torch 2.6 does not read `list[int]`.
+@torch.library.custom_op('mmmaskany::rand', mutates_args=(), schema='(SymInt[] shape, Device device) -> Tensor')
 def _eager_rand(shape: list[int], device: torch.device) -> Tensor:
     """Draw as eager code does: the numbers that a compiled graph makes by itself are others."""
     return torch.rand(shape, device=device)

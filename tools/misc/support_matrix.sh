@@ -35,7 +35,8 @@ step() {
   shift
   printf '== %s: %s\n' "$cell" "$*" >&2
   "$@" >"$work/log" 2>&1 && return
-  why="$name: $({ grep -E '^ERROR|Error:|^install.sh:|[0-9]+ failed' "$work/log" || cat -- "$work/log"; } | tail -n 1 | tr '|' '/' | cut -c 1-160)"
+  why="$name: $({ grep -E '^FAIL  ' "$work/log" || grep -E '^ERROR|Error:|^install.sh:|[0-9]+ failed' "$work/log" ||
+    cat -- "$work/log"; } | tail -n 1 | tr '|' '/' | cut -c 1-160)"
   return 1
 }
 
