@@ -328,15 +328,18 @@ print(*{found.name for found in distributions()} & {"mmcv", "mmcv-lite", "onedl-
   fi
 fi
 
-# By the name of the compiler, as torch asks which one it is.
+# Has mmcv compiled by tools/misc/compiler.sh, under the name of the compiler, as torch asks which one it is. Not where
+# nothing may be run in the temporary folder, or its name would be taken for several words.
 stand_in_for_the_compiler() {
-  local cxx="${CXX:-g++}" major minor
-  command -v -- "${cxx%% *}" >/dev/null || return 0
+  local cxx="${CXX:-g++}" major minor script
+  script="$work/compiler/$(basename -- "${cxx%% *}")"
+  command -v -- "${cxx%% *}" >/dev/null && [[ "$script" != *[[:space:]]* ]] || return 0
   IFS=. read -r major minor _ < <(sed -n 's/^torch==//p' "$work/keep.txt")
-  export REAL_CXX="$cxx" CXX="$work/compiler/$(basename -- "${cxx%% *}")"
-  export CXX_STANDARD="$( ((major * 1000 + minor < 2014)) && echo c++17 || echo c++20)"
+  export REAL_CXX="$cxx" CXX_STANDARD=c++17
+  ((major * 1000 + minor < 2014)) || CXX_STANDARD=c++20
   mkdir -- "$work/compiler"
-  cp -- tools/misc/compiler.sh "$CXX"
+  cp -- tools/misc/compiler.sh "$script"
+  ! "$script" --version >>"$log" 2>&1 || export CXX="$script"
 }
 
 # The compiler needs minutes, pip the network: so what is missing besides comes meanwhile, and what fails of that is done

@@ -272,8 +272,9 @@ def test_no_compiler(tree, stand_in):
 #: Notes how it is called, and fails for headers where the file `broken` is beside it.
 COMPILER = r"""#!/bin/bash
 here="$(dirname "$0")"
+[[ "$*" != --version ]] || exit 0
 printf '%s;' "${@/#$TMPDIR*compiler/X}" >>"$here/compiled"; echo >>"$here/compiled"
-[[ " $* " != *c++-header* ]] || { [[ ! -e "$here/broken" ]] && touch "${@: -1}"; }
+[[ " $* " != *c++-header* ]] || { touch "${@: -1}"; [[ ! -e "$here/broken" ]]; }
 """
 BUILD = """case "$*" in *" wheel "*)
   for file in 'one two' three; do $CXX -MMD -MF x.d -I'a b' -c -c "/s/$file.cpp" -o x.o -std=c++17 || exit; done
@@ -282,16 +283,22 @@ BUILD = """case "$*" in *" wheel "*)
 esac"""
 
 
+def compiler(folder):
+    """Make a compiler and return the search path that finds it first."""
+    (folder / 'g++').write_text(COMPILER)
+    (folder / 'g++').chmod(0o755)
+    return f'{folder}{os.pathsep}{os.environ["PATH"]}'
+
+
 @pytest.mark.parametrize('broken', [False, True])
 @pytest.mark.parametrize(('torch', 'standard'), [('2.13.1', 'c++17'), ('2.14.0+cpu', 'c++20'), ('3.0.0', 'c++20')])
 def test_how_mmcv_is_compiled(torch, standard, broken, tree, stand_in):
     """The headers of torch once, if they can be; by the standard that they need, whatever mmcv asks for."""
-    (tree / 'g++').write_text(COMPILER)
-    (tree / 'g++').chmod(0o755)
+    path = compiler(tree)
     if broken:
         (tree / 'broken').touch()
     bin_ = stand_in(BUILD, MMCV, MMCV)
-    code, text = install(tree, TORCH=torch, PATH=f'{tree}{os.pathsep}{os.environ["PATH"]}')
+    code, text = install(tree, TORCH=torch, PATH=path)
     assert code == 0, text
     options = f'-MMD;-MF;x.d;-Ia b;-c;-c;/s/{{}}.cpp;-o;x.o;-std={standard};-include;X/torch_headers/torch.h;'
     assert (tree / 'compiled').read_text().splitlines() == [
@@ -301,8 +308,19 @@ def test_how_mmcv_is_compiled(torch, standard, broken, tree, stand_in):
         '-shared;x.o;-o;x.so;',
     ]
     assert (bin_ / 'headers').read_text().split() == ['torch.h', *([] if broken else ['torch.h.gch'])]
-    assert (tree / 'tools' / 'misc' / 'compiler.sh').exists()  # the copy was called, not this one
-    assert not (tree / 'tools' / 'misc' / 'torch_headers').exists()
+
+
+@pytest.mark.parametrize('hindrance', ['a space in its name', 'nothing may be run in it'])
+def test_a_temporary_folder_that_allows_no_stand_in(hindrance, tree, stand_in):
+    folder = tree.parent / ('two words' if hindrance.startswith('a space') else 'folder')
+    folder.mkdir()
+    if not hindrance.startswith('a space'):
+        # As root nothing can be forbidden here: a script that cannot be run is as good.
+        (tree / 'tools' / 'misc' / 'compiler.sh').write_text('#!/of/nowhere\n')
+    bin_ = stand_in('case "$*" in *" wheel "*) echo "${CXX:-g++}" >"$here/compiler" ;; esac', MMCV, MMCV)
+    code, text = install(tree, TMPDIR=str(folder), PATH=compiler(tree))
+    assert code == 0, text
+    assert (bin_ / 'compiler').read_text() == 'g++\n'
 
 
 def test_classification_compiles_nothing(tree, stand_in):

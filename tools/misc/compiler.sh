@@ -21,13 +21,16 @@ precompile() {
       *) options+=("$argument") ;;
     esac
   done
-  $REAL_CXX "${options[@]}" -x c++-header "$headers/torch.h" -o "$headers/unfinished" 2>/dev/null &&
+  if $REAL_CXX "${options[@]}" -x c++-header "$headers/torch.h" -o "$headers/unfinished" 2>/dev/null; then
     mv -- "$headers/unfinished" "$headers/torch.h.gch"
+  else
+    rm -f -- "$headers/unfinished"
+  fi
 }
 
 [[ " $* " == *' -c '* ]] || exec $REAL_CXX "${arguments[@]}"
 if mkdir -- "$headers" 2>/dev/null; then
   echo '#include <torch/types.h>' >"$headers/torch.h"
-  precompile || true
+  precompile
 fi
 exec $REAL_CXX "${arguments[@]}" -include "$headers/torch.h"
