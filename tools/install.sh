@@ -51,12 +51,13 @@ done
 $current_env && [[ -n "$python" ]] && die '--python names the interpreter of .venv; --current-env uses the active one'
 
 work="$(mktemp -d "${TMPDIR:-/tmp}/mmmaskany-install.XXXXXX")"
+work="$(cd -- "$work" && pwd -P)"
 log="$work/log"
 : >"$log"
 child='' keep_log=false
 finish() {
   [[ -z "$child" ]] || kill -TERM -- "-$child" 2>/dev/null || true
-  $keep_log || rm -rf -- "$work"
+  if $keep_log; then find "$work" -mindepth 1 ! -path "$log" -delete; else rm -rf -- "$work"; fi
 }
 trap finish EXIT
 trap 'say "install.sh: stopped; run it again to go on"; exit 130' INT TERM
@@ -172,16 +173,20 @@ free_mb() { df -Pm -- "$1" | awk 'NR == 2 {print $4}'; }
 room() {
   local free
   free="$(free_mb "$1")"
-  ((free >= $2)) || die "no disk space: $3 needs $(($2 / 1000)) GB in $1, but $((free / 1000)).$((free % 1000 / 100)) GB are free"
+  ((free >= $2)) || die "no disk space: $3 needs at least $(($2 / 1000)).$(($2 % 1000 / 100)) GB in $1, but $((free / 1000)).$((free % 1000 / 100)) GB are free"
+}
+
+# The C++ compiler: $CXX, else g++, else what torch would take.
+compiler() {
+  if [[ -n "${CXX:-}" ]]; then say "$CXX"; elif command -v g++ >/dev/null; then say g++; else say c++; fi
 }
 
 # diagnose STEP STATUS: says in words what a failed step was missing; the log and the machine tell.
 diagnose() {
-  local step="$1" cxx="${CXX:-g++}"
+  local step="$1" cxx
+  cxx="$(compiler)"
   if grep -qiE 'No space left on device|Errno 28' "$log"; then
     say "no disk space left ($(free_mb "$root") MB in $root, $(free_mb "$work") MB in ${TMPDIR:-/tmp}; TMPDIR moves the second)"
-  elif [[ "$step" == mmcv ]] && ! command -v -- "${cxx%% *}" >/dev/null; then
-    say "no C++ compiler: ${cxx%% *} is not on the PATH, and mmcv's operators have to be compiled (Debian, Ubuntu: apt-get install g++). Classifiers need none of them: bash tools/install.sh --classification"
   elif grep -qE 'Python\.h: No such file' "$log"; then
     say 'no Python headers: Python.h is missing (Debian, Ubuntu: apt-get install python3-dev, of the version of .venv)'
   elif grep -qE 'Killed signal|cc1plus.*Killed|cannot allocate memory|out of memory' "$log"; then
@@ -194,6 +199,10 @@ diagnose() {
     say 'no network: pip cannot reach its package index, or it lacks this version (proxy? PIP_INDEX_URL? PIP_CERT?)'
   elif grep -qE 'Permission denied|Errno 13|Read-only file system' "$log"; then
     say "no write permission: $(grep -hoE 'Permission denied.*|Errno 13.*|Read-only file system.*' "$log" | tail -n 1)"
+  elif [[ "$step" == mmcv ]] && ! command -v -- "${cxx%% *}" >/dev/null; then
+    say "no C++ compiler: ${cxx%% *} is not on the PATH, and mmcv's operators have to be compiled (Debian, Ubuntu: apt-get install g++). Classifiers need none of them: bash tools/install.sh --classification"
+  elif grep -qE 'C\+\+20 or later compatible compiler' "$log"; then
+    say "this torch needs C++20, for which mmcv is compiled only where TMPDIR is a folder in which programs may be executed, without spaces in its name"
   elif (($2 > 128)); then
     say "the step '$step' was ended by signal $(($2 - 128)) (out of memory? MAX_JOBS=1 compiles one file at a time)"
   else
@@ -328,26 +337,33 @@ print(*{found.name for found in distributions()} & {"mmcv", "mmcv-lite", "onedl-
   fi
 fi
 
-# Has mmcv compiled by tools/misc/compiler.sh, under the name of the compiler, as torch asks which one it is. Not where
-# nothing may be run in the temporary folder, or its name would be taken for several words.
-stand_in_for_the_compiler() {
-  local cxx="${CXX:-g++}" major minor script
+# What a build of mmcv is called with: no debug information, which takes the compiler about half the time, no GPU where
+# $hide_gpu says so, and tools/misc/compiler.sh in the compiler's place, under its name, as torch asks which one it is. The
+# last not where nothing may be executed in the temporary folder, or where its path contains spaces.
+building() {
+  local cxx major minor standard=c++17 script
+  cxx="$(compiler)"
+  builder=(env "CFLAGS=-g0 ${CFLAGS:-}" "${hide_gpu[@]}")
   script="$work/compiler/$(basename -- "${cxx%% *}")"
-  command -v -- "${cxx%% *}" >/dev/null && [[ "$script" != *[[:space:]]* ]] || return 0
+  command -v -- "${cxx%% *}" >/dev/null || return 0
   IFS=. read -r major minor _ < <(sed -n 's/^torch==//p' "$work/keep.txt")
-  export REAL_CXX="$cxx" CXX_STANDARD=c++17
-  ((major * 1000 + minor < 2014)) || CXX_STANDARD=c++20
+  ((major * 1000 + minor < 2014)) || standard=c++20
   mkdir -- "$work/compiler"
   cp -- tools/misc/compiler.sh "$script"
-  ! "$script" --version >>"$log" 2>&1 || export CXX="$script"
+  chmod +x -- "$script"
+  echo '#include <torch/types.h>' >"$work/compiler/torch.h"
+  if [[ "$script" != *[[:space:]]* ]] && REAL_CXX="$cxx" CXX_STANDARD="$standard" "$script" --version >>"$log" 2>&1; then
+    builder+=("REAL_CXX=$cxx" "CXX_STANDARD=$standard" "CXX=$script")
+  else
+    say "Nothing can be executed in $work, or there are spaces in its name: compiling will take longer. TMPDIR moves it."
+  fi
 }
 
 # The compiler needs minutes, pip the network: so what is missing besides comes meanwhile, and what fails of that is done
 # again, and told, by its own step below.
 compile_mmcv() {
   local builds others
-  # Without debug information the compiler needs about half the time.
-  env "CFLAGS=-g0 ${CFLAGS:-}" "${hide_gpu[@]}" "$py" -m pip wheel -v --no-deps --no-build-isolation -w "$work" "$1" &
+  "${builder[@]}" "$py" -m pip wheel -v --no-deps --no-build-isolation -w "$work" "$1" &
   builds=$!
   mapfile -t others < <(wanted hosts && wanted tests)
   ((!${#others[@]})) || "${pip[@]}" "${keep[@]}" "${others[@]}" >"$work/others" 2>&1 || true
@@ -358,17 +374,17 @@ if needs mmcv && [[ $purpose == classification ]]; then
   # operators; and must not keep that for when they are wanted.
   install mmcv "Installing $(wanted mmcv) (seconds)" --no-cache-dir "${keep[@]}"
 elif needs mmcv; then
-  room "$work" 1000 'compiling mmcv'
+  room "$work" 1500 'compiling mmcv'
   hide_gpu=()
   if "$py" -c 'import torch, torch.utils.cpp_extension as e; exit(not torch.cuda.is_available() or bool(e.CUDA_HOME))' 2>>"$log"; then
     say 'There is a GPU but no CUDA compiler (nvcc): mmcv gets operators for the CPU only. Classification trains on the GPU'
     say 'all the same; for detection install the CUDA toolkit of this torch and run this again.'
     hide_gpu=(env CUDA_VISIBLE_DEVICES=)
   fi
-  stand_in_for_the_compiler
+  building
   title='Installing mmcv (seconds if pip has kept it; else about 3 minutes of compiling on two cores)'
   run mmcv "$title, and all else meanwhile" compile_mmcv "$(wanted mmcv)"
-  pip=(env "CFLAGS=-g0 ${CFLAGS:-}" "${hide_gpu[@]}" "${pip[@]}")
+  pip=("${builder[@]}" "${pip[@]}")
   prove mmcv "$title" -v --no-build-isolation "${keep[@]}"
   pip=("$py" -m pip install)
 fi

@@ -167,6 +167,9 @@ def check_torch(page):
         device = 'no GPU: trains on the CPU, with --amp in bfloat16'
     if release(version) < (2, 6):
         page.row(FAIL, 'torch', f'{version}, but torch >= 2.6 must hold', INSTALL)
+    elif release(version) >= (2, 14) and torch.cuda.is_available():
+        text = f"{version}, {device}; mmcv's operators for GPUs are compiled with C++17, which this torch refuses"
+        page.row(NOTE, 'torch', text, 'torch < 2.14, for detection on the GPU')
     else:
         page.row(OK, 'torch', f'{version}, {device}')
     distributed = torch.distributed.is_available() and torch.distributed.is_gloo_available()
@@ -351,8 +354,9 @@ def way():
         return f'install Python 3.11, or another from 3.10 on, with its venv module, then: {INSTALL}'
     free = shutil.disk_usage(sys.prefix).free / 1e9
     if free < 4:
-        return f'{INSTALL}, but only after making room: it needs 4 GB in {sys.prefix}, where {free:.1f} GB are free'
-    compiler = os.environ.get('CXX', 'g++').split()[0]
+        room = f'it needs at least 4 GB in {sys.prefix}, where {free:.1f} GB are free'
+        return f'{INSTALL}, but only after making room: {room}'
+    compiler = (os.environ.get('CXX', '').split() or ['g++' if shutil.which('g++') else 'c++'])[0]
     headers = Path(sysconfig.get_path('include'), 'Python.h').is_file()
     lacking = [name for name, there in ((compiler, shutil.which(compiler)), ('Python.h', headers)) if not there]
     if lacking:

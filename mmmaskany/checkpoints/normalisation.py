@@ -64,7 +64,7 @@ def swaps_channels(preprocessor: nn.Module) -> bool:
     """Tell whether a data preprocessor of OpenMMLab turns the channels of an image round.
 
     Args:
-        preprocessor (nn.Module): Of mmengine, mmpretrain, mmdet or mmseg, each of which calls it otherwise.
+        preprocessor (nn.Module): Of mmengine, mmpretrain, mmdet or mmseg, which each name it differently.
 
     Returns:
         bool: Whether it does.

@@ -74,7 +74,7 @@ def uniform_index(chance: Tensor, bound: int | Tensor) -> Tensor:
     return torch.minimum(index, bound - 1) if isinstance(bound, Tensor) else index.clamp_(max=bound - 1)
 
 
-# The schema in words, as torch 2.6 does not read `list[int]`.
+# The schema spelled out: torch 2.6 cannot infer it from `list[int]`.
 @torch.library.custom_op('mmmaskany::rand', mutates_args=(), schema='(SymInt[] shape, Device device) -> Tensor')
 def _eager_rand(shape: list[int], device: torch.device) -> Tensor:
     """Draw as eager code does: the numbers that a compiled graph makes by itself are others."""

@@ -81,11 +81,12 @@ def test_accumulated_gradients(train_in_two_parts, tiny_config, tool, tmp_path):
     assert_same_state(tmp_path / 'whole' / 'epoch_2.pth', parts / 'epoch_2.pth')
 
 
+@pytest.mark.parametrize('workers', [0, 2])  # without workers a sampler is first read when a batch is asked for
 @pytest.mark.parametrize('sampler', ['InfiniteSampler', 'DefaultSampler'])
-def test_iterations(sampler, train_in_two_parts, tiny_config, tool, tmp_path):
+def test_iterations(sampler, workers, train_in_two_parts, tiny_config, tool, tmp_path):
     changes = dict(
         train_cfg=dict(_delete_=True, type='IterBasedTrainLoop', max_iters=14, val_interval=5),
-        train_dataloader=dict(sampler=dict(type=sampler)),
+        train_dataloader=dict(sampler=dict(type=sampler), num_workers=workers, persistent_workers=workers > 0),
         default_hooks=dict(checkpoint=dict(by_epoch=False, interval=4)),
     )
     parts = train_in_two_parts(stop_at=9, **changes)

@@ -105,7 +105,7 @@ def test_the_shortest_way_on_a_full_disk(tmp_path):
     )
     _, text = page(tmp_path, 'torch')
     found = row(text, 'shortest way')[1]
-    assert found.startswith('bash tools/install.sh, but only after making room: it needs 4 GB in ')
+    assert found.startswith('bash tools/install.sh, but only after making room: it needs at least 4 GB in ')
     assert found.endswith('where 1.0 GB are free')
 
 

@@ -55,7 +55,7 @@ def readers(path: Path) -> tuple[str, ...]:
     """
     content = path.read_bytes()
     found = []
-    # In OpenCV 4 it is here, in OpenCV 5 there.
+    # OpenCV 4.12 has it in cv2, OpenCV 5 in cv2.utils.logging.
     set_log_level = cv2.setLogLevel if hasattr(cv2, 'setLogLevel') else cv2.utils.logging.setLogLevel
     level = set_log_level(0)  # silent
     try:

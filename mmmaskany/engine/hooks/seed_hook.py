@@ -63,13 +63,8 @@ class _Continued(_InfiniteDataloaderIterator):
     """
 
     def __init__(self, dataloader: DataLoader, sampler: SeededSampler, iterations: int) -> None:
-        epoch, batches = (0, iterations) if sampler.endless else divmod(iterations, len(dataloader))
-        sampler.set_epoch(epoch)
-        sampler.start_at(batches * dataloader.batch_size)
-        super().__init__(dataloader)
-        # At once, as in MMEngine: onedl-mmengine waits, and meanwhile a hook sets the sampler's epoch back.
-        self._iterator = iter(dataloader) if self._iterator is None else self._iterator
-        self._epoch = epoch
+        self._dataloader, self._sampler, self._iterator = dataloader, sampler, None
+        self._epoch, self._batches = (0, iterations) if sampler.endless else divmod(iterations, len(dataloader))
         # MMEngine's loop asks for what is done, batch by batch; that of onedl-mmengine calls skip_iter, or nothing.
         self._done = 0 if hasattr(_InfiniteDataloaderIterator, 'skip_iter') else iterations
 
@@ -84,4 +79,8 @@ class _Continued(_InfiniteDataloaderIterator):
         if self._done:
             self._done -= 1
             return None
+        if self._iterator is None:  # only now, as a hook has set the sampler's epoch back in the meantime
+            self._sampler.set_epoch(self._epoch)
+            self._sampler.start_at(self._batches * self._dataloader.batch_size)
+            self._iterator = iter(self._dataloader)
         return super().__next__()
