@@ -12,6 +12,7 @@ import mmcv
 import pytest
 import torch
 
+from mmmaskany.apis import environment
 from mmmaskany.apis.environment import choose_hosts
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -96,6 +97,24 @@ def test_the_shortest_way_on_a_newer_python(tmp_path):
     _, text = page(tmp_path, 'mmcv', 'torch')
     assert row(text, 'python')[0] == 'ok'
     assert row(text, 'shortest way')[1].startswith('bash tools/install.sh (the maintained forks of the hosts, as this')
+
+
+def test_a_gpu_build_that_mmcv_cannot_be_compiled_for(monkeypatch, capsys):
+    monkeypatch.setattr(torch, '__version__', '2.14.1+cu130')
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 1)
+    monkeypatch.setattr(torch.cuda, 'get_device_name', lambda index: 'a GPU')
+    for there, status in ((True, 'note'), (False, 'ok')):  # for a CPU it can
+        monkeypatch.setattr(torch.cuda, 'is_available', lambda there=there: there)
+        environment.check_torch(environment.Page())
+        text = capsys.readouterr().out
+        assert row(text, 'torch')[0] == status
+        assert ('torch < 2.14, for detection on the GPU' in text) == there
+
+
+@pytest.mark.parametrize('cxx', ['', ' '])
+def test_a_compiler_without_a_name(cxx, monkeypatch):
+    monkeypatch.setenv('CXX', cxx)
+    assert environment.way().startswith('bash tools/install.sh')
 
 
 def test_the_shortest_way_on_a_full_disk(tmp_path):
