@@ -379,7 +379,7 @@ elif needs mmcv; then
   if "$py" -c 'import torch, torch.utils.cpp_extension as e; exit(not torch.cuda.is_available() or bool(e.CUDA_HOME))' 2>>"$log"; then
     say 'There is a GPU but no CUDA compiler (nvcc): mmcv gets operators for the CPU only. Classification trains on the GPU'
     say 'all the same; for detection install the CUDA toolkit of this torch and run this again.'
-    hide_gpu=(env CUDA_VISIBLE_DEVICES=)
+    hide_gpu=(CUDA_VISIBLE_DEVICES=)
   fi
   building
   title='Installing mmcv (seconds if pip has kept it; else about 3 minutes of compiling on two cores)'

@@ -17,9 +17,7 @@ precompile() {
     if $skip; then skip=false; continue; fi
     case "$argument" in
       -o | -MF) skip=true ;;
-      -c | -MMD | -MD) ;;
-      -*) options+=("$argument") ;;
-      *.cpp | *.cc | *.cxx) ;;
+      -c | -MMD | -MD | [!-]*.cpp | [!-]*.cc | [!-]*.cxx) ;;
       *) options+=("$argument") ;;
     esac
   done

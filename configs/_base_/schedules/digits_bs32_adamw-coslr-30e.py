@@ -10,4 +10,3 @@ param_scheduler = [
 ]
 
 train_cfg = dict(max_epochs=30)
-# tools/train.py --auto-scale-lr: lr = 0.001 * (processes * batch per process * accumulation) / 32
