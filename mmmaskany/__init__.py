@@ -21,11 +21,11 @@ _LAZY = {
     'merge_stems': 'models.backbones',
     # The commands, see mmmaskany.cli.
     'finetune': 'experiments.finetune',
-    'predict': 'apis.prediction',
-    'list': 'apis.catalogue:list_models',
-    'show': 'apis.model_card',
-    'export': 'apis.exporting',
-    'doctor': 'apis.environment',
+    'predict': 'inference.prediction',
+    'list': 'hub.catalogue:list_models',
+    'show': 'analysis.model_card',
+    'export': 'inference.exporting',
+    'doctor': 'environment',
 }
 
 

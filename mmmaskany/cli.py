@@ -20,12 +20,15 @@ from .version import __version__
 #: Name, module and what it is for.
 COMMANDS = {
     'finetune': ('mmmaskany.experiments.finetune', 'train a network and MaskAny around it on your images, and compare'),
-    'predict': ('mmmaskany.apis.prediction', 'classes, boxes or label maps of images, by a network that was trained'),
-    'list': ('mmmaskany.apis.catalogue', 'the models of this project by their names'),
-    'show': ('mmmaskany.apis.model_card', 'what a model costs, what it masks and what was measured'),
-    'export': ('mmmaskany.apis.exporting', 'a trained network as ONNX, or without its second stem'),
+    'predict': (
+        'mmmaskany.inference.prediction',
+        'classes, boxes or label maps of images, by a network that was trained',
+    ),
+    'list': ('mmmaskany.hub.catalogue', 'the models of this project by their names'),
+    'show': ('mmmaskany.analysis.model_card', 'what a model costs, what it masks and what was measured'),
+    'export': ('mmmaskany.inference.exporting', 'a trained network as ONNX, or without its second stem'),
     'doctor': (
-        'mmmaskany.apis.environment',
+        'mmmaskany.environment',
         'one page on this environment: versions, and known traps with their fixes',
     ),
 }

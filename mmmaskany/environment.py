@@ -22,7 +22,7 @@ import sysconfig
 import warnings
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 INSTALL = 'bash tools/install.sh'
 INSTALL_HERE = 'bash tools/install.sh --current-env'
 OK, NOTE, FAIL = 'ok', 'note', 'FAIL'

@@ -43,10 +43,10 @@ MODELS = Registry('model', parent=MMENGINE_MODELS, scope='mmmaskany', locations=
 #: Data transforms.
 TRANSFORMS = Registry('transform', parent=MMENGINE_TRANSFORMS, scope='mmmaskany', locations=['mmmaskany.datasets'])
 #: Dataset wrappers.
-DATASETS = Registry('dataset', parent=MMENGINE_DATASETS, scope='mmmaskany', locations=['mmmaskany.datasets'])
+DATASETS = Registry('dataset', parent=MMENGINE_DATASETS, scope='mmmaskany', locations=['mmmaskany.engine'])
 #: Sampler wrappers.
 DATA_SAMPLERS = Registry(
-    'data sampler', parent=MMENGINE_DATA_SAMPLERS, scope='mmmaskany', locations=['mmmaskany.datasets']
+    'data sampler', parent=MMENGINE_DATA_SAMPLERS, scope='mmmaskany', locations=['mmmaskany.engine']
 )
 #: Training hooks.
 HOOKS = Registry('hook', parent=MMENGINE_HOOKS, scope='mmmaskany', locations=['mmmaskany.engine'])

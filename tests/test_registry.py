@@ -174,9 +174,9 @@ def test_parts_need_no_module_of_one_system():
     result = run("""
 import sys
 sys.modules['fcntl'] = sys.modules['resource'] = None
-import mmmaskany.apis.runs, mmmaskany.datasets, mmmaskany.engine, mmmaskany.models
+import mmmaskany.experiments.runs, mmmaskany.datasets, mmmaskany.engine, mmmaskany.models
 from pathlib import Path
-with mmmaskany.apis.runs._claim(Path()) as inherited:
+with mmmaskany.experiments.runs._claim(Path()) as inherited:
     assert inherited == []
 print('done')
 """)

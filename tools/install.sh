@@ -146,7 +146,7 @@ reasons() { grep "^$1"$'\t' <<<"$plan" | awk -F '\t' '{print "  " $2 ": " $3}'; 
 
 cd -- "$root"
 say "Looking at $py ..."
-[[ -n "$hosts" ]] || hosts="$("$py" -c 'import runpy; print(runpy.run_path("mmmaskany/apis/environment.py")["choose_hosts"]())')"
+[[ -n "$hosts" ]] || hosts="$("$py" -c 'import runpy; print(runpy.run_path("mmmaskany/environment.py")["choose_hosts"]())')"
 if [[ "$hosts" == onedl ]]; then
   pins=(requirements/onedl.txt) mmcv=onedl-mmcv
 else
@@ -161,7 +161,7 @@ absent="$(awk -F '\t' '$3 == "not installed" {print $2}' <<<"$plan" | xargs)"
 [[ -n "$absent" ]] && say "Not installed: $absent"
 reasons '[a-z]*' | { grep -v ': not installed$' || true; } | cut -c 1-200
 if $check; then
-  say "The shortest way: $("$py" -c 'import runpy; print(runpy.run_path("mmmaskany/apis/environment.py")["way"]())')"
+  say "The shortest way: $("$py" -c 'import runpy; print(runpy.run_path("mmmaskany/environment.py")["way"]())')"
   exit 1
 fi
 
@@ -292,7 +292,7 @@ fi
 if needs others; then
   mapfile -t owners < <("$py" -c '
 import runpy
-environment = runpy.run_path("mmmaskany/apis/environment.py")
+environment = runpy.run_path("mmmaskany/environment.py")
 print(*sum(environment["found_hosts"](environment["distributions"]()).values(), []), sep="\n")')
   run others "Taking out ${owners[*]} (seconds)" "$py" -m pip uninstall -y "${owners[@]}"
   look

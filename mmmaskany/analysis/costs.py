@@ -6,7 +6,7 @@ from __future__ import annotations
 from mmengine.model import revert_sync_batchnorm
 from torch import nn
 
-from .samples import count_flops, draw_batch
+from mmmaskany.inference.samples import count_flops, draw_batch
 
 
 def count(model: nn.Module, host: str, size: tuple[int, int]) -> dict[str, dict[str, int]]:

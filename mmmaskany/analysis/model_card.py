@@ -19,7 +19,7 @@ from mmengine.config import Config
 from rich.console import Console
 from rich.table import Table
 
-from .model_index import load_models, measured_on, resolve
+from mmmaskany.hub.model_index import load_models, measured_on, resolve
 
 
 class Card(NamedTuple):
@@ -48,7 +48,7 @@ def show(name: str | os.PathLike, size: tuple[int, int] | None = None) -> Card:
     """Find out what a model costs, what it masks and what was measured.
 
     Args:
-        name (str | os.PathLike): A name that :func:`mmmaskany.apis.resolve` knows, a config, or a training's folder.
+        name (str | os.PathLike): A name that :func:`mmmaskany.hub.resolve` knows, a config, or a training's folder.
         size (tuple[int, int] | None): Height and width of the image in px. Defaults to None, that of the
             test data.
 
@@ -63,10 +63,10 @@ def show(name: str | os.PathLike, size: tuple[int, int] | None = None) -> Card:
     from mmengine.registry import MODELS, init_default_scope
 
     from mmmaskany.engine.checks.config import read_config
+    from mmmaskany.inference.samples import SIZES, image_size
+    from mmmaskany.inference.trained import find_run
 
     from .costs import count
-    from .samples import SIZES, image_size
-    from .trained import find_run
 
     path = Path(name).expanduser()
     if path.is_dir():
@@ -125,9 +125,9 @@ def _with_pattern(node: object, key: str) -> Iterator[tuple[str, dict]]:
 
 def _describe(node: dict, size: tuple[int, int]) -> str:
     """Say in words which share of which images is masked, how, and what becomes of it."""
-    from mmmaskany.models.masking import build_pattern
+    from mmmaskany.models.algebra import build_pattern
 
-    from .patterns import masked_share
+    from .named_patterns import masked_share
 
     pattern = build_pattern(node['pattern'])
     parts, probs = getattr(pattern, 'patterns', [pattern]), getattr(pattern, 'probs', [1.0])
@@ -159,7 +159,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Print the card and return the exit code."""
-    from .trained import quietly
+    from mmmaskany.inference.trained import quietly
 
     warnings.simplefilter('ignore')
     with quietly():

@@ -9,7 +9,7 @@ from mmmaskany.masking import BlockPattern, GridPattern, NoisePattern, PatchPatt
 from mmmaskany.parts import PATTERN, find_maker
 
 #: Ours by short names; noise comes in four colors. Others are named by their types, as in a config.
-PATTERNS = {
+NAMED_PATTERNS = {
     'patch': (PatchPattern, {}),
     'grid': (GridPattern, {}),
     'random': (RandomPattern, {}),
@@ -22,7 +22,7 @@ def pattern_cfg(name: str, side: int, cell: int | None = None, **share: float) -
     """Write the config of a pattern.
 
     Args:
-        name (str): One of :data:`PATTERNS`, or the type of any other pattern as a config has it, such as
+        name (str): One of :data:`NAMED_PATTERNS`, or the type of any other pattern as a config has it, such as
             'guest.StripePattern'.
         side (int): Shorter side of the images in pixels.
         cell (int | None): Side of a cell in pixels. None is an eighth of the images' side; patterns that take no
@@ -36,15 +36,15 @@ def pattern_cfg(name: str, side: int, cell: int | None = None, **share: float) -
     Raises:
         ValueError: If the name is not known.
     """
-    if name in PATTERNS:
-        kind, more = PATTERNS[name]
+    if name in NAMED_PATTERNS:
+        kind, more = NAMED_PATTERNS[name]
         cfg = dict(type=f'mmmaskany.{kind.__name__}', **share, **more)
     else:
         try:
             kind = find_maker(dict(type=name), PATTERN, 'pattern')
         except KeyError as error:
             raise ValueError(
-                f'a pattern must be one of {list(PATTERNS)}, but got {name!r}: or its {error.args[0]}'
+                f'a pattern must be one of {list(NAMED_PATTERNS)}, but got {name!r}: or its {error.args[0]}'
             ) from error
         cfg = dict(type=name, **share)
     takes = inspect.signature(kind).parameters

@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from mmmaskany.checkpoints.normalisation import swaps_channels
+from mmmaskany.engine.seeding.seeds import derive_seed
 from mmmaskany.masking import Fill, Pattern
-from mmmaskany.utils.seeding import derive_seed
 
 #: Masks are drawn for so many images at a time.
 _BLOCK = 32

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from .gaps import REBUILT
+from .mismatch import REBUILT
 
 #: Not part of what a network is: its classifier, and what stands around a backbone.
 _HEAD = re.compile(

@@ -9,40 +9,40 @@ from torch import Tensor, nn
 
 from .format import EXTRA_STATE
 
-#: Ends of names of what modules compute anew, or know without: its absence, or presence, is no gap.
+#: Ends of names of what modules compute anew, or know without: its absence, or presence, is no mismatch.
 REBUILT = ('relative_position_index', 'relative_coords_table', 'attn_mask', EXTRA_STATE)
 
 
 class CheckpointMismatchError(ValueError):
-    """A checkpoint that leaves a gap in a network, or belongs to another one."""
+    """A checkpoint that does not fill a network, or belongs to another one."""
 
 
-class Gaps(NamedTuple):
+class Mismatch(NamedTuple):
     """Where a checkpoint and a module differ.
 
     Args:
         wanted (int): Number of tensors that the checkpoint has to fill.
         missing (list[str]): Those that it lacks.
         reshaped (list[str]): Those that it has in another shape, with both.
-        surplus (list[str]): Its tensors that have no place where the module has others: a deeper network has every
+        unexpected (list[str]): Its tensors that have no place where the module has others: a deeper network has every
             tensor of a shallower one.
         left (list[str]): Its other tensors, which the module has no use for: a classifier's tail, a mask token. They
-            are no gap.
+            are no mismatch.
     """
 
     wanted: int
     missing: list[str]
     reshaped: list[str]
-    surplus: list[str]
+    unexpected: list[str]
     left: list[str] = []
 
     def __bool__(self) -> bool:
-        return bool(self.missing or self.reshaped or self.surplus)
+        return bool(self.missing or self.reshaped or self.unexpected)
 
     def __str__(self) -> str:
         return (
             f'{len(self.missing)} are missing ({_some(self.missing)}), {len(self.reshaped)} have another shape '
-            f'({_some(self.reshaped)}) and {len(self.surplus)} have no place ({_some(self.surplus)})'
+            f'({_some(self.reshaped)}) and {len(self.unexpected)} have no place ({_some(self.unexpected)})'
         )
 
     def describe_left(self) -> str:
@@ -52,7 +52,7 @@ class Gaps(NamedTuple):
         return ', '.join([*listed, *(name for name in self.left if '.' not in name)])
 
 
-def find_gaps(module: nn.Module, tensors: Mapping[str, Tensor], optional: Sequence[str] = ()) -> Gaps:
+def find_mismatch(module: nn.Module, tensors: Mapping[str, Tensor], optional: Sequence[str] = ()) -> Mismatch:
     """Compare the tensors of a checkpoint with those of a module.
 
     The checkpoint must have every tensor of the module in its shape. What it has beyond them is left over where no
@@ -67,7 +67,7 @@ def find_gaps(module: nn.Module, tensors: Mapping[str, Tensor], optional: Sequen
         optional (Sequence[str]): Beginnings of names that may be in one and not in the other. Defaults to ().
 
     Returns:
-        Gaps: The differences; false where there are none.
+        Mismatch: The differences; false where there are none.
     """
     own, optional = module.state_dict(), tuple(optional)
     modules = {name for name, _ in module.named_modules(remove_duplicate=False) if name}
@@ -76,17 +76,17 @@ def find_gaps(module: nn.Module, tensors: Mapping[str, Tensor], optional: Sequen
         key for key in own if not key.startswith(optional) and not key.endswith(('num_batches_tracked', *REBUILT))
     ]
     stems = tuple({f'{key.partition(".reused.")[0]}.' for key in tensors if '.reused.' in key})
-    surplus, left = [], []
+    unexpected, left = [], []
     late = getattr(module, 'fuse_at', 'stem') != 'stem'
     for key in tensors:
         if key.startswith('level_fusions.') and not late:
-            surplus.append(key)  # what was trained with late fusion computes nothing without it
+            unexpected.append(key)  # what was trained with late fusion computes nothing without it
             continue
         if key in own or key.startswith(optional) or key.endswith(REBUILT):
             continue
         existing = next((name for name in _paths(key) if name in modules), None)
-        (surplus if existing in filled or key.startswith(stems) else left).append(key)
-    return Gaps(
+        (unexpected if existing in filled or key.startswith(stems) else left).append(key)
+    return Mismatch(
         len(wanted),
         [key for key in wanted if key not in tensors],
         [
@@ -94,7 +94,7 @@ def find_gaps(module: nn.Module, tensors: Mapping[str, Tensor], optional: Sequen
             for key in wanted
             if key in tensors and tensors[key].shape != own[key].shape
         ],
-        surplus,
+        unexpected,
         left,
     )
 

@@ -24,7 +24,7 @@ from mmengine.logging import MMLogger, print_log
 from torch import Tensor, nn
 
 from .fingerprints import known_networks
-from .gaps import REBUILT, CheckpointMismatchError, Gaps, find_gaps, new_norms
+from .mismatch import REBUILT, CheckpointMismatchError, Mismatch, find_mismatch, new_norms
 from .names import NAMINGS
 from .normalisation import Normalisation, find_normalisation
 from .protection import read_checkpoint
@@ -205,7 +205,7 @@ class Fit(NamedTuple):
 
     Args:
         tensors (dict[str, Tensor]): By the module's names.
-        gaps (Gaps): What is missing and what is too much.
+        mismatch (Mismatch): What is missing and what is unexpected.
         prefix (str): What was taken off the file's names.
         source (str): Whose names they were; '' where they are the module's own.
         inside (str): Where in the module the network is that they fit, such as ``'timm_model.'``.
@@ -213,7 +213,7 @@ class Fit(NamedTuple):
     """
 
     tensors: dict[str, Tensor]
-    gaps: Gaps
+    mismatch: Mismatch
     prefix: str
     source: str
     inside: str
@@ -222,7 +222,7 @@ class Fit(NamedTuple):
     @property
     def badness(self) -> tuple[int, int]:
         """What orders fits, the best first."""
-        return len(self.gaps.missing) + len(self.gaps.reshaped), len(self.gaps.surplus)
+        return len(self.mismatch.missing) + len(self.mismatch.reshaped), len(self.mismatch.unexpected)
 
 
 def place(
@@ -260,10 +260,10 @@ def place(
     inner = backbone if isinstance(backbone, nn.Module) else module
     fit = find_fit(tensors, inner)
     _check_numbers(weights.path, fit.tensors, inner)
-    if fit.gaps:
+    if fit.mismatch:
         raise CheckpointMismatchError(_mismatch(weights, inner, fit))
     placed = {
-        name: tensor for name, tensor in fit.tensors.items() if name.removeprefix(fit.inside) not in fit.gaps.left
+        name: tensor for name, tensor in fit.tensors.items() if name.removeprefix(fit.inside) not in fit.mismatch.left
     }
     if inner is not module:
         placed = {f'backbone.{name}': tensor for name, tensor in placed.items()} | _rest(tensors, module, fit)
@@ -299,7 +299,7 @@ def find_fit(tensors: Mapping[str, Tensor], module: nn.Module) -> Fit:
         module (nn.Module): The backbone, plain or with a second stem.
 
     Returns:
-        Fit: The best one, whether it has gaps or not.
+        Fit: The best one, whether it fits or not.
 
     Raises:
         ValueError: If several networks of the file fit equally well.
@@ -342,14 +342,14 @@ def _fits(tensors: Mapping[str, Tensor], module: nn.Module) -> Iterator[Fit]:
                 renamed = _reshape(_flatten(rename(given, host), core), host)
                 ready = _as_loaded(core, renamed)
                 # Fusions of levels are left to the backbone: where a file has none, or others, they start anew.
-                gaps = find_gaps(core, ready, ['masking.', 'level_fusions.', *new_norms(core, ready)])
-                gaps = _without_cut(gaps, core, renamed)
-                yield Fit({inside + name: tensor for name, tensor in renamed.items()}, gaps, start, source, inside)
+                mismatch = find_mismatch(core, ready, ['masking.', 'level_fusions.', *new_norms(core, ready)])
+                mismatch = _without_cut(mismatch, core, renamed)
+                yield Fit({inside + name: tensor for name, tensor in renamed.items()}, mismatch, start, source, inside)
 
 
 def _best(fits: Sequence[Fit]) -> Fit:
     best = min(fits, key=lambda fit: fit.badness)
-    rivals = [fit for fit in fits if not fit.gaps and not best.gaps and fit.source == best.source]
+    rivals = [fit for fit in fits if not fit.mismatch and not best.mismatch and fit.source == best.source]
     if len({fit.prefix for fit in rivals}) > 1:
         ranked = sorted(rivals, key=lambda fit: _rank(fit.prefix))
         if _rank(ranked[0].prefix) == _rank(ranked[1].prefix) and ranked[0].prefix != ranked[1].prefix:
@@ -493,13 +493,15 @@ def _flatten(tensors: dict[str, Tensor], core: nn.Module) -> dict[str, Tensor]:
     return {flat(name): tensor for name, tensor in tensors.items()}
 
 
-def _without_cut(gaps: Gaps, core: nn.Module, tensors: Mapping[str, Tensor]) -> Gaps:
+def _without_cut(mismatch: Mismatch, core: nn.Module, tensors: Mapping[str, Tensor]) -> Mismatch:
     """Leave aside what has no place because a timm pyramid ends before the last block of its network."""
-    if not gaps.surplus or not _is_timm(core) or (full := _full_timm(core)) is None:
-        return gaps
+    if not mismatch.unexpected or not _is_timm(core) or (full := _full_timm(core)) is None:
+        return mismatch
     known = full.state_dict()
-    cut = [name for name in gaps.surplus if name in known and known[name].shape == tensors[name].shape]
-    return gaps._replace(surplus=[name for name in gaps.surplus if name not in cut], left=[*gaps.left, *cut])
+    cut = [name for name in mismatch.unexpected if name in known and known[name].shape == tensors[name].shape]
+    return mismatch._replace(
+        unexpected=[name for name in mismatch.unexpected if name not in cut], left=[*mismatch.left, *cut]
+    )
 
 
 # ---------------------------------------------------------------------- models around a backbone, and what is said
@@ -539,20 +541,20 @@ def _mismatch(weights: Weights, module: nn.Module, fit: Fit) -> str:
         kind = f'It is probably a checkpoint of {network}.'
     elif any('.reused.' in name for name in weights.tensors):
         kind = 'Its network has a second stem too, but differs in kind (MaskAny or MaskResNet), depth or width.'
-    elif 'dist_token' in weights.tensors and any(name.startswith('pos_embed') for name in fit.gaps.reshaped):
+    elif 'dist_token' in weights.tensors and any(name.startswith('pos_embed') for name in fit.mismatch.reshaped):
         kind = 'It is of a distilled network: mmpretrain.DistilledVisionTransformer takes it.'
     return (
         f'{weights.path}: the checkpoint does not fit the backbone {type(module).__name__}: it must fill all '
-        f'{fit.gaps.wanted} tensors and hold no other, but {fit.gaps}. {kind}'
+        f'{fit.mismatch.wanted} tensors and hold no other, but {fit.mismatch}. {kind}'
     )
 
 
 def _report(weights: Weights, module: nn.Module, fit: Fit) -> None:
-    text = f'{type(module).__name__}: {weights} fills all {fit.gaps.wanted} tensors of the backbone'
+    text = f'{type(module).__name__}: {weights} fills all {fit.mismatch.wanted} tensors of the backbone'
     text += f'; the names are those of {fit.source}' if fit.source else ''
     text += f"; '{fit.prefix}' was taken off them" if fit.prefix else ''
     text += f'; not taken: the networks below {_quoted(fit.rivals)}' if fit.rivals else ''
-    text += f'; left over: {fit.gaps.describe_left()}' if fit.gaps.left else ''
+    text += f'; left over: {fit.mismatch.describe_left()}' if fit.mismatch.left else ''
     print_log(f'{text}.', logger='current', level=logging.INFO)
 
 

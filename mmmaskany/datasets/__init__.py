@@ -1,9 +1,7 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
 from mmmaskany.checkpoints.protection import protect
 
-from .samplers import SeededIndex, SeededSampler
 from .transforms import AugmentReused, MaskObjects, MaskRegions, PackMaskAnyInputs, PatternMask
-from .wrappers import SeededDataset
 
 protect()
 
@@ -13,7 +11,4 @@ __all__ = [
     'MaskRegions',
     'PackMaskAnyInputs',
     'PatternMask',
-    'SeededDataset',
-    'SeededIndex',
-    'SeededSampler',
 ]

@@ -10,11 +10,10 @@ from .hooks import (
     MaskScheduleHook,
     MaskVisualizationHook,
     NonFiniteLossHook,
-    SeedHook,
 )
 from .model_wrapper import OwnStepDistributedDataParallel
 from .optim_wrapper import CpuAmpOptimWrapper
-from .replay import make_replayable
+from .seeding import SeededDataset, SeededIndex, SeededSampler, SeedHook, make_replayable
 
 protect()
 
@@ -29,6 +28,9 @@ __all__ = [
     'NonFiniteLossHook',
     'OwnStepDistributedDataParallel',
     'SeedHook',
+    'SeededDataset',
+    'SeededIndex',
+    'SeededSampler',
     'find_resume_point',
     'make_replayable',
 ]

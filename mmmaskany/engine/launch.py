@@ -30,7 +30,7 @@ from .checks.config import OptionAction, check_config, read_config  # noqa: F401
 from .checks.data import check_data
 from .checks.finding import settle
 from .hooks import LaunchCheckHook
-from .replay import make_replayable
+from .seeding.replay import make_replayable
 
 #: What gloo, NCCL and torch's store say where another process is gone.
 _LOST = re.compile(r'gloo|nccl|connection (was )?(closed|reset|refused)|broken pipe|timed out|timeout', re.IGNORECASE)

@@ -28,9 +28,8 @@ from .arms import ARMS, check_arms
 from .look import TASKS, look
 
 if TYPE_CHECKING:
-    from mmmaskany.apis import Result
-
     from .plan import Plan
+    from .runs import Result
 
 #: What is compared where nothing else is asked for.
 DEFAULT_ARMS = ('plain', 'maskany')
@@ -191,11 +190,10 @@ def _finetune(
             _import_all(found.task, model, weights)
         import torch
 
-        from mmmaskany.apis import Launch, Run, train_all
-        from mmmaskany.apis.warm import Warm, start_process
-
         from .networks import find_network
         from .plan import choose, default_size, describe
+        from .processes import Warm, start_process
+        from .runs import Launch, Run, train_all
         from .write import check_space, find_odd, write
 
         # Not of a process that may have computed already, as that of a notebook.

@@ -13,13 +13,13 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from mmengine.dataset import pseudo_collate
 
-from mmmaskany.apis import Run
+from mmmaskany.analysis.cam import Explainer
 from mmmaskany.visualization import COLORS, pixels
-from mmmaskany.visualization.cam import Explainer
 
 from .arms import ARMS
 from .measure import Measured, load
 from .plan import Plan
+from .runs import Run
 
 #: How many images are shown.
 SHOWN = 6

@@ -24,24 +24,26 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import Dataset, Subset
 
-from mmmaskany.apis import METRICS, Run, Work, count_flops, draw_batch
-from mmmaskany.apis.candidates import build_evaluator
-from mmmaskany.apis.patterns import pattern_cfg
+from mmmaskany.analysis.candidates import build_evaluator
+from mmmaskany.analysis.named_patterns import pattern_cfg
+from mmmaskany.analysis.occlusion import occlude
 from mmmaskany.checkpoints.atomic import atomic_write
 from mmmaskany.checkpoints.protection import read_checkpoint
 from mmmaskany.checkpoints.reading import silence, still
 from mmmaskany.engine.hooks.launch_check_hook import check_checkpoint
 from mmmaskany.engine.launch import collate_tensors
-from mmmaskany.evaluation import occlude
+from mmmaskany.inference.samples import count_flops, draw_batch
 from mmmaskany.masking import ConstantFill
-from mmmaskany.models.masking import build_pattern
+from mmmaskany.models.algebra import build_pattern
 
 from .plan import Plan
+from .runs import METRICS, Run
+from .timing import Work
 
 #: At most so many images are masked.
 OCCLUDED = 500
 #: Which masks, and how much of the image they take.
-PATTERNS = ('random', 'patch')
+OCCLUSIONS = ('random', 'patch')
 SHARES = (0.25, 0.5, 0.75)
 #: Detections below it are not looked at.
 SCORE = 0.3
@@ -172,7 +174,7 @@ def _occluded(
 ) -> list[dict]:
     """Test a network on whole and on masked images."""
     dense = plan.data.task != 'classification'
-    patterns, shares = (PATTERNS[:1], SHARES[:2]) if dense else (PATTERNS, SHARES)
+    patterns, shares = (OCCLUSIONS[:1], SHARES[:2]) if dense else (OCCLUSIONS, SHARES)
     tests = [('', 0.0), *((name, share) for name in patterns for share in shares)]
     with still():
         evaluators = [build_evaluator(cfg, dataset.dataset, indices) for _ in tests]

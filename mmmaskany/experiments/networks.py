@@ -15,10 +15,10 @@ from mmengine.config import ConfigDict
 from mmengine.registry import MODELS, init_default_scope
 from torch import Tensor, nn
 
-from mmmaskany.apis.model_index import spelled_alike
-from mmmaskany.checkpoints.gaps import CheckpointMismatchError
+from mmmaskany.checkpoints.mismatch import CheckpointMismatchError
 from mmmaskany.checkpoints.reading import Weights, guess_networks, place, read_weights, silence
 from mmmaskany.engine.checks.config import read_config
+from mmmaskany.hub.model_index import spelled_alike
 
 #: What is taken without weights and without a name.
 DEFAULT = 'resnet18_8xb32_in1k'

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
-    from mmmaskany.apis import Run
+    from .runs import Run
 
 #: How often the logs of the runs are read, in seconds.
 EVERY = 2.0

@@ -17,9 +17,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from scipy import stats
 
-from mmmaskany.apis import METRICS, Result, Run
-from mmmaskany.apis.rows import write_csv
-from mmmaskany.apis.runs import mean_spread
 from mmmaskany.version import __version__
 from mmmaskany.visualization.curves import draw_curve, new_panels
 
@@ -28,6 +25,8 @@ from .looking import disagreements, looking_sheet
 from .measure import OCCLUDED, Cost, Measured, cost, measure
 from .page import Page
 from .plan import Plan, describe, many
+from .rows import write_csv
+from .runs import METRICS, Result, Run, mean_spread
 
 _NUMBERS = ('no', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine', 'ten')
 #: Columns of a plot that shows how the classes are confused: more cannot be told apart.

@@ -31,7 +31,7 @@ import torch
 
 from mmmaskany.checkpoints.atomic import atomic_write
 
-from .warm import start_process
+from .processes import start_process
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -301,7 +301,7 @@ def train(
         work_dir (str | os.PathLike): Folder of all runs.
         launch (Launch, optional): How to start it. Defaults to ``Launch()``.
         slot (int): Which of the runs at a time it is, from 0. Defaults to 0.
-        start (Callable): Starts its process and returns the exit code, as :func:`~mmmaskany.apis.warm.start_process`.
+        start (Callable): Starts its process and returns the exit code, as :func:`~.processes.start_process`.
 
     Returns:
         Result: What it gave.
@@ -376,7 +376,7 @@ def train_all(
         launch (Launch, optional): How to start them. Defaults to ``Launch()``.
         optional (Sequence[str]): Metrics of the table that only some runs give, such as the mask AP. Defaults to ().
         start (Callable): Starts the process of a run and returns the exit code, as
-            :func:`~mmmaskany.apis.warm.start_process`.
+            :func:`~mmmaskany.experiments.processes.start_process`.
 
     Returns:
         tuple[list[Result], list[str]]: The results, in the order of the runs, and what went wrong.

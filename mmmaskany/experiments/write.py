@@ -12,13 +12,13 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.utils import get_installed_path
 
-from mmmaskany.apis.runs import available_cores
 from mmmaskany.checkpoints.atomic import atomic_write, reserve, serialise
 from mmmaskany.engine.checks.data import check_data
 
 from .arms import ARMS
 from .look import Data
 from .plan import HEAD_RATE, Plan, many
+from .runs import available_cores
 
 _HEADER = '# Written by `mmmaskany finetune`; it may be edited, and trained by\n#     python tools/train.py {}\n'
 #: What is written must leave so much for checkpoints, in bytes, for each parameter of each run.

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-#: What mmpretrain builds and runs; detectors and segmentors are found by :func:`mmmaskany.apis.resolve`.
+from .model_index import index_root, load_models, resolve
+
+#: What mmpretrain builds and runs; detectors and segmentors are found by :func:`resolve`.
 _TASKS = ('Image Classification', 'Masked Image Modeling', 'Self-Supervised Learning')
 
 
@@ -34,8 +36,6 @@ def register() -> None:
 
 
 def _add_models(hub: type) -> None:
-    from mmmaskany.apis.model_index import index_root, load_models
-
     root, known = index_root(), hub._models_dict
     own = [model for model in load_models(root) if any(result['Task'] in _TASKS for result in model['Results'])]
     theirs = dict(known)
@@ -46,3 +46,6 @@ def _add_models(hub: type) -> None:
     ours = {name: model for name, model in known.items() if name in names}
     known.clear()
     known.update(ours | theirs)  # a plain twin that is mmpretrain's own recipe stays theirs, with its weights
+
+
+__all__ = ['index_root', 'load_models', 'register', 'resolve']

@@ -36,7 +36,7 @@ def list_models(words: str | Sequence[str] = (), task: str | None = None) -> lis
         task (str | None): One of :data:`TASKS`. None are all. Defaults to None.
 
     Returns:
-        list[dict]: Their entries in the metafiles, see :func:`mmmaskany.apis.load_models`.
+        list[dict]: Their entries in the metafiles, see :func:`mmmaskany.hub.model_index.load_models`.
 
     Raises:
         ValueError: If the task is not known.

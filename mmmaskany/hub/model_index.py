@@ -71,7 +71,8 @@ def _models() -> dict[str, dict]:
 def resolve(name: str) -> Resolved:
     """Find a model by its name.
 
-    MMEngine's inferencers find names of OpenMMLab's own packages only; they all take a config and a checkpoint.
+    MMEngine's inferencers find names of OpenMMLab's own packages only; they all take a config and a checkpoint. The
+    loading of checkpoints is protected from here on, see :func:`mmmaskany.checkpoints.protection.protect`.
 
     Args:
         name (str): Name of a model, which is that of its config, in any case of letters.
@@ -87,6 +88,9 @@ def resolve(name: str) -> Resolved:
         >>> Path(config).name, checkpoint
         ('faster-rcnn_maskany-r50_fpn_1x_coco.py', None)
     """
+    from mmmaskany.checkpoints.protection import protect  # which imports torch, and `mmmaskany list` needs none
+
+    protect()
     model = _models().get(str(name).lower())
     if model is None:
         alike = spelled_alike(str(name), _models())

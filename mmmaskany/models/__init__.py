@@ -2,7 +2,7 @@
 from mmmaskany import hub
 from mmmaskany.checkpoints.protection import protect
 
-from . import augments, masking
+from . import algebra, view_augments
 from .backbones import *  # noqa: F403
 from .classifiers import *  # noqa: F403
 from .data_preprocessors import *  # noqa: F403
@@ -17,4 +17,4 @@ from .stems import *  # noqa: F403
 protect()
 hub.register()
 
-__all__ = ['augments', 'masking']
+__all__ = ['algebra', 'view_augments']

@@ -9,10 +9,10 @@ from mmmaskany.masking import Draw, Masking, Views, check_pattern
 from mmmaskany.parts import check_kind
 from mmmaskany.registry import MODELS
 
+from .algebra import build_masking
 from .backbones import MaskAnyMixin
 from .backbones.maskany import check_alignable
 from .guides import find_guided
-from .masking import build_masking
 
 
 class DenseMaskingMixin:

@@ -14,8 +14,8 @@ from mmmaskany.masking import Views, half_size
 from mmmaskany.parts import build_part, known_parts
 
 from .backbones import MaskAnyMixin
-from .classifiers.sub_masking import SubMasking
 from .guides import GUIDES, find_guided
+from .sub_masking import SubMasking
 
 SUB_NORMS = ('update', 'freeze')
 

@@ -30,7 +30,7 @@ from mmmaskany.masking.guided import guided
 from mmmaskany.parts import build_fill, build_pattern
 from mmmaskany.registry import MODELS
 
-from ..guides import in_cells
+from .guides import in_cells
 
 
 class SubMasking(nn.Module):

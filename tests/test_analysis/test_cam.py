@@ -13,7 +13,7 @@ from mmengine.structures import PixelData
 from mmpretrain.structures import DataSample
 from shipped import ROOT, shrink
 
-from mmmaskany.visualization.cam import Explainer, as_map, cam_class, default_layer, stem_maps
+from mmmaskany.analysis.cam import Explainer, as_map, cam_class, default_layer, stem_maps
 
 BACKBONES = {
     'ResNet': (dict(type='mmpretrain.ResNet', depth=18, stem_channels=8, base_channels=8), 64, 'layer4'),

@@ -4,7 +4,7 @@ import math
 import pytest
 import torch
 
-from mmmaskany.evaluation import centroid_accuracy, effective_rank, fisher_ratio, linear_cka
+from mmmaskany.analysis.diversity import centroid_accuracy, effective_rank, fisher_ratio, linear_cka
 
 
 def rotation(size, seed=0):

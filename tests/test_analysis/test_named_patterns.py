@@ -1,8 +1,8 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
 import pytest
 
-from mmmaskany.apis.patterns import PATTERNS, masked_share, pattern_cfg
-from mmmaskany.models.masking import build_pattern
+from mmmaskany.analysis.named_patterns import NAMED_PATTERNS, masked_share, pattern_cfg
+from mmmaskany.models.algebra import build_pattern
 
 
 def test_cells_suit_the_image():
@@ -16,7 +16,7 @@ def test_cells_suit_the_image():
         pattern_cfg('nope', 32, scale=0.5)
 
 
-@pytest.mark.parametrize('name', PATTERNS)
+@pytest.mark.parametrize('name', NAMED_PATTERNS)
 def test_the_share_is_what_is_masked(name):
     for share, side in ((dict(scale=0.5), 33), (dict(ratio=0.3), 130)):  # base cells of 1 and 2 px
         pattern = build_pattern(pattern_cfg(name, side, **share))

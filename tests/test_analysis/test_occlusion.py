@@ -7,7 +7,7 @@ import pytest
 import torch
 from mmpretrain.models.utils import ClsDataPreprocessor
 
-from mmmaskany.evaluation import PastedObjects, Pixels, occlude, textures
+from mmmaskany.analysis.occlusion import PastedObjects, Pixels, occlude, textures
 from mmmaskany.masking import ConstantFill, RandomPattern
 
 PATTERN = RandomPattern(ratio=0.25, cell=4, base=1)

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mmmaskany.evaluation import holm, paired_difference
+from mmmaskany.analysis.paired import holm, paired_difference
 
 
 def test_where_seeds_or_images_alone_vary_it_is_students_interval():

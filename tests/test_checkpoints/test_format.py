@@ -14,7 +14,7 @@ from torch import nn
 from mmmaskany.checkpoints import format as format_module
 from mmmaskany.checkpoints.atomic import atomic_write, serialise
 from mmmaskany.checkpoints.format import FORMAT, FormatMixin, NewerFormatError, format_of, stamp
-from mmmaskany.checkpoints.gaps import find_gaps
+from mmmaskany.checkpoints.mismatch import find_mismatch
 from mmmaskany.checkpoints.protection import read_checkpoint
 from mmmaskany.checkpoints.resume import find_resume_point
 
@@ -139,7 +139,7 @@ def test_function_follows_the_tensors(changed):
         assert twin(IMAGE).tolist() == [[3, 6]]  # trained on, it still is what it was
     module.load_state_dict(changed(4.0).state_dict())
     assert module(IMAGE).tolist() == [[-4, -8]]
-    assert not find_gaps(nn.ModuleList([module]), {'0.weight': torch.tensor(3.0)})
+    assert not find_mismatch(nn.ModuleList([module]), {'0.weight': torch.tensor(3.0)})
 
 
 def test_function_stays_where_no_tensor_is_loaded(changed):

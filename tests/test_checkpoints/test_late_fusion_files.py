@@ -4,7 +4,7 @@
 import pytest
 from mmengine.registry import MODELS, init_default_scope
 
-from mmmaskany.checkpoints.gaps import CheckpointMismatchError
+from mmmaskany.checkpoints.mismatch import CheckpointMismatchError
 from mmmaskany.checkpoints.reading import place
 
 R18 = dict(type='mmpretrain.ResNet', depth=18, stem_channels=4, base_channels=4, out_indices=(2, 3))

@@ -14,7 +14,7 @@ from mmengine.registry import MODELS
 from safetensors.torch import save_file
 from torch import nn
 
-from mmmaskany.checkpoints.gaps import CheckpointMismatchError, find_gaps
+from mmmaskany.checkpoints.mismatch import CheckpointMismatchError, find_mismatch
 from mmmaskany.checkpoints.protection import read_checkpoint
 from mmmaskany.checkpoints.reading import place, read_weights
 from mmmaskany.models import MaskAny
@@ -333,11 +333,11 @@ def test_what_is_left_over_and_what_is_too_much(plain, tensors):
 
     own = dict(Host().state_dict())
     beyond = ('fc.weight', 'head.0.weight', 'head.fc.bias', 'mask_token')
-    gaps = find_gaps(Host(), dict(own, **dict.fromkeys(beyond, torch.ones(1))))
-    assert not gaps and gaps.left == list(beyond)
-    assert gaps.describe_left() == 'fc (1), head.0 (1), head.fc (1), mask_token'
+    mismatch = find_mismatch(Host(), dict(own, **dict.fromkeys(beyond, torch.ones(1))))
+    assert not mismatch and mismatch.left == list(beyond)
+    assert mismatch.describe_left() == 'fc (1), head.0 (1), head.fc (1), mask_token'
     for name in ('body.1.weight', 'body.0.scale', 'body.gamma'):
-        assert find_gaps(Host(), dict(own, **{name: torch.ones(1)})).surplus == [name]
+        assert find_mismatch(Host(), dict(own, **{name: torch.ones(1)})).unexpected == [name]
 
 
 def test_other_networks_are_refused(plain, tensors):

@@ -21,7 +21,7 @@ from shipped import ROOT, load, pipeline_of, shrink, stems, tree
 
 from mmmaskany.engine.checks.config import check_config
 from mmmaskany.masking import Views
-from mmmaskany.models.masking import build_pattern
+from mmmaskany.models.algebra import build_pattern
 
 ENTRY = ROOT / 'configs/maskany_r50_in1k.py'
 CONFIGS = [ENTRY, *sorted((ROOT / 'configs/maskany').glob('*.py'))]

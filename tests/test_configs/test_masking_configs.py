@@ -19,7 +19,7 @@ from mmengine.registry import HOOKS, MODELS, init_default_scope
 from shipped import pipeline_of
 
 from mmmaskany.engine.checks.config import check_config
-from mmmaskany.models.masking import build_pattern
+from mmmaskany.models.algebra import build_pattern
 
 FOLDER = Path(__file__).parents[2] / 'configs/masking'
 CONFIGS = sorted(FOLDER.glob('*.py'))

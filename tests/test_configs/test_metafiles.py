@@ -14,7 +14,7 @@ from mmengine.registry import MODELS, init_default_scope
 from shipped import ROOT, load
 from torch import nn
 
-from mmmaskany.apis.environment import choose_hosts
+from mmmaskany.environment import choose_hosts
 
 TABLES = runpy.run_path(str(ROOT / 'tools/misc/model_tables.py'))
 MODEL_LIST = TABLES['load_models'](ROOT)

@@ -17,11 +17,11 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from shipped import ROOT
 
-from mmmaskany.apis import Result
-from mmmaskany.apis.patterns import masked_share, pattern_cfg
+from mmmaskany.analysis.named_patterns import masked_share, pattern_cfg
 from mmmaskany.datasets.transforms import MaskRegions, PatternMask
 from mmmaskany.engine.checks.config import check_config
 from mmmaskany.engine.hooks import MaskScheduleHook
+from mmmaskany.experiments.runs import Result
 from mmmaskany.masking import ConstantFill, Draw, Masking, MixturePattern, draw_masks
 from mmmaskany.models.backbones import MaskAny, MaskResNet
 from mmmaskany.models.batch_augments import MaskMix

@@ -12,10 +12,10 @@ from mmengine.config import Config, ConfigDict
 from mmengine.logging import MMLogger
 from mmengine.structures import PixelData
 
-from mmmaskany.datasets import SeededDataset
 from mmmaskany.datasets.label_map import check_label_map
 from mmmaskany.engine import launch
 from mmmaskany.engine.checks.finding import Finding, settle
+from mmmaskany.engine.seeding.dataset import SeededDataset
 
 # ---------------------------------------------------------------------- label maps
 

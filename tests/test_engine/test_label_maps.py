@@ -260,7 +260,7 @@ def test_a_turned_photo_ends_the_run_with_its_name(host, tmp_path):
     pytest.importorskip(host)
     from mmengine.registry import init_default_scope
 
-    from mmmaskany.datasets import SeededDataset
+    from mmmaskany.engine.seeding.dataset import SeededDataset
 
     init_default_scope(host)
     if host == 'mmdet':

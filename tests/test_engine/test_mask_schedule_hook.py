@@ -18,8 +18,9 @@ from torch import nn
 from mmmaskany.engine.hooks import MaskScheduleHook
 from mmmaskany.engine.hooks.mask_schedule_hook import find_pattern
 from mmmaskany.masking import GridPattern, Masking, MixturePattern, PatchPattern, RandomPattern
-from mmmaskany.models.classifiers import DropTokens, FillCells, MaskSubClassifier
+from mmmaskany.models.classifiers import MaskSubClassifier
 from mmmaskany.models.selfsup import PatternMAEViT
+from mmmaskany.models.sub_masking import DropTokens, FillCells
 
 
 class Toy(BaseModel):

@@ -14,11 +14,11 @@ from mmpretrain.models import ClsDataPreprocessor, ImageClassifier
 from torch import nn
 
 from mmmaskany.datasets.transforms import AugmentReused, MaskRegions, PackMaskAnyInputs
-from mmmaskany.datasets.wrappers import SeededDataset
 from mmmaskany.engine.checks.pipeline import check_augments, check_views
+from mmmaskany.engine.seeding.dataset import SeededDataset
 from mmmaskany.masking import Masking, PatchPattern
 from mmmaskany.models import MaskAny, MaskAnyDataPreprocessor
-from mmmaskany.models.augments import AutoAugmentViews
+from mmmaskany.models.view_augments import AutoAugmentViews
 
 HOST = dict(type='mmpretrain.ResNet_CIFAR', depth=18, stem_channels=4, base_channels=4)
 OURS = PackMaskAnyInputs()

@@ -11,7 +11,8 @@ from mmengine.registry import DATASETS
 from torch import distributed as dist
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
-from mmmaskany.datasets import SeededDataset, SeededIndex, SeededSampler
+from mmmaskany.engine.seeding.dataset import SeededDataset
+from mmmaskany.engine.seeding.sampler import SeededIndex, SeededSampler
 
 
 class Draws:

@@ -21,7 +21,6 @@ from mmengine.config import Config
 
 import mmmaskany
 from mmmaskany import cli, user_errors
-from mmmaskany.apis import Result
 from mmmaskany.checkpoints.protection import read_checkpoint
 from mmmaskany.experiments import finetune as command
 from mmmaskany.experiments import plan as planning
@@ -30,6 +29,7 @@ from mmmaskany.experiments.look import TASKS, look
 from mmmaskany.experiments.looking import unmatched
 from mmmaskany.experiments.networks import find_network
 from mmmaskany.experiments.report import class_mean, paired, say
+from mmmaskany.experiments.runs import Result
 from mmmaskany.experiments.write import check_space, find_odd, write
 
 

@@ -19,7 +19,7 @@ sys.exit(int(sys.argv[1]))
 CALLER = """
 import os, signal, sys
 from concurrent.futures import ThreadPoolExecutor
-from mmmaskany.apis.warm import Warm
+from mmmaskany.experiments.processes import Warm
 
 script, log = sys.argv[1:]
 

@@ -1,6 +1,6 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
-from mmmaskany.apis.rows import grouped, write_csv
-from mmmaskany.apis.runs import mean_spread
+from mmmaskany.experiments.rows import grouped, write_csv
+from mmmaskany.experiments.runs import mean_spread
 
 
 def test_rows_are_grouped_in_their_order():

@@ -17,8 +17,8 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import save_checkpoint
 
-from mmmaskany.apis import load_models, resolve
 from mmmaskany.hub import register
+from mmmaskany.hub.model_index import load_models, resolve
 
 HUB = 'mmpretrain.apis.model'
 ROOT = Path(__file__).parents[2]
@@ -42,7 +42,7 @@ def test_an_unknown_name_is_answered_with_those_spelled_alike():
 
 def test_a_published_checkpoint_is_returned(monkeypatch):
     entry = dict(Name='A', Config='configs/a.py', Weights=['https://host/a.pth'])
-    monkeypatch.setattr('mmmaskany.apis.model_index._models', lambda: {'a': entry})
+    monkeypatch.setattr('mmmaskany.hub.model_index._models', lambda: {'a': entry})
     assert resolve('A') == (str(ROOT / 'configs/a.py'), 'https://host/a.pth')
 
 

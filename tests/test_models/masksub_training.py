@@ -14,7 +14,8 @@ from two_processes import process_group
 
 from mmmaskany.engine import OwnStepDistributedDataParallel
 from mmmaskany.masking import RandomPattern
-from mmmaskany.models.classifiers import DropTokens, MaskSubClassifier
+from mmmaskany.models.classifiers import MaskSubClassifier
+from mmmaskany.models.sub_masking import DropTokens
 
 ARCH = dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=32)
 STEPS, BATCH = 4, 4

@@ -9,9 +9,9 @@ from mmengine.registry import MODELS, init_default_scope
 from torchvision.transforms import AutoAugment, AutoAugmentPolicy
 
 from mmmaskany.masking import Augment, GridPattern, Masking, MixturePattern, PatchPattern, half_size
-from mmmaskany.models.augments import AutoAugmentViews
+from mmmaskany.models.algebra import build_masking
 from mmmaskany.models.backbones import MaskAny
-from mmmaskany.models.masking import build_masking
+from mmmaskany.models.view_augments import AutoAugmentViews
 
 MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
 FORMATS = [torch.contiguous_format, torch.channels_last]

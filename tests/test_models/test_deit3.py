@@ -9,7 +9,7 @@ import torch
 from mmengine.registry import MODELS
 from timm.models.vision_transformer import VisionTransformer
 
-from mmmaskany.checkpoints.gaps import CheckpointMismatchError
+from mmmaskany.checkpoints.mismatch import CheckpointMismatchError
 
 ARCH = dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=32)
 NAMES = {

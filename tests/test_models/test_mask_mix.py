@@ -8,6 +8,7 @@ from mmpretrain.registry import BATCH_AUGMENTS, MODELS
 from mmpretrain.structures import DataSample
 from torch.nn.functional import one_hot
 
+from mmmaskany.engine.seeding.seeds import derive_seed, seed_all
 from mmmaskany.masking import (
     BlockPattern,
     GridPattern,
@@ -18,7 +19,6 @@ from mmmaskany.masking import (
     Views,
 )
 from mmmaskany.models.batch_augments import MaskMix
-from mmmaskany.utils.seeding import derive_seed, seed_all
 
 PATTERNS = [
     PatchPattern(scale=0.5, base=1),

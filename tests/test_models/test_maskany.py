@@ -422,7 +422,7 @@ def test_own_checkpoint_loads_completely():
         ),
     ],
 )
-def test_checkpoint_with_gaps_is_refused(checkpoint, message):
+def test_checkpoint_that_does_not_fit_is_refused(checkpoint, message):
     model = MaskAny(R18)
     before = copy.deepcopy(model.state_dict())
     with pytest.raises(ValueError, match=message):

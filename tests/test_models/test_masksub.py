@@ -17,11 +17,12 @@ from mmpretrain.structures import DataSample
 from torch import nn
 from two_processes import second_process
 
-from mmmaskany.apis import Work
 from mmmaskany.checkpoints.protection import read_checkpoint
 from mmmaskany.engine import CpuAmpOptimWrapper, OwnStepDistributedDataParallel
+from mmmaskany.experiments.timing import Work
 from mmmaskany.masking import Views, half_size
-from mmmaskany.models.classifiers import DropTokens, FillCells, MaskSubClassifier, RaiseDropout, ReplacePatches
+from mmmaskany.models.classifiers import MaskSubClassifier
+from mmmaskany.models.sub_masking import DropTokens, FillCells, RaiseDropout, ReplacePatches
 
 VIT = dict(type='VisionTransformer', arch=ARCH, img_size=32, patch_size=8)
 DEIT = dict(VIT, type='DistilledVisionTransformer')

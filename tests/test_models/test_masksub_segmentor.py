@@ -24,11 +24,11 @@ from mmseg.models.losses import CrossEntropyLoss
 from mmseg.models.segmentors import EncoderDecoder
 from mmseg.structures import SegDataSample
 
-from mmmaskany.apis import Work
 from mmmaskany.engine import CpuAmpOptimWrapper
+from mmmaskany.experiments.timing import Work
 from mmmaskany.masking import half_size
-from mmmaskany.models.classifiers import SubMasking
 from mmmaskany.models.segmentors import MaskSubSegmentor, relaxed_pixel_loss
+from mmmaskany.models.sub_masking import SubMasking
 
 CLASSES, IGNORED = 5, 255
 LEVELS = [4, 8, 16, 32]

@@ -166,7 +166,7 @@ def test_what_cannot_be_merged_says_so(host, options, message):
 
 def test_norms_between_stem_and_fusion_and_plain_networks():
     swin = dict(arch=dict(embed_dims=8, depths=[1] * 4, num_heads=[1] * 4), img_size=64, window_size=2)
-    with pytest.raises(NotMergeableError, match='Conv2d, MapLayerNorm lie between'):
+    with pytest.raises(NotMergeableError, match='Conv2d, LayerNorm2d lie between'):
         mmmaskany.merge_stems(MODELS.build(dict(swin, type='mmmaskany.MaskSwinTransformer')))
     with pytest.raises(NotMergeableError, match='must have a second stem, but Conv2d has none'):
         mmmaskany.merge_stems(nn.Conv2d(3, 8, 1))

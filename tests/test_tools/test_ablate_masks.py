@@ -10,7 +10,7 @@ import cv2
 import pytest
 from mmengine.config import Config
 
-from mmmaskany.apis import Result
+from mmmaskany.experiments.runs import Result
 
 ROOT = Path(__file__).parents[2]
 DIGITS = ROOT / 'configs/maskany/maskany_resnet18-narrow_1xb32-coslr-8e_digits.py'

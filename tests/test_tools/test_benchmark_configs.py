@@ -10,7 +10,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmmaskany.apis import Work, take_turns, turns_table
+from mmmaskany.experiments.timing import Work, take_turns, turns_table
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
 PLAIN = dict(type='mmpretrain.ResNet', depth=18, stem_channels=4, base_channels=4, out_indices=(0, 1, 2, 3))

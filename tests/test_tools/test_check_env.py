@@ -12,8 +12,8 @@ import mmcv
 import pytest
 import torch
 
-from mmmaskany.apis import environment
-from mmmaskany.apis.environment import choose_hosts
+from mmmaskany import environment
+from mmmaskany.environment import choose_hosts
 
 ROOT = Path(__file__).resolve().parents[2]
 HOSTS = choose_hosts()

@@ -19,10 +19,10 @@ from shipped import ROOT
 
 import mmmaskany
 from mmmaskany import cli, user_errors
-from mmmaskany.apis.prediction import list_images
-from mmmaskany.apis.samples import image_size
-from mmmaskany.apis.trained import find_run, load_trained
 from mmmaskany.checkpoints.protection import read_checkpoint
+from mmmaskany.inference.prediction import list_images
+from mmmaskany.inference.samples import image_size
+from mmmaskany.inference.trained import find_run, load_trained
 
 
 def run(*argv):
@@ -441,7 +441,7 @@ def test_export_to_timm(name, tiny_config, tmp_path, capsys):
 
 def test_what_finetune_started_from_is_no_run(tmp_path):
     """``finetune --weights`` leaves the weights beside the runs; they have no config."""
-    from mmmaskany.apis.trained import find_run
+    from mmmaskany.inference.trained import find_run
 
     torch.save(dict(state_dict={}, meta={}), tmp_path / 'weights.pth')
     for arm in ('plain', 'maskany'):

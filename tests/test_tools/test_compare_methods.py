@@ -6,7 +6,7 @@ from dataclasses import asdict
 import cv2
 import pytest
 
-from mmmaskany.apis import Result
+from mmmaskany.experiments.runs import Result
 
 
 @pytest.fixture

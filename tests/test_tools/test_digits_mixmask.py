@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mmmaskany.apis.runs import Result
+from mmmaskany.experiments.runs import Result
 
 ROOT = Path(__file__).parents[2]
 

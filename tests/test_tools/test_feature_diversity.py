@@ -9,8 +9,8 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
-from mmmaskany.apis.candidates import Candidate, load_candidate
-from mmmaskany.evaluation import centroid_accuracy, effective_rank, fisher_ratio, linear_cka
+from mmmaskany.analysis.candidates import Candidate, load_candidate
+from mmmaskany.analysis.diversity import centroid_accuracy, effective_rank, fisher_ratio, linear_cka
 from mmmaskany.masking import half_size
 
 ROOT = Path(__file__).parents[2]

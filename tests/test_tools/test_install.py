@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from mmmaskany.apis.environment import HOSTS, choose_hosts
+from mmmaskany.environment import HOSTS, choose_hosts
 
 ROOT = Path(__file__).resolve().parents[2]
 MINE = HOSTS[choose_hosts()]

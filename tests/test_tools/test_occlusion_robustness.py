@@ -13,8 +13,8 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner
 
-from mmmaskany.apis.candidates import Candidate, load_candidate
-from mmmaskany.evaluation import PastedObjects, Pixels, occlude, occlusion_mask, textures
+from mmmaskany.analysis.candidates import Candidate, load_candidate
+from mmmaskany.analysis.occlusion import PastedObjects, Pixels, occlude, occlusion_mask, textures
 from mmmaskany.masking import ConstantFill, GridPattern, LayerMasking, RandomPattern
 
 ROOT = Path(__file__).parents[2]

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmmaskany.evaluation import holm, paired_difference
+from mmmaskany.analysis.paired import holm, paired_difference
 
 ROOT = Path(__file__).parents[2]
 

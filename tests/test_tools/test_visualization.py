@@ -8,7 +8,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmmaskany.models.masking import build_pattern
+from mmmaskany.models.algebra import build_pattern
 
 ROOT = Path(__file__).parents[2]
 DIGITS = ROOT / 'configs/maskany/maskany_resnet18-narrow_1xb32-coslr-8e_digits.py'

@@ -30,12 +30,12 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, init_default_scope
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
-from mmmaskany.apis import METRICS, Launch, Result, Run, report, train_all
-from mmmaskany.apis.patterns import PATTERNS, masked_share, pattern_cfg
-from mmmaskany.apis.rows import grouped, write_csv
+from mmmaskany.analysis.named_patterns import PATTERNS, masked_share, pattern_cfg
 from mmmaskany.checkpoints.atomic import atomic_write
 from mmmaskany.engine.checks.config import OptionAction, read_config
-from mmmaskany.models.masking import build_pattern
+from mmmaskany.experiments.rows import grouped, write_csv
+from mmmaskany.experiments.runs import METRICS, Launch, Result, Run, report, train_all
+from mmmaskany.models.algebra import build_pattern
 from mmmaskany.user_errors import run
 from mmmaskany.visualization import new_plot, save_figure
 from mmmaskany.visualization.curves import draw_curve, draw_level
@@ -117,10 +117,11 @@ def grid(patterns: Sequence[str], shares: Sequence[dict], size: tuple[int, int],
     """List the arms.
 
     Args:
-        patterns (Sequence[str]): Names of patterns, see :func:`mmmaskany.apis.patterns.pattern_cfg`.
+        patterns (Sequence[str]): Names of patterns, see :func:`mmmaskany.analysis.named_patterns.pattern_cfg`.
         shares (Sequence[dict]): ``dict(scale=...)`` or ``dict(ratio=...)`` each.
         size (tuple[int, int]): Height and width of the images in pixels.
-        cell (int | None): Side of a cell in pixels, see :func:`mmmaskany.apis.patterns.pattern_cfg`. Defaults to None.
+        cell (int | None): Side of a cell in pixels, see :func:`~mmmaskany.analysis.named_patterns.pattern_cfg`.
+            Defaults to None.
 
     Returns:
         list[Arm]: The arms; every pattern at every share.

@@ -32,9 +32,10 @@ from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
-from mmmaskany.apis import CLOCKS, SIZES, Work, draw_batch, is_self_supervised, take_turns, turns_table
 from mmmaskany.engine import launch
 from mmmaskany.engine.checks.config import OptionAction, read_config
+from mmmaskany.experiments.timing import CLOCKS, Work, take_turns, turns_table
+from mmmaskany.inference.samples import SIZES, draw_batch, is_self_supervised
 from mmmaskany.user_errors import run
 
 

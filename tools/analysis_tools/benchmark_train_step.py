@@ -32,7 +32,7 @@ from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
-from mmmaskany.apis import Work, take_turns, turns_table
+from mmmaskany.experiments.timing import Work, take_turns, turns_table
 from mmmaskany.user_errors import run
 
 MASKING = dict(

@@ -19,8 +19,8 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
-from mmmaskany.apis import Launch, Run, plot, report, train_all
-from mmmaskany.apis.rows import write_csv
+from mmmaskany.experiments.rows import write_csv
+from mmmaskany.experiments.runs import Launch, Run, plot, report, train_all
 from mmmaskany.user_errors import run
 from mmmaskany.visualization import save_figure
 

@@ -33,11 +33,11 @@ import torch
 from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
-from mmmaskany.apis.candidates import Candidate, load_candidate
-from mmmaskany.apis.rows import grouped, write_csv
-from mmmaskany.apis.runs import mean_spread
+from mmmaskany.analysis.candidates import Candidate, load_candidate
+from mmmaskany.analysis.diversity import centroid_accuracy, effective_rank, fisher_ratio, linear_cka
 from mmmaskany.checkpoints.atomic import atomic_write
-from mmmaskany.evaluation import centroid_accuracy, effective_rank, fisher_ratio, linear_cka
+from mmmaskany.experiments.rows import grouped, write_csv
+from mmmaskany.experiments.runs import mean_spread
 from mmmaskany.user_errors import run
 from mmmaskany.visualization import COLORS, MARKERS, save_figure
 from mmmaskany.visualization.curves import new_panels

@@ -24,9 +24,9 @@ import torch
 from mmengine.registry import MODELS, init_default_scope
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
-from mmmaskany.apis import SIZES
-from mmmaskany.apis.costs import count
+from mmmaskany.analysis.costs import count
 from mmmaskany.engine.checks.config import OptionAction, read_config
+from mmmaskany.inference.samples import SIZES
 from mmmaskany.user_errors import run
 
 

@@ -39,17 +39,16 @@ from rich.progress import track
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
-from mmmaskany.apis import METRICS
-from mmmaskany.apis.candidates import TASKS, Candidate, Loaded, build_evaluator, load_candidate
-from mmmaskany.apis.patterns import PATTERNS, masked_share, pattern_cfg
-from mmmaskany.apis.rows import grouped, write_csv
-from mmmaskany.apis.runs import mean_spread
+from mmmaskany.analysis.candidates import TASKS, Candidate, Loaded, build_evaluator, load_candidate
+from mmmaskany.analysis.named_patterns import PATTERNS, masked_share, pattern_cfg
+from mmmaskany.analysis.occlusion import PastedObjects, Pixels, occlude, occlusion_mask, textures
 from mmmaskany.checkpoints.atomic import atomic_write
 from mmmaskany.checkpoints.reading import still
-from mmmaskany.evaluation import PastedObjects, Pixels, occlude, occlusion_mask, textures
+from mmmaskany.experiments.rows import grouped, write_csv
+from mmmaskany.experiments.runs import METRICS, mean_spread
 from mmmaskany.masking import ConstantFill, LayerMasking
 from mmmaskany.masking.draw import select
-from mmmaskany.models.masking import build_pattern
+from mmmaskany.models.algebra import build_pattern
 from mmmaskany.user_errors import run
 from mmmaskany.visualization import save_figure
 from mmmaskany.visualization.curves import draw_curve, new_panels

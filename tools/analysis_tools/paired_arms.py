@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
-from mmmaskany.apis.runs import mean_spread
-from mmmaskany.evaluation import holm, paired_difference
+from mmmaskany.analysis.paired import holm, paired_difference
+from mmmaskany.experiments.runs import mean_spread
 from mmmaskany.user_errors import run
 
 

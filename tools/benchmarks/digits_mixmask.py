@@ -22,7 +22,7 @@ from statistics import mean
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
 from mmmaskany import user_errors
-from mmmaskany.apis.runs import Launch, Result, Run, report, train_all
+from mmmaskany.experiments.runs import Launch, Result, Run, report, train_all
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs' / 'mixmask'
 FRAMEWORKS = ('mocov2', 'simsiam')

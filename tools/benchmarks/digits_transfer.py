@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
-from mmmaskany.apis.runs import METRICS, Launch, Result, Run, report, train_all
+from mmmaskany.experiments.runs import METRICS, Launch, Result, Run, report, train_all
 from mmmaskany.user_errors import run
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'

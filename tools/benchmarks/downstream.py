@@ -25,10 +25,10 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
-from mmmaskany.apis import Launch, Run, report, train_all
-from mmmaskany.checkpoints.gaps import find_gaps
+from mmmaskany.checkpoints.mismatch import find_gaps
 from mmmaskany.checkpoints.protection import read_checkpoint
 from mmmaskany.engine.checks.config import read_config
+from mmmaskany.experiments.runs import Launch, Run, report, train_all
 from mmmaskany.user_errors import run
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'

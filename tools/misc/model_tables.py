@@ -21,7 +21,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
-from mmmaskany.apis.model_index import load_models, measured, measured_on
+from mmmaskany.hub.model_index import load_models, measured, measured_on
 from mmmaskany.user_errors import run
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -21,7 +21,7 @@ from mmengine.registry import MODELS, init_default_scope
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
 from mmmaskany.checkpoints.atomic import atomic_write, serialise
 from mmmaskany.checkpoints.format import KEY
-from mmmaskany.checkpoints.gaps import CheckpointMismatchError
+from mmmaskany.checkpoints.mismatch import CheckpointMismatchError
 from mmmaskany.checkpoints.reading import Weights, find_fit, place, read_weights
 from mmmaskany.engine.checks.config import read_config
 from mmmaskany.models.backbones import MaskAnyMixin

@@ -16,8 +16,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
 from mmmaskany import user_errors
-from mmmaskany.apis.exporting import export
-from mmmaskany.apis.trained import FoundRun
+from mmmaskany.inference.exporting import export
+from mmmaskany.inference.trained import FoundRun
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -30,10 +30,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs
 from mmmaskany import masking as algebra
 from mmmaskany.engine import launch
 from mmmaskany.engine.checks.config import OptionAction, read_config
+from mmmaskany.engine.seeding.seeds import derive_seed, seed_cpu
 from mmmaskany.masking import ImageFill, Masking, MixturePattern, NoisePattern, PatchPattern, Pattern, half_size
 from mmmaskany.masking.masking import resize
 from mmmaskany.user_errors import run
-from mmmaskany.utils.seeding import derive_seed, seed_cpu
 from mmmaskany.visualization import Panels, batch_panels, mask_picture, save_figure, sheet
 
 #: The patterns, noise once for each color.

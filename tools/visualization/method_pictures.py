@@ -227,7 +227,7 @@ def masksub() -> Sheet:
     """What the sub-branch of MaskSub sees in each of three ways."""
     from mmpretrain.models.backbones import VisionTransformer
 
-    from mmmaskany.models.classifiers import DropTokens, FillCells, ReplacePatches
+    from mmmaskany.models.sub_masking import DropTokens, FillCells, ReplacePatches
 
     # A ViT whose embedding hands the pixels on, so that tokens can be shown.
     width = 3 * PATCH * PATCH

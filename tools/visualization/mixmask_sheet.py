@@ -24,8 +24,8 @@ from torch import Tensor, nn
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
 from mmmaskany.engine.checks.config import read_config
 from mmmaskany.engine.launch import check_files
+from mmmaskany.engine.seeding.seeds import seed_all
 from mmmaskany.user_errors import run
-from mmmaskany.utils.seeding import seed_all
 from mmmaskany.visualization import draw_panel, pixels, save_figure
 
 HEADS = ('view', 'partner', 'mask\nwhite: the partner', 'mixed view')

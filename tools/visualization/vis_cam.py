@@ -31,13 +31,13 @@ from mmengine.registry import DATASETS, MODELS, TRANSFORMS, init_default_scope
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
 import mmmaskany  # noqa: F401
+from mmmaskany.analysis.cam import METHODS, Explainer, Explanation, cam_class, stem_features
 from mmmaskany.checkpoints.reading import read_weights
 from mmmaskany.engine import launch
 from mmmaskany.engine.checks.config import read_config
 from mmmaskany.engine.hooks.launch_check_hook import check_checkpoint, start_tensors
 from mmmaskany.user_errors import run
 from mmmaskany.visualization import COLORS, pixels, save_figure
-from mmmaskany.visualization.cam import METHODS, Explainer, Explanation, cam_class, stem_features
 
 #: From dark to bright in steps that every eye sees.
 COLORMAP = 'inferno'

@@ -77,8 +77,8 @@ _CLOSED = dict(
 )
 #: Our own parts that cost nothing to build, so that what they refuse is said with its key.
 _LIGHT = (
-    *('mmmaskany.masking', 'mmmaskany.models.masking', 'mmmaskany.engine.hooks'),
-    *('mmmaskany.datasets.transforms', 'mmmaskany.models.batch_augments', 'mmmaskany.models.classifiers.sub_masking'),
+    *('mmmaskany.masking', 'mmmaskany.models.algebra', 'mmmaskany.engine.hooks', 'mmmaskany.engine.seeding.hook'),
+    *('mmmaskany.datasets.transforms', 'mmmaskany.models.batch_augments', 'mmmaskany.models.sub_masking'),
 )
 #: The parts of a masking, which may be of anybody, and what builds them.
 _ALGEBRA = {PATTERN: build_pattern, (Fill,): build_fill, (Augment,): build_augment, (Masking,): build_masking}

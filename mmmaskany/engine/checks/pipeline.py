@@ -11,10 +11,10 @@ from torch.utils.data import Dataset
 
 from mmmaskany.checkpoints.normalisation import Normalisation, normalisation_of
 from mmmaskany.datasets.transforms import MaskObjects, MaskRegions, PackMaskAnyInputs
-from mmmaskany.models.augments import AutoAugmentViews
 from mmmaskany.models.backbones import MaskAnyMixin
 from mmmaskany.models.data_preprocessors import MaskAnyDataPreprocessor
 from mmmaskany.models.detectors import check_ignoring
+from mmmaskany.models.view_augments import AutoAugmentViews
 
 
 def check_views(model: nn.Module, dataset: Dataset, key: str) -> None:

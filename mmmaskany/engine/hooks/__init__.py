@@ -6,7 +6,6 @@ from .launch_check_hook import LaunchCheckHook
 from .mask_schedule_hook import MaskScheduleHook
 from .mask_visualization_hook import MaskVisualizationHook
 from .non_finite_loss_hook import NonFiniteLossHook
-from .seed_hook import SeedHook
 
 __all__ = [
     'AtomicCheckpointHook',
@@ -16,5 +15,4 @@ __all__ = [
     'MaskScheduleHook',
     'MaskVisualizationHook',
     'NonFiniteLossHook',
-    'SeedHook',
 ]

@@ -11,8 +11,8 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from mmmaskany.checkpoints.format import EXTRA_STATE
-from mmmaskany.checkpoints.gaps import CheckpointMismatchError
 from mmmaskany.checkpoints.late_fusion import name_late_fusion
+from mmmaskany.checkpoints.mismatch import CheckpointMismatchError
 from mmmaskany.checkpoints.normalisation import OWN_CONFIG, Normalisation, find_normalisation, normalisation_of
 from mmmaskany.checkpoints.reading import Weights, place, silence, unpack
 from mmmaskany.checkpoints.starting import hold_to_files, pretrained_cfgs, read_start

@@ -6,9 +6,10 @@ from mmengine.registry import DATASETS as MMENGINE_DATASETS
 
 from mmmaskany.datasets.label_map import check_label_map
 from mmmaskany.datasets.loaded_size import check_sizes_when_loaded
-from mmmaskany.datasets.samplers import SeededIndex
 from mmmaskany.registry import DATASETS
-from mmmaskany.utils.seeding import seed_cpu
+
+from .sampler import SeededIndex
+from .seeds import seed_cpu
 
 _OWN = ('dataset', 'label_ids', 'generators')
 

@@ -4,9 +4,10 @@ from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 from mmengine.runner.loops import _InfiniteDataloaderIterator
 from torch.utils.data import BatchSampler, DataLoader
 
-from mmmaskany.datasets.samplers import SeededSampler
 from mmmaskany.registry import HOOKS
-from mmmaskany.utils.seeding import derive_seed, seed_all
+
+from .sampler import SeededSampler
+from .seeds import derive_seed, seed_all
 
 
 @HOOKS.register_module()

@@ -8,8 +8,8 @@ rank, iteration), what a worker draws for a sample from (seed, epoch, sample ind
 
 from mmengine.runner import Runner
 
-from .hooks.last_validation_hook import LastValidationHook
-from .hooks.seed_hook import SeedHook
+from ..hooks.last_validation_hook import LastValidationHook
+from .hook import SeedHook
 
 _DATASET, _SAMPLER = 'mmmaskany.SeededDataset', 'mmmaskany.SeededSampler'
 

@@ -8,7 +8,8 @@ from mmengine.registry import DATA_SAMPLERS as MMENGINE_DATA_SAMPLERS
 from torch.utils.data import Sampler
 
 from mmmaskany.registry import DATA_SAMPLERS
-from mmmaskany.utils.seeding import derive_seed
+
+from .seeds import derive_seed
 
 
 class SeededIndex(int):

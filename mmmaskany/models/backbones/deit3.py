@@ -8,7 +8,7 @@ from mmpretrain.models.backbones.deit3 import DeiT3TransformerEncoderLayer
 from mmpretrain.models.utils import LayerScale
 from torch import Tensor, nn
 
-from mmmaskany.checkpoints.gaps import CheckpointMismatchError
+from mmmaskany.checkpoints.mismatch import CheckpointMismatchError
 from mmmaskany.registry import MODELS
 
 

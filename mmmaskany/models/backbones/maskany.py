@@ -15,14 +15,14 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from mmmaskany.checkpoints.format import EXTRA_STATE
-from mmmaskany.checkpoints.gaps import CheckpointMismatchError, find_gaps, new_norms
+from mmmaskany.checkpoints.mismatch import CheckpointMismatchError, find_mismatch, new_norms
 from mmmaskany.checkpoints.reading import place, unpack
 from mmmaskany.checkpoints.starting import init_from_files
 from mmmaskany.masking import Draw, Masking, Views, half_size
 from mmmaskany.masking.guided import guided
 from mmmaskany.registry import MODELS
 
-from ..masking import build_masking
+from ..algebra import build_masking
 from ..stems import DualStem, build_fusion, find_stem
 from ..stems.find import halve_kernel
 from .deit3 import mend
@@ -302,17 +302,17 @@ class MaskAnyMixin:
             names = ', '.join(norm[:-1] for norm in norms)
             self._report(f'the checkpoint has no {names}: these output norms start anew.')
         optional = ('masking.', *norms, *(added if plain else ()))
-        gaps = find_gaps(self, given, optional)
-        if gaps:
+        mismatch = find_mismatch(self, given, optional)
+        if mismatch:
             raise CheckpointMismatchError(
-                f'the checkpoint does not fit the backbone {type(self).__name__}: it must fill all {gaps.wanted} '
-                f'tensors and hold no other, but {gaps}. {_guess(given)}'
+                f'the checkpoint does not fit the backbone {type(self).__name__}: it must fill all {mismatch.wanted} '
+                f'tensors and hold no other, but {mismatch}. {_guess(given)}'
             )
         self.filled = True
         if plain:
             self._adopt(state_dict, prefix, extra)
             self._report(
-                f'adopted a plain checkpoint, which fills all {gaps.wanted} tensors of the host; '
+                f'adopted a plain checkpoint, which fills all {mismatch.wanted} tensors of the host; '
                 + (
                     'the reused stem starts from the weights of its stem and contributes'
                     if stem
@@ -322,7 +322,7 @@ class MaskAnyMixin:
             )
             self.warn_if_frozen()
         else:
-            self._report(f'the checkpoint fills all {gaps.wanted} tensors of the backbone.')
+            self._report(f'the checkpoint fills all {mismatch.wanted} tensors of the backbone.')
 
     def _has_other_levels(self, given: Iterable[str], prefix: str) -> bool:
         """Tell whether a checkpoint with late fusion has more or fewer levels, as a classifier beside a detector."""

@@ -15,7 +15,7 @@ from mmmaskany.registry import MODELS
 
 from ..heads.relaxed import relaxed_loss, soft_criterion
 from ..sub_branch import SubBranchMixin
-from .sub_masking import SubMasking
+from ..sub_masking import SubMasking
 
 
 @MODELS.register_module()

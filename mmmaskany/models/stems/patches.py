@@ -11,7 +11,7 @@ from .dual_stem import DualStem
 from .fusions import stem_channels
 
 
-class MapLayerNorm(nn.LayerNorm):
+class LayerNorm2d(nn.LayerNorm):
     """Normalise every pixel of a map over its channels; the map comes out as channels_last.
 
     That is the order in which it is flattened into tokens next, so nothing is copied.
@@ -52,6 +52,6 @@ def patch_dual_stem(projection: nn.Conv2d, fusion: nn.Module, norm: nn.LayerNorm
         conv = nn.Conv2d(projection.in_channels, channels, size, size, bias=bias)
         if norm is None:
             return conv
-        return nn.Sequential(OrderedDict(projection=conv, norm=MapLayerNorm(channels, norm.eps)))
+        return nn.Sequential(OrderedDict(projection=conv, norm=LayerNorm2d(channels, norm.eps)))
 
     return DualStem(stem(height), stem(height // 2), fusion, stride=height // 2)
