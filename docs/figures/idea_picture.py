@@ -1,7 +1,7 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
 """Draw the picture of the idea in the README: an image, its two views, two stems, one backbone.
 
-    python tools/visualization/idea_picture.py
+    python docs/figures/idea_picture.py
 
 Both views are made by the package itself, from a photo that comes with scikit-learn.
 """

@@ -1,8 +1,8 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
 """Draw the pictures of docs/methods: for each method a photo, the mask, and what the network sees.
 
-    python tools/visualization/method_pictures.py            # all of them, to docs/methods/figures
-    python tools/visualization/method_pictures.py noise mae  # some
+    python docs/figures/method_pictures.py            # all of them, to docs/methods/figures
+    python docs/figures/method_pictures.py noise mae  # some
 
 Everything that is shown was made by the classes that train, from photos that come with scikit-learn, normalised as
 ImageNet's: masks by the patterns, and what the network sees by fills, sub-maskings, encoders and batch augments. The

@@ -10,7 +10,7 @@ import torch
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / 'docs/methods'
-TOOL = runpy.run_path(str(ROOT / 'tools/visualization/method_pictures.py'))
+TOOL = runpy.run_path(str(ROOT / 'docs/figures/method_pictures.py'))
 METHODS = TOOL['METHODS']
 
 

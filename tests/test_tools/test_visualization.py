@@ -203,7 +203,7 @@ def test_what_cannot_be_shown_is_said(browse, digits, capsys, monkeypatch):
 
 
 def test_idea_picture(tmp_path):
-    draw = runpy.run_path(str(ROOT / 'tools/visualization/idea_picture.py'))
+    draw = runpy.run_path(str(ROOT / 'docs/figures/idea_picture.py'))
     image, visible, reused = draw['views']()
     assert reused.shape == (196, 196, 3)
     black = (visible == 0).all(-1) & (image != 0).any(-1)
