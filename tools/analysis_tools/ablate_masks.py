@@ -30,7 +30,7 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, init_default_scope
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
-from mmmaskany.analysis.named_patterns import PATTERNS, masked_share, pattern_cfg
+from mmmaskany.analysis.named_patterns import NAMED_PATTERNS, masked_share, pattern_cfg
 from mmmaskany.checkpoints.atomic import atomic_write
 from mmmaskany.engine.checks.config import OptionAction, read_config
 from mmmaskany.experiments.rows import grouped, write_csv
@@ -223,7 +223,7 @@ def main(argv: list[str] | None = None) -> int:
         '--patterns',
         nargs='+',
         default=['patch', 'grid', 'random'],
-        help=f'of {", ".join(PATTERNS)}, or the types of others',
+        help=f'of {", ".join(NAMED_PATTERNS)}, or the types of others',
     )
     shares = parser.add_mutually_exclusive_group()
     shares.add_argument('--ratios', type=float, nargs='+', help='masked shares (default: 0.1 0.25 0.5 0.75)')

@@ -40,7 +40,7 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
 from mmmaskany.analysis.candidates import TASKS, Candidate, Loaded, build_evaluator, load_candidate
-from mmmaskany.analysis.named_patterns import PATTERNS, masked_share, pattern_cfg
+from mmmaskany.analysis.named_patterns import NAMED_PATTERNS, masked_share, pattern_cfg
 from mmmaskany.analysis.occlusion import PastedObjects, Pixels, occlude, occlusion_mask, textures
 from mmmaskany.checkpoints.atomic import atomic_write
 from mmmaskany.checkpoints.reading import still
@@ -358,7 +358,7 @@ def main(argv: list[str] | None = None) -> int:
         '--patterns',
         nargs='*',
         default=['patch', 'grid', 'random', 'block'],
-        help=f'of {", ".join(PATTERNS)}, or types of others',
+        help=f'of {", ".join(NAMED_PATTERNS)}, or types of others',
     )
     parser.add_argument(
         '--ratios',
