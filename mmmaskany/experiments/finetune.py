@@ -48,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--arms', nargs='+', metavar='ARM', default=list(DEFAULT_ARMS), help=f'of {" ".join(ARMS)}')
     parser.add_argument('--seeds', type=int, default=3, metavar='N', help='runs of each arm (default: 3)')
     parser.add_argument('--epochs', type=int, metavar='N', help='how long each run trains')
+    parser.add_argument('--lr', type=float, metavar='RATE', help='learning rate of every run')
     parser.add_argument('--size', type=int, metavar='PX', help='side of the images')
     parser.add_argument('--task', choices=TASKS, help='where DATA fits several')
     parser.add_argument('--zero-label', choices=['background', 'unlabelled'], help='what 0 in label maps means')
@@ -80,6 +81,7 @@ def main(args: argparse.Namespace) -> int:
         arms=args.arms,
         seeds=args.seeds,
         epochs=args.epochs,
+        lr=args.lr,
         size=args.size,
         task=args.task,
         zero_label=args.zero_label,
@@ -102,6 +104,7 @@ def finetune(
     arms: Sequence[str] = DEFAULT_ARMS,
     seeds: int = 3,
     epochs: int | None = None,
+    lr: float | None = None,
     size: int | None = None,
     task: str | None = None,
     zero_label: str | None = None,
@@ -122,6 +125,7 @@ def finetune(
         arms (Sequence[str]): The variants, of :data:`ARMS`. Defaults to the plain network and MaskAny around it.
         seeds (int): How many runs of each, with the seeds from 0. Defaults to 3.
         epochs (int | None): How long each trains. None is the recipe's. Defaults to None.
+        lr (float | None): Learning rate of AdamW, and a fifth of that of heads. None is the recipe's. Defaults to None.
         size (int | None): Side of the images in pixels. None is chosen by images and boxes. Defaults to None.
         task (str | None): 'classification', 'detection' or 'segmentation', where the data fits several. Defaults to
             None.
@@ -139,8 +143,8 @@ def finetune(
         ValueError: If the data cannot be used, the weights are of another network, or an option is wrong.
         OSError: If ``out`` cannot be written or has no space, a dry run too.
     """
-    options = dict(model=model, arms=arms, seeds=seeds, epochs=epochs, size=size, task=task, zero_label=zero_label)
-    options.update(amp=amp, gpus=gpus, jobs=jobs, dry_run=dry_run)
+    options = dict(model=model, arms=arms, seeds=seeds, epochs=epochs, lr=lr, size=size, task=task)
+    options.update(zero_label=zero_label, amp=amp, gpus=gpus, jobs=jobs, dry_run=dry_run)
     weights = None if weights is None else os.fspath(weights)
     return _finetune(Path(data), weights, Path(out), **options, console=Console())[1]
 
@@ -154,6 +158,7 @@ def _finetune(
     arms: Sequence[str],
     seeds: int,
     epochs: int | None,
+    lr: float | None,
     size: int | None,
     task: str | None,
     zero_label: str | None,
@@ -175,6 +180,8 @@ def _finetune(
             raise ValueError(f'{name} must be at least {least}, but got {value}')
     if size is not None and size > 4096:
         raise ValueError(f'--size must be at most 4096 px, but got {size}')
+    if lr is not None and not 0 < lr < 1:
+        raise ValueError(f'--lr must be above 0 and below 1, but got {lr:g}')
     check_arms(arms, None, epochs)  # before what takes time
     out = out.expanduser().resolve()
     if out.exists() and not out.is_dir():
@@ -211,7 +218,7 @@ def _finetune(
                 f'--size must be {network.size} for {network.name}, which was made for it and takes no images of '
                 f'{size} px: give --size {network.size}, or leave it out'
             )
-        plan = choose(found, network, out, arms, list(range(seeds)), network.size, epochs, amp, gpus, weights)
+        plan = choose(found, network, out, arms, list(range(seeds)), network.size, epochs, lr, amp, gpus, weights)
         found.odd += find_odd(plan)
         _tell(describe(plan), console)
         _same(plan)

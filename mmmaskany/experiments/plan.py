@@ -164,6 +164,7 @@ def choose(
     seeds: list[int],
     size: int,
     epochs: int | None = None,
+    lr: float | None = None,
     amp: bool = False,
     gpus: int = 1,
     weights: str | None = None,
@@ -178,6 +179,7 @@ def choose(
         seeds (list[int]): The seeds.
         size (int): Side of the images.
         epochs (int, optional): How long to train. Defaults to None, see :data:`EPOCHS`.
+        lr (float, optional): Learning rate. Defaults to None, see :data:`RATES`.
         amp (bool): Whether in mixed precision. Defaults to False.
         gpus (int): Processes of each run. Defaults to 1.
         weights (str, optional): What the network starts from, as it was given. Defaults to None.
@@ -187,7 +189,7 @@ def choose(
     """
     task, fresh = data.task, network.start is None
     plan = Plan(data, network, out, arms, seeds, epochs or EPOCHS[task][fresh], size, amp, gpus, weights=weights)
-    plan.rate = RATES[task][network.transformer] * (2 if fresh else 1)
+    plan.rate = lr or RATES[task][network.transformer] * (2 if fresh else 1)
     plan.width = next(
         (width for limit, width in ((0.5e6, 32), (2e6, 64), (8e6, 96), (20e6, 128)) if network.parameters < limit), 256
     )

@@ -252,6 +252,14 @@ def test_dense_tasks_keep_the_statistics_of_their_weights(boxes, class_folders, 
         assert hooks == [dict(type='mmmaskany.FrozenNormHook')] * kept
 
 
+def test_a_learning_rate_is_taken_as_it_is(class_folders, tiny_network, tmp_path):
+    root = class_folders('red', 'blue')
+    for lr, wanted in ((None, 1e-3), (3e-4, 3e-4)):  # the recipe's from scratch is twice 5e-4
+        configs = write(make_plan(root, tiny_network, tmp_path / str(lr), lr=lr))
+        assert Config.fromfile(configs['maskany']).optim_wrapper.optimizer.lr == wanted
+    assert make_plan(root, tiny_network, tmp_path, lr=3e-4).identity()['rate'] == 3e-4
+
+
 # ---------------------------------------------------------------------- bad input
 
 
@@ -262,6 +270,8 @@ def test_wrong_options_leave_nothing(class_folders, tiny_network, tmp_path):
         (('--arms', 'plain', 'mask-any'), '--arms must be of plain, maskany'),
         (('--seeds', 0), '--seeds must be at least 1'),
         (('--size', 8), '--size must be at least 32'),
+        (('--lr', 0), '--lr must be above 0 and below 1, but got 0'),
+        (('--lr', 'nan'), '--lr must be above 0 and below 1, but got nan'),
         (('--model', 'resnet81'), 'spelled alike are'),
         (('--weights', tmp_path / 'none.pth'), 'none.pth'),
         (('--zero-label', 'background'), '--zero-label needs label maps'),

@@ -1,0 +1,5 @@
+# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+# Twin: the same network and recipe, nothing masked.
+_base_ = './maskany_resnet18-narrow_1xb128-coslr-200e_cifar10-2k.py'
+
+model = dict(backbone=dict(masking=None))
