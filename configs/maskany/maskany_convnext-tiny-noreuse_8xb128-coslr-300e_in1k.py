@@ -1,4 +1,5 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+# Made by tools/misc/variant_configs.py.
 # Twin: the same masks, but what they hide is lost (GridMask, Cutout): the reused view is the visible image at half
 # size.
 _base_ = './maskany_convnext-tiny_8xb128-coslr-300e_in1k.py'

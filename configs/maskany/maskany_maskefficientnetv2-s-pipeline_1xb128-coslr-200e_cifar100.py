@@ -1,13 +1,12 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+# Made by tools/misc/variant_configs.py.
 # The masks of the paper's code, made in the data pipeline in its order: on the image as loaded, before the visible view
-# is cropped and enlarged; the reused view of unmasked samples gets AutoAugment.
+# is cropped or resized; the reused view of unmasked samples gets AutoAugment.
 _base_ = ['./maskany_maskefficientnetv2-s_1xb128-coslr-200e_cifar100.py', '../_base_/reference_patterns.py']
 
 train_pipeline = [
     dict(type='mmmaskany.MaskRegions', pattern=_base_.reference_patterns.cifar100),
-    dict(type='RandomCrop', crop_size=32, padding=4),
-    dict(type='RandomFlip', prob=0.5, direction='horizontal'),
-    dict(type='Resize', scale=128, interpolation='bicubic'),
+    *_base_.train_pipeline[:-1],
     dict(type='mmmaskany.AugmentReused', policy='cifar10', bgr=False),
     dict(type='mmmaskany.PackMaskAnyInputs'),
 ]

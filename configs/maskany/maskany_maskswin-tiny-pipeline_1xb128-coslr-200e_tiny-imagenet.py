@@ -1,14 +1,14 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+# Made by tools/misc/variant_configs.py.
 # The masks of the paper's code, made in the data pipeline in its order: on the image as loaded, before the visible view
-# is cropped; the reused view of unmasked samples gets AutoAugment. Without the CutMix of the recipe: a rectangle of the
-# visible view has no counterpart in the recomposed one. Mixup stays, the same for both views.
+# is cropped or resized; the reused view of unmasked samples gets AutoAugment. Without the CutMix of the recipe: a
+# rectangle of the visible view has no counterpart in the recomposed one. Mixup stays, the same for both views.
 _base_ = ['./maskany_maskswin-tiny_1xb128-coslr-200e_tiny-imagenet.py', '../_base_/reference_patterns.py']
 
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='mmmaskany.MaskRegions', pattern=_base_.reference_patterns.tiny_imagenet),
-    dict(type='RandomCrop', crop_size=64, padding=8),
-    dict(type='RandomFlip', prob=0.5, direction='horizontal'),
+    *_base_.train_pipeline[1:-1],
     dict(type='mmmaskany.AugmentReused', policy='imagenet'),
     dict(type='mmmaskany.PackMaskAnyInputs'),
 ]

@@ -1,7 +1,8 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+# Made by tools/misc/variant_configs.py.
 # The masks of the paper's code, made in the data pipeline in its order: on the image as loaded, before the visible view
-# is cropped; the reused view of unmasked samples gets AutoAugment. Without the CutMix of the recipe: a rectangle of the
-# visible view has no counterpart in the recomposed one. Mixup stays, the same for both views.
+# is cropped or resized; the reused view of unmasked samples gets AutoAugment. Without the CutMix of the recipe: a
+# rectangle of the visible view has no counterpart in the recomposed one. Mixup stays, the same for both views.
 _base_ = ['./maskany_maskvit-base-p16_8xb128-coslr-300e_in1k.py', '../_base_/reference_patterns.py']
 
 train_pipeline = [

@@ -1,4 +1,5 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+# Made by tools/misc/variant_configs.py.
 # Twin: the same network and recipe, nothing masked.
 _base_ = './maskany_maskvit-base-p16_8xb128-coslr-300e_in1k.py'
 

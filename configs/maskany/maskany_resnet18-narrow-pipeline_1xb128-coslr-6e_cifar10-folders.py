@@ -1,13 +1,13 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+# Made by tools/misc/variant_configs.py.
 # The same masks made in the data pipeline, in the reference's order: on the image as loaded, before the visible view is
-# cropped; the reused view of unmasked samples gets AutoAugment.
+# cropped or resized; the reused view of unmasked samples gets AutoAugment.
 _base_ = './maskany_resnet18-narrow_1xb128-coslr-6e_cifar10-folders.py'
 
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='mmmaskany.MaskRegions', pattern=_base_.model.backbone.masking.pattern),
-    dict(type='RandomCrop', crop_size=32, padding=4),
-    dict(type='RandomFlip', prob=0.5, direction='horizontal'),
+    *_base_.train_pipeline[1:-1],
     dict(type='mmmaskany.AugmentReused', policy='cifar10'),
     dict(type='mmmaskany.PackMaskAnyInputs'),
 ]

@@ -19,13 +19,14 @@ class Arm(NamedTuple):
     Args:
         title (str): What tables call it.
         what (str): What it is, for the plan and the config.
-        changes (Callable): What it changes in the plain config.
+        changes (Callable | None): What it changes in the plain config. Defaults to None: it is a variant of 'maskany',
+            by the rule of its name, see :data:`mmmaskany.experiments.variants.VARIANTS`.
         tasks (Sequence[str]): The tasks that it is for. Defaults to all.
     """
 
     title: str
     what: str
-    changes: Callable[[Plan], dict]
+    changes: Callable[[Plan], dict] | None = None
     tasks: Sequence[str] = TASKS
 
 
@@ -68,13 +69,7 @@ def _unmasked_augmented(plan: Plan) -> dict:
     return _maskany(plan, masking)
 
 
-def _early(plan: Plan) -> dict:
-    """Mask in the first two thirds of the epochs."""
-    off = dict(type='mmmaskany.MaskScheduleHook', samples=(0.0, 0.0), begin=round(2 * plan.epochs / 3))
-    return dict(_maskany(plan, _masking(plan)), custom_hooks=[*plan.hooks, off])
-
-
-def _maskany(plan: Plan, masking: dict | None) -> dict:
+def _maskany(plan: Plan, masking: dict) -> dict:
     backbone = copy.deepcopy(plan.backbone)
     start = backbone.pop('init_cfg', None)
     changed = dict(_delete_=True, type='mmmaskany.MaskAny', backbone=backbone, masking=masking)
@@ -152,23 +147,17 @@ ARMS = {
         'MaskAny around it: a quarter of the image is masked in four of ten, and comes back through a second stem',
         lambda plan: _maskany(plan, _masking(plan)),
     ),
-    'unmasked': Arm('unmasked', 'MaskAny around it, nothing masked', lambda plan: _maskany(plan, None)),
-    'noreuse': Arm(
-        'no reuse',
-        'MaskAny around it, what is masked is lost',
-        lambda plan: _maskany(plan, _masking(plan, reuse=False)),
-    ),
+    'unmasked': Arm('unmasked', 'MaskAny around it, nothing masked'),
+    'noreuse': Arm('no reuse', 'MaskAny around it, what is masked is lost'),
     'aligned': Arm(
         'MaskAny aligned',
         "as MaskAny, and the second stem's features are put back where their cells came from",
-        lambda plan: _maskany(plan, _masking(plan, reuse='aligned')),
     ),
     'in-place': Arm(
         'MaskAny in place',
         'as MaskAny, but what is masked is seen at half the resolution where it is, not stitched together',
-        lambda plan: _maskany(plan, _masking(plan, reuse='in_place')),
     ),
-    'early': Arm('MaskAny early', 'as MaskAny, and nothing is masked in the last third of the epochs', _early),
+    'early': Arm('MaskAny early', 'as MaskAny, and nothing is masked in the last third of the epochs'),
     'maskany-autoaugment': Arm(
         'MaskAny + AutoAugment',
         'as MaskAny, and the second stem sees unmasked images after AutoAugment',

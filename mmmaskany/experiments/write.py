@@ -19,6 +19,7 @@ from .arms import ARMS
 from .look import Data
 from .plan import HEAD_RATE, Plan, many
 from .runs import available_cores
+from .variants import variant_text
 
 _HEADER = '# Written by `mmmaskany finetune`; it may be edited, and trained by\n#     python tools/train.py {}\n'
 #: What is written must leave so much for checkpoints, in bytes, for each parameter of each run.
@@ -62,13 +63,17 @@ def write(plan: Plan) -> dict[str, Path]:
         atomic_write(
             plan.out / 'weights.pth', serialise(dict(state_dict=tensors, meta=dict(network=plan.network.name)))
         )
-    paths = {name: plan.out / 'configs' / f'{name}.py' for name in ('plain', *plan.arms)}
+    inherited = ['plain'] + ['maskany'] * any(ARMS[name].changes is None for name in plan.arms)
+    paths = {name: plan.out / 'configs' / f'{name}.py' for name in (*inherited, *plan.arms)}
     for name, path in paths.items():
         if path.is_file():
             continue
-        head = _HEADER.format(os.path.relpath(path)) + f'# {ARMS[name].title}: {ARMS[name].what}.\n'
-        body = config if name == 'plain' else dict(_base_='./plain.py', **ARMS[name].changes(plan))
-        atomic_write(path, (head + _python(body)).encode())
+        if ARMS[name].changes is None:
+            text = variant_text(name, paths['maskany'], path.parent)
+        else:
+            body = config if name == 'plain' else dict(_base_='./plain.py', **ARMS[name].changes(plan))
+            text = f'# {ARMS[name].title}: {ARMS[name].what}.\n' + _python(body)
+        atomic_write(path, (_HEADER.format(os.path.relpath(path)) + text).encode())
     return {name: paths[name] for name in plan.arms}
 
 

@@ -1,5 +1,5 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
-"""The metafiles list every config, say what is true of it, and are what the READMEs' tables show."""
+"""The metafiles list every config, are made of it and of what was measured, and are what the READMEs' tables show."""
 
 import copy
 import gc
@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 import yaml
-from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from shipped import ROOT, load
 from torch import nn
 
 from mmmaskany.environment import choose_hosts
 
+METAFILES = runpy.run_path(str(ROOT / 'tools/misc/metafiles.py'))
 TABLES = runpy.run_path(str(ROOT / 'tools/misc/model_tables.py'))
 MODEL_LIST = TABLES['load_models'](ROOT)
 
@@ -33,97 +33,116 @@ def test_every_config_is_listed_once():
         assert (ROOT / path).with_name('README.md').is_file()
 
 
-CLASSIFICATION_ARMS = {
-    '-unmasked': 'unmasked',
-    '-noreuse': 'masks without reuse',
-    '-pipeline': 'MaskAny, data pipeline',
-    '-patch': 'MaskAny, patch',
-    '-grid': 'MaskAny, grid',
-    '-random': 'MaskAny, random cells',
-    '-attention': 'MaskSub, guided by attention',
-    '-activation': 'MaskSub, guided by class activation',
-    '-layers': 'MaskSub, hidden from layers',
-}
-SPECIALITIES = {
-    '-masked': 'masked',
-    '-late': 'late fusion',
-    '-scratch': 'from scratch',
-    '-ignore': 'hidden objects ignored',
-    '-objects': 'masked outside of objects',
-    '-hidden': 'hidden pixels weighed',
-}
-#: Of configs/masking, by the first word of the name.
-MASKING_ARMS = {
-    'cutout': 'Cutout',
-    'gridmask': 'GridMask',
-    'random-token': 'random cells, learned token',
-    'block-mean': 'blocks, mean',
-    **{f'noise-{color}': f'{color} noise' for color in ('red', 'blue', 'green', 'purple')},
-    'easy-to-hard': 'MaskAny, easy to hard',
-    'early': 'MaskAny, early, then off',
-    'cutmix': 'CutMix',
-    'maskmix': 'MaskMix',
-    'mae-ratio': 'three of four cells',
-    'simmim': 'SimMIM',
-    'simmim-noise': 'SimMIM, blue noise',
-    'mae': 'MAE',
-    'mae-noise': 'MAE, green noise',
-}
+def test_metafiles_are_current():
+    for folder, configs in METAFILES['read_configs'](ROOT, load).items():
+        text = METAFILES['metafile'](folder, configs, ROOT)
+        assert text == (ROOT / 'configs' / folder / 'metafile.yml').read_text(), (
+            f'configs/{folder}/metafile.yml must be what `python tools/misc/metafiles.py` makes: run it'
+        )
 
 
-#: Of configs/mixmask: the framework, and what is mixed.
-SIAMESE = re.compile(r'(?P<un>unmix-)?(?P<mask>mixmask-(?P<discrete>discrete-)?)?(?P<framework>mocov2|simsiam)')
+def test_entries_say_what_the_configs_are():
+    """Written by hand, of each kind of name one."""
+    found = {model['Name']: model['Metadata'] for model in MODEL_LIST}
+    expected = {
+        'maskany_r50_in1k': ('MaskResNet-50', 'MaskAny', 'ImageNet-1k', 'Epochs', 100, 1024),
+        'maskany_resnet50-noreuse_in21k-pre_8xb8-coslr-100e_cub-448px': (
+            *('MaskAny ResNet-50', 'masks without reuse', 'CUB-200-2011', 'Epochs', 100, 64),
+        ),
+        'maskany_maskresnet34-autoaugment_1xb128-coslr-300e_cifar100-224px': (
+            *('MaskResNet-34, 224 px', 'unmasked, AutoAugment', 'CIFAR-100', 'Epochs', 300, 128),
+        ),
+        'masksub_deit3-base-p16_192px-pre_8xb64-coslr-20e_in1k': (
+            *('DeiT-III-B/16, 224 px from 192 px', 'MaskSub', 'ImageNet-1k', 'Epochs', 20, 512),
+        ),
+        'noise-red_maskany-resnet18-narrow_1xb32-coslr-8e_digits': (
+            *('MaskAny ResNet-18 (narrow)', 'red noise', 'Digits', 'Epochs', 8, 32),
+        ),
+        'resnet50_mixmask-mocov2-pre_8xb32-steplr-20e_in1k-1pct': (
+            *('ResNet-50, 1 % of the labels', 'MixMask on MoCo v2', 'ImageNet-1k', 'Epochs', 20, 256),
+        ),
+        'faster-rcnn_mocov2-pre-r50-c4_ms-24k_voc0712': (
+            *('Faster R-CNN, ResNet-50-C4', 'MoCo v2', 'VOC07+12', 'Iterations', 24000, 16),
+        ),
+        'masksub_maskany-r50_upernet_8xb2-160k_ade20k-512x512': (
+            *('UperNet, MaskAny ResNet-50', 'MaskAny + MaskSub', 'ADE20K', 'Iterations', 160000, 16),
+        ),
+        'mask-rcnn_r18-narrow-scratch_fpn_8e_digits': (
+            *('Mask R-CNN, ResNet-18 (narrow)', 'plain, from scratch', 'Digit scenes (COCO format)', 'Epochs', 8, 8),
+        ),
+    }
+    for name, (architecture, arm, data, unit, length, batch) in expected.items():
+        own = {'Architecture': architecture, 'Arm': arm, 'Training Data': data, unit: length, 'Batch Size': batch}
+        assert found[name].items() >= own.items()
 
 
-def siamese_arm(name: str) -> str:
-    """Read the arm from the name of a config of configs/mixmask."""
-    if 'scratch' in name:
-        return 'random weights'
-    found = SIAMESE.search(name)
-    mask = 'MixMask, discrete' if found['discrete'] else 'MixMask' if found['mask'] else ''
-    mixed = ' + '.join(filter(None, ['Un-Mix' if found['un'] else '', mask]))
-    framework = {'mocov2': 'MoCo v2', 'simsiam': 'SimSiam'}[found['framework']]
-    return f'{mixed} on {framework}' if mixed else framework
+def test_what_was_measured_becomes_results():
+    values = {'Top 1 Accuracy': '91.20 ± 0.30'}
+    experiment = {
+        'Command': 'run {config} --x {a,b}',
+        'Training Resources': 'a GPU',
+        'Seeds': 3,
+        'Models': {'a': values},
+    }
+    results = {'Collections': [{'Name': 'Toys'}], 'Measurements': [experiment]}
+    read = METAFILES['read_measurements']
+    path = ROOT / 'configs/maskany/maskany_resnet18-narrow_1xb32-coslr-8e_digits.py'
+    relative = path.relative_to(ROOT)
+    model = METAFILES['entry_of'](relative, load(path), 'maskany', results, read(results)['a'], 5)
+    assert model['Metadata']['Training Resources'] == 'a GPU' and model['In Collection'] == 'Toys'
+    assert model['Results'] == [
+        {
+            'Task': 'Image Classification',
+            'Dataset': 'Digits',
+            'Metrics': {'Top 1 Accuracy': 91.2, 'Top 5 Accuracy': None},
+            'Standard Deviation': {'Top 1 Accuracy': 0.3},
+            'Seeds': 3,
+            'Command': f'run {relative} --x {{a,b}}',
+        }
+    ]
+    for wrong, message in (
+        (
+            dict(Models={'a': {'mIoU': '9.00'}}, Seeds=1),
+            r"what was measured of maskany_.* must be of .*, but got \['mIoU'\]",
+        ),
+        (dict(Seeds=1), 'must be a number, and of several seeds mean ± standard deviation, but got 91.20 ± 0.30 of 1'),
+        (dict(Models={'a': {'Top 1 Accuracy': 91.2}}), 'but got 91.2 of 3'),
+    ):
+        changed = dict(results, Measurements=[experiment | wrong])
+        with pytest.raises(ValueError, match=message):
+            METAFILES['entry_of'](relative, load(path), 'maskany', changed, read(changed)['a'], 5)
+    with pytest.raises(ValueError, match='a model must be measured once, but a is measured twice'):
+        read(dict(results, Measurements=[experiment, experiment]))
 
 
-def arm(name: str, scope: str) -> str:
-    """Read the arm from the name of a config."""
-    if SIAMESE.search(name) or '_scratch_' in name:
-        return siamese_arm(name)
-    if (method := name.partition('_')[0]) in MASKING_ARMS:
-        return MASKING_ARMS[method]
-    marks = CLASSIFICATION_ARMS if scope == 'mmpretrain' else SPECIALITIES
-    special = [arm for mark, arm in marks.items() if f'{mark}_' in name or f'{mark}-' in name]
-    if '-autoaugment_' in name:
-        return f'{"unmasked" if name.startswith("maskany_") else "plain"}, AutoAugment'
-    if scope == 'mmpretrain' and special:
-        return special[0]
-    methods = dict(MaskAny='maskany|maskresnet|maskswin', MaskSub='masksub')
-    found = [method for method, names in methods.items() if re.search(names, name)]
-    return ', '.join([' + '.join(found) or 'plain', *special])
+def test_results_are_of_configs_that_exist(tmp_path):
+    (tmp_path / 'configs/maskany').mkdir(parents=True)
+    results = {'Collections': [{'Name': 'Toys'}], 'Weights': {'gone': 'https://host/gone.pth'}}
+    (tmp_path / 'configs/maskany/results.yml').write_text(yaml.safe_dump(results))
+    with pytest.raises(ValueError, match=r"Weights of configs/maskany/results.yml must be of its .* got \['gone'\]"):
+        METAFILES['metafile']('maskany', {}, tmp_path)
 
 
-def results(cfg: Config) -> dict[str, list[str]]:
-    """Read from the evaluator of a config what its results are: the metrics of each task."""
-    evaluator = cfg.get('val_evaluator')
-    if evaluator is None:  # pre-training
-        masked = cfg.model.type in ('SimMIM', 'MAE')
-        return {'Masked Image Modeling' if masked else 'Self-Supervised Learning': []}
-    if cfg.default_scope == 'mmpretrain':
-        return {'Image Classification': ['Top 1 Accuracy', 'Top 5 Accuracy']}
-    if cfg.default_scope == 'mmseg':
-        return {'Semantic Segmentation': evaluator.iou_metrics}
-    if evaluator.type == 'VOCMetric':  # at an overlap of one half
-        return {'Object Detection': ['box AP50']}
-    tasks = dict(bbox=('Object Detection', ['box AP']), segm=('Instance Segmentation', ['mask AP']))
-    metrics = [evaluator.metric] if isinstance(evaluator.metric, str) else evaluator.metric
-    return dict(tasks[metric] for metric in metrics)
+@pytest.mark.parametrize(
+    ('name', 'message'),
+    [
+        (
+            'resnet18_1xb32-coslr-8e_flowers',
+            'must end in one of in1k, .*, but got resnet18_1xb32-coslr-8e_flowers: add it',
+        ),
+        ('vgg11_8xb128-coslr-100e_in1k', 'must have a network of resnet18, .*, but got vgg11'),
+        ('dots_resnet18_1xb32-coslr-8e_digits', 'must begin with one of cutout, .*, but got dots_resnet18'),
+    ],
+)
+def test_names_that_are_not_understood_are_refused(name, message):
+    cfg = load(ROOT / 'configs/maskany/resnet18-narrow_1xb32-coslr-8e_digits.py')
+    with pytest.raises(ValueError, match=message):
+        METAFILES['entry_of'](Path(f'{name}.py'), cfg, 'masking', {'Collections': [{'Name': 'Toys'}]}, None, 5)
 
 
 @pytest.mark.parametrize('model', MODEL_LIST, ids=lambda model: model['Name'])
-def test_entry_is_true(model, monkeypatch):
-    assert Path(model['Config']).stem == model['Name']
-    cfg, metadata = load(ROOT / model['Config']), model['Metadata']
+def test_parameters_are_those_of_the_model(model, monkeypatch):
+    cfg = load(ROOT / model['Config'])
     pytest.importorskip(cfg.default_scope)
     # Weights are only counted here, and drawing them takes most of the time and memory; layer masking tries them.
     tried = cfg.model.get('sub_masking', {}).get('type') == 'mmmaskany.HideFromLayers'
@@ -137,17 +156,7 @@ def test_entry_is_true(model, monkeypatch):
     if count > 10**8:  # a process that holds, if only by name, more memory than there is cannot start another one
         del network
         gc.collect()
-    assert metadata['Parameters'] + more == count
-    schedule = {'Epochs': cfg.train_cfg.get('max_epochs'), 'Iterations': cfg.train_cfg.get('max_iters')}
-    assert {key: metadata.get(key) for key in schedule} == schedule
-    assert metadata['Batch Size'] == cfg.auto_scale_lr.base_batch_size
-    assert metadata['Arm'] == arm(model['Name'], cfg.default_scope)
-    assert {result['Task']: list(result['Metrics']) for result in model['Results']} == results(cfg)
-    for result in model['Results']:
-        assert result['Dataset'] == metadata['Training Data']
-        # What was measured says on what, and by which command.
-        measured = [value for value in result['Metrics'].values() if value is not None]
-        assert not measured or (metadata['Training Resources'] and result['Command'])
+    assert model['Metadata']['Parameters'] + more == count
 
 
 def test_parameter_counts_are_those_of_the_paper():

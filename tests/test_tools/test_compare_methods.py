@@ -5,21 +5,27 @@ from dataclasses import asdict
 
 import cv2
 import pytest
+from mmengine.config import Config
 
 from mmmaskany.experiments.runs import Result
 
 
-@pytest.fixture
-def finished(tiny_config, tmp_path):
-    """Two configs whose runs with seeds 0 and 1 are finished: ``(work dir, configs)``."""
-    work_dir, configs = tmp_path / 'runs', [tiny_config(name) for name in ('plain', 'masked')]
-    for arm, values in (('plain', (70.0, 74.0)), ('masked', (73.0, 79.0))):
+def finish(work_dir, **arms):
+    """Write what finished runs with seeds 0 and 1 leave: ``finish(work_dir, plain=(70.0, 74.0))``."""
+    for arm, values in arms.items():
         for seed, value in enumerate(values):
             result = Result('', arm, seed, arm, [f'randomness.seed={seed}'], {'accuracy/top1': value}, 0.1, None)
             folder = work_dir / arm / f'seed{seed}'
             folder.mkdir(parents=True)
             (folder / 'run.json').write_text(json.dumps(dict(config=arm, options=result.options)))
             (folder / 'result.json').write_text(json.dumps(asdict(result)))
+
+
+@pytest.fixture
+def finished(tiny_config, tmp_path):
+    """Two configs whose runs with seeds 0 and 1 are finished: ``(work dir, configs)``."""
+    work_dir, configs = tmp_path / 'runs', [tiny_config(name) for name in ('plain', 'masked')]
+    finish(work_dir, plain=(70.0, 74.0), masked=(73.0, 79.0))
     return work_dir, configs
 
 
@@ -41,7 +47,29 @@ def test_what_cannot_be_compared_is_refused(tool, finished, capsys):
     for arguments, message in (
         (['--configs', 'nope.py'], 'configs must be existing files, but there is no nope.py'),
         (['--configs', configs[0], configs[0]], 'group, arm and seed of a run must be its own'),
+        ([configs[0]], 'one of the arguments --arms --configs is required'),
+        (['--arms', 'plain'], 'CONFIG and --arms must be given together, or --configs alone'),
+        ([configs[0], '--configs', configs[0]], 'CONFIG and --arms must be given together, or --configs alone'),
+        ([configs[0], '--arms', 'plain', 'noresue'], 'a variant must be one of maskany, plain, unmasked, noreuse'),
+        (['nope.py', '--arms', 'plain'], 'config nope.py must be a file, but is missing'),
     ):
         with pytest.raises(SystemExit):
             tool('analysis_tools/compare_methods')([str(work_dir), *arguments])
         assert message in capsys.readouterr().err
+    assert not (work_dir / 'configs').exists()
+
+
+def test_variants_of_one_config_become_arms(tool, tiny_config, tmp_path, capsys):
+    work_dir, config = tmp_path / 'runs', tiny_config()
+    finish(work_dir, plain=(70.0, 74.0), noreuse=(73.0, 79.0))
+    command = [str(work_dir), config, '--arms', 'plain', 'noreuse', '--seeds', '0', '1']
+    assert tool('analysis_tools/compare_methods')(command) == 0
+    assert '| noreuse | 76.00 ± 4.24 | +4.00 ± 1.41 | 2 | 1.00 |' in capsys.readouterr().out
+    own = Config.fromfile(config).model.backbone
+    plain, noreuse = (Config.fromfile(work_dir / f'configs/{name}.py').model.backbone for name in ('plain', 'noreuse'))
+    assert plain == own.backbone and noreuse.masking == dict(own.masking, reuse=False)
+    # The same command has nothing more to do, and another config is not mixed with it.
+    assert tool('analysis_tools/compare_methods')(command) == 0
+    with pytest.raises(SystemExit):
+        tool('analysis_tools/compare_methods')([command[0], tiny_config('other'), *command[2:]])
+    assert 'plain.py must be what this command trains, but is another config' in capsys.readouterr().err

@@ -31,10 +31,10 @@ from mmengine.registry import DATASETS, init_default_scope
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
 from mmmaskany.analysis.named_patterns import NAMED_PATTERNS, masked_share, pattern_cfg
-from mmmaskany.checkpoints.atomic import atomic_write
 from mmmaskany.engine.checks.config import OptionAction, read_config
 from mmmaskany.experiments.rows import grouped, write_csv
 from mmmaskany.experiments.runs import METRICS, Launch, Result, Run, report, train_all
+from mmmaskany.experiments.variants import keep_config, read_masking
 from mmmaskany.models.algebra import build_pattern
 from mmmaskany.user_errors import run
 from mmmaskany.visualization import new_plot, save_figure
@@ -61,31 +61,21 @@ class Arm(NamedTuple):
         return f'{self.name}_{key}{self.pattern[key]:.4g}'
 
 
-def read_masking(cfg: Config) -> dict:
-    """Find the masking of a config.
+def check_share(cfg: Config) -> None:
+    """Make sure that a config leaves the masked share as it is.
 
     Args:
         cfg (Config): The config.
 
-    Returns:
-        dict: ``pattern``, ``fill`` and ``reuse`` of ``model.backbone.masking``.
-
     Raises:
-        ValueError: If the config does not mask in the model, or changes the share on its way.
+        ValueError: If it changes the share on its way.
     """
-    masking = cfg.model.backbone.get('masking')
-    if not masking:
-        raise ValueError(
-            f'{cfg.filename} must mask in the model, with model.backbone.masking, but does not: of a plain, unmasked '
-            'or pipeline twin give the config that it is the twin of'
-        )
     names = [getattr(hook['type'], '__name__', hook['type']) for hook in cfg.get('custom_hooks') or []]
     if any(name.endswith('MaskScheduleHook') for name in names):
         raise ValueError(
             f'{cfg.filename} must leave the masked share as it is, but has a MaskScheduleHook: take it out of '
             'custom_hooks'
         )
-    return masking
 
 
 def masked_images(masking: dict) -> float:
@@ -154,14 +144,7 @@ def write_config(cfg: Config, path: Path, pattern: dict | None, prob: float) -> 
     else:
         mixed = dict(type='mmmaskany.MixturePattern', patterns=[pattern], probs=[prob])
         arm.model.backbone.masking.pattern = pattern if prob == 1 else mixed
-    text = arm.pretty_text
-    if path.is_file() and path.read_text() != text:
-        raise ValueError(
-            f'{path} must be what this command trains, but is another config: the config or an option has changed '
-            'since; choose another work dir'
-        )
-    atomic_write(path, text.encode())
-    return path
+    return keep_config(path, arm.pretty_text)
 
 
 def rows_of(results: Sequence[Result], arms: Sequence[Arm], metric: str) -> list[dict]:
@@ -238,6 +221,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         cfg = read_config(args.config, args.cfg_options)
         masking = read_masking(cfg)
+        check_share(cfg)
         prob = masked_images(masking) if args.prob is None else args.prob
         if not 0 < prob <= 1:
             raise ValueError(f'--prob must be in (0, 1], but got {prob}')

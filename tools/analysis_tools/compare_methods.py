@@ -1,5 +1,5 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
-"""Train several configs with several seeds and write one table and one plot: metrics with spread, and cost, of each.
+"""Train several configs, or the variants of one, with several seeds; write one table and one plot: metrics and cost.
 
 Every run is `tools/train.py CONFIG` in a folder of its own, `WORK_DIR/<config>/seed<n>`. A finished run is not
 repeated and an interrupted one is resumed, so the same command can be stopped and started at will. The table is
@@ -8,21 +8,48 @@ repeated and an interrupted one is resumed, so the same command can be stopped a
     python tools/analysis_tools/compare_methods.py work_dirs/compare --seeds 0 1 2 --jobs 2 \\
         --configs configs/maskany/resnet18_x.py configs/maskany/maskany_resnet18_x.py
 
-The first config is the baseline that the others are compared with. The metrics are those of the last validation, never
-the best ones: choosing an epoch by the test data would flatter every arm.
+Of a config that masks in the model, a shipped one or your own, the variants need no files: they are written to
+`WORK_DIR/configs`, by the rules that also make the shipped ones (mmmaskany/experiments/variants.py)::
+
+    python tools/analysis_tools/compare_methods.py work_dirs/compare configs/maskany/maskany_resnet18_x.py \\
+        --arms plain unmasked noreuse maskany
+
+The first config or arm is the baseline that the others are compared with. The metrics are those of the last
+validation, never the best ones: choosing an epoch by the test data would flatter every arm.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
 from mmmaskany.experiments.rows import write_csv
 from mmmaskany.experiments.runs import Launch, Run, plot, report, train_all
+from mmmaskany.experiments.variants import VARIANTS, keep_config, variant_text
 from mmmaskany.user_errors import run
 from mmmaskany.visualization import save_figure
+
+
+def variants(config: Path, names: Sequence[str], folder: Path) -> dict[str, Path]:
+    """Write variants of a config.
+
+    Args:
+        config (Path): The config, which masks in the model.
+        names (Sequence[str]): Of :data:`mmmaskany.experiments.variants.VARIANTS`.
+        folder (Path): Where to.
+
+    Returns:
+        dict[str, Path]: Their configs.
+
+    Raises:
+        KeyError: If there is no such variant.
+        ValueError: If the config has none, or another config is there already.
+    """
+    texts = {name: variant_text(name, config, folder) for name in names}
+    return {name: keep_config(folder / f'{name}.py', text) for name, text in texts.items()}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -31,17 +58,25 @@ def main(argv: list[str] | None = None) -> int:
         description=__doc__.split('\n')[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     parser.add_argument('work_dir', type=Path, help='folder of all runs and of the table')
-    parser.add_argument('--configs', type=Path, nargs='+', required=True, help='the arms; the first is the baseline')
+    parser.add_argument('config', type=Path, nargs='?', help='a config that masks in the model, for --arms')
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument('--arms', nargs='+', help=f'variants of the config, of {" ".join(VARIANTS)}')
+    what.add_argument('--configs', type=Path, nargs='+', help='what is compared; the first is the baseline')
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2], help='seeds of each arm')
     parser.add_argument('--metric', nargs='+', default=['accuracy/top1'], help='metrics of the validation')
     parser.add_argument('--cfg-options', nargs='+', default=[], help='overrides for every run, as in tools/train.py')
     Launch.add_arguments(parser)
     args = parser.parse_args(argv)
-    runs = [Run(config.stem, config, seed, args.cfg_options) for seed in args.seeds for config in args.configs]
+    if (args.config is None) != (args.arms is None):
+        parser.error('CONFIG and --arms must be given together, or --configs alone')
     try:
+        configs = [(config.stem, config) for config in args.configs or []]
+        if args.arms:
+            configs = variants(args.config, args.arms, args.work_dir / 'configs').items()
+        runs = [Run(arm, config, seed, args.cfg_options) for seed in args.seeds for arm, config in configs]
         results, failures = train_all(runs, args.work_dir, args.metric, Launch.from_args(args))
-    except (ValueError, FileNotFoundError) as error:
-        parser.error(str(error))
+    except (ValueError, KeyError, FileNotFoundError) as error:
+        parser.error(str(error.args[0]))
     if results:
         write_csv([dict(run=r.arm, seed=r.seed, **r.metrics) for r in results], args.work_dir / 'results.csv')
         for metric in args.metric:
