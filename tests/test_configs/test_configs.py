@@ -30,7 +30,7 @@ NAME = re.compile(
     r'|deit3-small-p16|convnext-tiny|efficientnetv2-s))'
     r'(?P<arm>-unmasked|-noreuse|-pipeline|-autoaugment|-patch|-grid|-random)?(_(?P<pretrain>\w+)-pre)?'
     r'_(?P<gpus>\d+)xb(?P<batch>\d+)-coslr-(?P<epochs>\d+)e'
-    r'_(?P<data>in1k|cifar10|cifar10-folders|cifar10-10k|(cifar100|tiny-imagenet)(-224px)?|cub-448px|digits)'
+    r'_(?P<data>in1k|cifar10|cifar10-folders|cifar10-10k|cifar10-2k|(cifar100|tiny-imagenet)(-224px)?|cub-448px|digits)'
 )
 CLASSES = {
     'in1k': 1000,

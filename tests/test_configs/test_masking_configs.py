@@ -27,7 +27,7 @@ RECIPES = DIGITS, _ = '1xb32-coslr-8e_digits', '1xb128-coslr-30e_cifar10-10k'
 TWINS = FOLDER.with_name('maskany')
 NAME = re.compile(
     r'(?P<method>[a-z-]+)_(?P<network>(maskany-)?resnet18-narrow|swin-narrow|vit-narrow)'
-    r'_(?P<recipe>1xb(?P<batch>\d+)-coslr-(?P<epochs>\d+)e_(digits|cifar10-10k))'
+    r'_(?P<recipe>1xb(?P<batch>\d+)-coslr-(?P<epochs>\d+)e_(digits|cifar10-10k|cifar10-2k))'
 )
 SCHEDULES = 'easy-to-hard', 'early'
 PATTERNS = [path for path in CONFIGS if '_maskany-' in path.stem and not path.stem.startswith(SCHEDULES)]

@@ -123,6 +123,7 @@ MASKING_ARMS = {
     **{f'noise-{color}': f'{color} noise' for color in ('red', 'blue', 'green', 'purple')},
     'easy-to-hard': 'MaskAny, easy to hard',
     'early': 'MaskAny, early, then off',
+    'random-erasing': 'Random Erasing',
     'cutmix': 'CutMix',
     'maskmix': 'MaskMix',
     'mae-ratio': 'three of four cells',
