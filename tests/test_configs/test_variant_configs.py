@@ -55,3 +55,5 @@ def test_variants_are_added_and_kept_current(tmp_path, capsys):
     assert SCRIPT['main'](check[1:]) == 0 and noreuse.read_text() == text
     with pytest.raises(ValueError, match='name of a config must be method_network_recipe, but got tiny'):
         SCRIPT['main'](['tiny.py', 'noreuse'])
+    with pytest.raises(ValueError, match="one of unmasked, noreuse, .*, pipeline, but got 'plain'"):
+        SCRIPT['main']([str(config), 'plain'])

@@ -23,6 +23,8 @@ from mmmaskany.user_errors import run
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAD = '# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.\n# Made by tools/misc/variant_configs.py.\n'
+#: The variants that a name can have; plain networks have names of their own.
+NAMES = [name for name in VARIANTS if name not in ('maskany', 'plain')]
 #: A config whose name was promised, by the name that it would have.
 PROMISED = {'maskany_maskresnet50_8xb128-coslr-100e_in1k': 'maskany_r50_in1k'}
 
@@ -38,7 +40,7 @@ def shipped(root: Path = ROOT) -> Iterator[tuple[Path, str, Path]]:
     """
     configs = {path.stem: path for path in sorted((root / 'configs').rglob('*.py')) if '_base_' not in path.parts}
     for stem, path in configs.items():
-        for name in VARIANTS:
+        for name in NAMES:
             plain = stem.replace(f'-{name}_', '_', 1)
             base = configs.get(PROMISED.get(plain, plain))
             if plain != stem and base is not None:
@@ -56,8 +58,10 @@ def path_of(config: Path, name: str) -> Path:
         Path: Its file, beside the config.
 
     Raises:
-        ValueError: If the name of the config does not have three parts.
+        ValueError: If it is no such variant, or the name of the config does not have three parts.
     """
+    if name not in NAMES:
+        raise ValueError(f'a variant must be one of {", ".join(NAMES)}, but got {name!r}')
     parts = config.stem.split('_', 2)
     if len(parts) < 3:
         raise ValueError(f'the name of a config must be method_network_recipe, but got {config.stem}')
@@ -68,7 +72,7 @@ def main(argv: list[str] | None = None) -> int:
     """Write or check the variants and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', type=Path, nargs='?', help='a config that gets more variants')
-    parser.add_argument('variants', nargs='*', help=f'of {" ".join(VARIANTS)}')
+    parser.add_argument('variants', nargs='*', help=f'of {" ".join(NAMES)}')
     parser.add_argument('--check', action='store_true', help='write nothing; exit 1 where a config is out of date')
     parser.add_argument('--root', type=Path, default=ROOT, help='the repository (default: that of this file)')
     args = parser.parse_args(argv)
