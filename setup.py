@@ -95,6 +95,7 @@ setup(
         'tests': requirements('tests') + requirements('vis') + requirements('export'),
         'vis': requirements('vis'),
         'export': requirements('export'),
+        'docs': requirements('docs'),
     },
     entry_points={'console_scripts': ['mmmaskany = mmmaskany.cli:run']},
     cmdclass={'build': Build, 'build_mim': BuildMim},

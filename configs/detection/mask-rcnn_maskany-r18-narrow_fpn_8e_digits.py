@@ -3,6 +3,10 @@
 #
 #     python tools/train.py configs/maskany/maskany_resnet18-narrow_1xb32-coslr-8e_digits.py
 #     python tools/train.py configs/detection/mask-rcnn_maskany-r18-narrow_fpn_8e_digits.py
+#
+# Measured: Box AP 67.43 ± 0.59, Mask AP 60.07 ± 1.17; 2 CPU cores, 3 seeds, by
+#
+#     python tools/benchmarks/digits_transfer.py work_dirs/digits_transfer --jobs 2
 _base_ = [
     '../_base_/models/mask-rcnn_maskany-r18-narrow_fpn.py',
     '../_base_/datasets/digits-coco_bs8.py',

@@ -1,5 +1,9 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
 # Twin: the plain narrow ResNet-18 from the plain classifier, same recipe.
+#
+# Measured: Box AP 71.07 ± 2.04, Mask AP 62.63 ± 2.63; 2 CPU cores, 3 seeds, by
+#
+#     python tools/benchmarks/digits_transfer.py work_dirs/digits_transfer --jobs 2
 _base_ = './mask-rcnn_maskany-r18-narrow_fpn_8e_digits.py'
 
 model = dict(

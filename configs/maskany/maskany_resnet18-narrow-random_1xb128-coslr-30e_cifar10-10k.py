@@ -1,6 +1,11 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
 # Made by tools/misc/variant_configs.py.
 # One pattern, cells anywhere, in place of the mixture, in as many images.
+#
+# Measured: Top-1 (%) 66.88 ± 0.21, Top-5 (%) 97.12 ± 0.04; 1 NVIDIA H200, shared by 15 runs, 2 seeds, by
+#
+#     python tools/analysis_tools/compare_methods.py work_dirs/compare_cifar10_10k --seeds 0 1 --configs \
+#         configs/maskany/maskany_resnet18-narrow-random_1xb128-coslr-30e_cifar10-10k.py
 _base_ = './maskany_resnet18-narrow_1xb128-coslr-30e_cifar10-10k.py'
 
 model = dict(

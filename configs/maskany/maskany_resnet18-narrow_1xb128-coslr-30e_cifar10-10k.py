@@ -1,5 +1,10 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
 # The arms of the comparison on 10,000 images of CIFAR-10: a narrow ResNet-18 and the mixture of the digits.
+#
+# Measured: Top-1 (%) 67.76 ± 0.56, Top-5 (%) 97.33 ± 0.13; 1 NVIDIA H200, shared by 15 runs, 2 seeds, by
+#
+#     python tools/analysis_tools/compare_methods.py work_dirs/compare_cifar10_10k --seeds 0 1 --configs \
+#         configs/maskany/maskany_resnet18-narrow_1xb128-coslr-30e_cifar10-10k.py
 _base_ = [
     '../_base_/models/maskany_resnet18_cifar.py',
     '../_base_/datasets/cifar10-10k_bs128.py',

@@ -1,5 +1,10 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
 # All arms on real CIFAR-10 as far as two CPU cores go: a narrow ResNet-18, six epochs; README.md has the command.
+#
+# Measured: Top-1 (%) 69.68 ± 0.42, Top-5 (%) 97.74 ± 0.23; 2 CPU cores, 2 seeds, by
+#
+#     python tools/analysis_tools/compare_methods.py work_dirs/compare_cifar10 --jobs 2 --seeds 0 1 --configs \
+#         configs/maskany/maskany_resnet18-narrow_1xb128-coslr-6e_cifar10-folders.py
 _base_ = [
     '../_base_/models/maskany_resnet18_cifar.py',
     '../_base_/datasets/cifar10-folders_bs128.py',

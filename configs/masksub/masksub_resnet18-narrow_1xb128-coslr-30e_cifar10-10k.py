@@ -1,5 +1,10 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
 # In the sub-branch half of the cells of 8 px are the mean colour.
+#
+# Measured: Top-1 (%) 67.53, Top-5 (%) 97.24; 1 NVIDIA H200, shared by 15 runs, 1 seed, by
+#
+#     python tools/analysis_tools/compare_methods.py work_dirs/compare_cifar10_10k --seeds 0 --configs \
+#         configs/masksub/masksub_resnet18-narrow_1xb128-coslr-30e_cifar10-10k.py
 _base_ = '../maskany/resnet18-narrow_1xb128-coslr-30e_cifar10-10k.py'
 
 model = dict(

@@ -1,5 +1,10 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
 # Linear probe of what MixMask on SimSiam learned from the digits.
+#
+# Measured: Top-1 (%) 84.04 ± 2.19, Top-5 (%) 100.00 ± 0.00; 1 CPU core, 3 seeds, by
+#
+#     python tools/benchmarks/digits_mixmask.py work_dirs/digits_mixmask --twins --frameworks mocov2 simsiam \
+#         --seeds 0 1 2 --jobs 2
 _base_ = './resnet18-narrow_scratch_1xb32-linear-coslr-10e_digits.py'
 
 model = dict(

@@ -1,5 +1,10 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
 # Linear probe of random weights: what the backbone of the other probes is worth without pre-training.
+#
+# Measured: Top-1 (%) 47.04 ± 4.89, Top-5 (%) 92.02 ± 1.72; 1 CPU core, 3 seeds, by
+#
+#     python tools/benchmarks/digits_mixmask.py work_dirs/digits_mixmask --twins --frameworks mocov2 simsiam \
+#         --seeds 0 1 2 --jobs 2
 _base_ = [
     '../_base_/datasets/digits_bs32.py',
     '../_base_/default_runtime.py',

@@ -1,6 +1,12 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
 # Semantic FPN on 100 real images from a classifier that was trained on CIFAR-10, as far as two CPU cores go; README.md
 # has the commands.
+#
+# Measured: mIoU (%) 1.47 ± 0.25; 2 CPU cores, 2 seeds, by
+#
+#     python tools/analysis_tools/compare_methods.py work_dirs/compare_stuffthing --jobs 2 --seeds 0 1 \
+#         --metric mIoU --configs \
+#         configs/segmentation/maskany-r18-narrow_sem-fpn_1xb4-600_stuffthing-128x128.py
 _base_ = [
     '../_base_/models/maskany-r18-narrow_sem-fpn.py',
     '../_base_/datasets/stuffthing_bs4_128.py',

@@ -3,6 +3,10 @@
 #
 #     python tools/train.py configs/maskany/maskany_resnet18-narrow_1xb32-coslr-8e_digits.py
 #     python tools/train.py configs/segmentation/maskany-r18-narrow_sem-fpn_1xb8-300_digits-96x96.py
+#
+# Measured: mIoU (%) 74.76 ± 3.62; 2 CPU cores, 3 seeds, by
+#
+#     python tools/benchmarks/digits_transfer.py work_dirs/digits_transfer --jobs 2
 _base_ = [
     '../_base_/models/maskany-r18-narrow_sem-fpn.py',
     '../_base_/datasets/digits-ade_bs8_96.py',

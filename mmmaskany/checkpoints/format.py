@@ -7,14 +7,14 @@ trained with, or its results silently become others. So every checkpoint that is
 :func:`mmmaskany.checkpoints.protection.protect`) or a tool of ours. A file without it is of format 1, and one of a
 newer format than is known here is refused.
 
-| format | what the same tensors compute from it on |
-|---|---|
-| 1 | what they did in the first release |
-| 2 | MaskSwin shifts windows even where the map is one window, and pads smaller maps; no stem resizes what fits it |
-| 3 | no reused stem ends in a pooling of stride 1 |
-| 4 | the same; but a seed draws other masks, so a resumed training goes on with others |
+What the same tensors compute from each format on:
 
-To change a function: raise :data:`FORMAT`, add a line to the table, and mix :class:`FormatMixin` into the module whose
+1. What they did in the first release.
+2. MaskSwin shifts windows even where the map is one window, and pads smaller maps; no stem resizes what fits it.
+3. No reused stem ends in a pooling of stride 1.
+4. The same; but a seed draws other masks, so a resumed training goes on with others.
+
+To change a function: raise :data:`FORMAT`, add a line to the list, and mix :class:`FormatMixin` into the module whose
 function changes. The number of a file cannot tell that for a module, for a network that was loaded from an old file and
 trained on still computes the old function, though its new file is of today's format.
 """

@@ -83,7 +83,7 @@ class Plan:
 
     @property
     def frozen_statistics(self) -> bool:
-        """Whether batch normalisation keeps the statistics of the weights: of the small batches of dense tasks."""
+        """bool: Whether batch normalisation keeps the statistics of the weights, for small batches of dense tasks."""
         names = self.network.start or {}
         return self.data.task != 'classification' and any(name.endswith('running_var') for name in names)
 

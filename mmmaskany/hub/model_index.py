@@ -103,6 +103,20 @@ def resolve(name: str) -> Resolved:
     return Resolved(str(index_root() / model['Config']), weights[0] if isinstance(weights, list) else weights)
 
 
+def split_header(config: str) -> tuple[str, str, str]:
+    """Split the text of a config at what the comment at its beginning says of results.
+
+    Args:
+        config (str): The text.
+
+    Returns:
+        tuple[str, str, str]: The comment, its paragraph of results or nothing, and all that follows.
+    """
+    header = re.match('(#.*\n)*', config)[0]
+    comment, mark, measured = header.partition('#\n# Measured: ')
+    return comment, mark + measured, config.removeprefix(header)
+
+
 def spelled_alike(name: str, names: Iterable[str], count: int = 3) -> list[str]:
     """Find the names that are most like one: that share most of its words and numbers, then by their letters.
 

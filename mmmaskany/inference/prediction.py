@@ -2,7 +2,7 @@
 """Predict the classes, boxes or label maps of images, by a network that was trained.
 
 DIR is what `mmmaskany finetune` or `tools/train.py` wrote; of several runs it is said which one is taken. IMAGES are
-files, folders, which are searched, or patterns such as 'photos/*.jpg'. What cannot be read is named and left out.
+files, folders, which are searched, or patterns such as `photos/*.jpg`. What cannot be read is named and left out.
 
     mmmaskany predict work_dirs/quickstart/MaskAny data/digits/val/7 --csv sevens.csv
 """

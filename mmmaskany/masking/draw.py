@@ -251,7 +251,7 @@ class Draw:
 
     @property
     def places(self) -> Tensor:
-        """Where on the canvas each base cell of the image stands: the inverse of :attr:`source`.
+        """Tensor: Where on the canvas each base cell of the image stands: the inverse of :attr:`source`.
 
         As the flat index ``row * canvas cols + col``, -1 where it stands nowhere; long ``(B, rows, cols)``.
 

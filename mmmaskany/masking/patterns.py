@@ -97,12 +97,12 @@ class Pattern:
 
     @property
     def name(self) -> str:
-        """What pictures and logs call it: 'grid' for a :class:`GridPattern`."""
+        """str: What pictures and logs call it: 'grid' for a :class:`GridPattern`."""
         return type(self).__name__.removesuffix('Pattern').lower()
 
     @property
     def names(self) -> list[str]:
-        """The names of the patterns that may mask a sample, as of a mixture: this one alone."""
+        """list[str]: The names of the patterns that may mask a sample, as of a mixture: this one alone."""
         return [self.name]
 
     @property
@@ -717,7 +717,7 @@ class NoisePattern(RankedPattern):
 
     @property
     def margin(self) -> int:
-        """How far the filter reaches, in own cells: three standard deviations."""
+        """int: How far the filter reaches, in own cells: three standard deviations."""
         return math.ceil(3 * self.sigma[-1])
 
     def filter(self) -> Tensor:
@@ -787,7 +787,7 @@ class MixturePattern:
 
     @property
     def names(self) -> list[str]:
-        """The names of the patterns; of several of one kind the later ones are numbered: 'grid', 'grid 2'."""
+        """list[str]: The names of the patterns; of one kind the later ones are numbered: 'grid', 'grid 2'."""
         names = [pattern.name for pattern in self.patterns]
         counts = [names[: index + 1].count(name) for index, name in enumerate(names)]
         return [name if count == 1 else f'{name} {count}' for name, count in zip(names, counts, strict=True)]

@@ -1,5 +1,5 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
-"""The metafiles list every config, are made of it and of what was measured, and are what the READMEs' tables show."""
+"""The metafiles are made of every config and of what was measured; READMEs and configs show their results."""
 
 import copy
 import gc
@@ -172,7 +172,7 @@ def test_parameter_counts_are_those_of_the_paper():
     assert counts['MaskViT-B/16'] == 86_715_880
 
 
-def test_readme_tables_are_current(capsys):
+def test_readmes_and_configs_are_current(capsys):
     assert TABLES['main'](['--check', '--root', str(ROOT)]) == 0, capsys.readouterr().out
     # Every folder shows all that it has.
     for folder in {Path(model['Config']).parts[1] for model in MODEL_LIST if len(Path(model['Config']).parts) > 2}:
@@ -218,6 +218,26 @@ def test_table_shows_what_was_measured(tmp_path):
     assert TABLES['update'](text, others, tmp_path, tmp_path).count('91.23') == 2
     with pytest.raises(ValueError, match=r"one of the data sets \['Toys'\], but got 'Boys'"):
         TABLES['update'](text.replace('Toys', 'Boys'), [model], folder, tmp_path)
+
+
+def test_configs_say_what_was_measured():
+    command = 'python tools/compare.py ' + ' '.join(f'--option-{number} {number}' for number in range(9))
+    model = {
+        'Metadata': {'Training Resources': 'a GPU'},
+        'Results': [{'Metrics': {'box AP': 37.4, 'box AP50': None}, 'Seeds': 1, 'Command': command}],
+    }
+    bare = '# Licence.\n# About it.\n_base_ = [\n    # The recipe.\n]\n'
+    text = TABLES['update_config'](bare, model)
+    comment = text.removesuffix('_base_ = [\n    # The recipe.\n]\n').splitlines()
+    assert comment[:5] == ['# Licence.', '# About it.', '#', '# Measured: Box AP 37.40; a GPU, 1 seed, by', '#']
+    lines = [line.removeprefix('#').strip() for line in comment[5:]]
+    assert [line.endswith(' \\') for line in lines] == [True, False] and max(map(len, comment)) <= 120
+    assert ' '.join(line.removesuffix(' \\') for line in lines) == command
+    # What a metafile says takes the place of what it said, and nothing is left of it where it says nothing.
+    model['Results'][0]['Metrics']['box AP'] = 38.0
+    assert TABLES['update_config'](text, model) == text.replace('37.40', '38.00')
+    model['Results'][0]['Metrics']['box AP'] = None
+    assert TABLES['update_config'](text, model) == bare
 
 
 def test_columns_are_those_of_the_task(tmp_path):

@@ -16,7 +16,7 @@ from mmmaskany.models.classifiers import MaskSubClassifier
 DOCS = ROOT / 'docs/methods'
 PAGES = [page for page in sorted(DOCS.glob('*.md')) if page.stem != 'README']
 INDEX = (DOCS / 'README.md').read_text()
-PARTS = ['Idea', 'Config', 'Cost', 'What was measured here', 'Bad input']
+PARTS = ['Idea', 'Config', 'Suggested values', 'When it does nothing', 'Cost', 'What was measured here', 'Bad input']
 ids = dict(ids=lambda page: page.stem)
 
 

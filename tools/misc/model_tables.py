@@ -1,7 +1,7 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
-"""Write the tables of models in the READMEs from the metafiles.
+"""Write the tables of models in the READMEs, and what configs say of their results, from the metafiles.
 
-    python tools/misc/model_tables.py            # rewrite what stands between the markers
+    python tools/misc/model_tables.py            # rewrite what stands between the markers, and at the end of headers
     python tools/misc/model_tables.py --check    # only say whether anything would change
 
 A README says where a table stands and which models it shows, those trained on one data set; beside a metafile they are
@@ -11,17 +11,19 @@ its own, elsewhere all ::
     <!-- /models -->
 
 The table has a column for each metric in these models' results, and for epochs or iterations, whichever they count.
-What is not measured yet has no value in the metafile and an empty cell in the table.
+What is not measured yet has no value in the metafile and an empty cell in the table. The comment that a config begins
+with ends with the results of its model, on what they were measured and by which command.
 """
 
 import argparse
 import os
 import re
 import sys
+import textwrap
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
-from mmmaskany.hub.model_index import load_models, measured, measured_on
+from mmmaskany.hub.model_index import load_models, measured, measured_on, split_header
 from mmmaskany.user_errors import run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -116,25 +118,57 @@ def update(text: str, models: list[dict], folder: Path, root: Path = ROOT) -> st
     return MARKERS.sub(table, text)
 
 
+def results(model: dict) -> str:
+    """Render what was measured of a model as a comment.
+
+    Args:
+        model (dict): Its entry in the metafile.
+
+    Returns:
+        str: The lines of the comment; empty where nothing was measured.
+    """
+    values = [f'{head} {measured(model, metric)}' for metric, head in METRICS.items() if measured(model, metric)]
+    if not values:
+        return ''
+    command = next(result['Command'] for result in model['Results'] if result.get('Command'))
+    lines = textwrap.wrap(command, 104, subsequent_indent='    ', break_long_words=False, break_on_hyphens=False)
+    command = ' \\\n'.join(f'#     {line}' for line in lines)
+    return f'#\n# Measured: {", ".join(values)}; {measured_on(model)}, by\n#\n{command}\n'
+
+
+def update_config(text: str, model: dict) -> str:
+    """Replace what the comment at the beginning of a config says of its results.
+
+    Args:
+        text (str): The config.
+        model (dict): Its entry in the metafile.
+
+    Returns:
+        str: The config with current results.
+    """
+    comment, _, rest = split_header(text)
+    return comment + results(model) + rest
+
+
 def main(argv: list[str] | None = None) -> int:
-    """Rewrite or check the tables and return the exit status."""
+    """Rewrite or check tables and configs and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--check', action='store_true', help='write nothing; exit 1 where a table is out of date')
+    parser.add_argument('--check', action='store_true', help='write nothing; exit 1 where a file is out of date')
     parser.add_argument('--root', type=Path, default=ROOT, help='the repository (default: that of this file)')
     args = parser.parse_args(argv)
     models = load_models(args.root)
-    outdated = []
+    current = {}
     for readme in [args.root / 'README.md', *sorted((args.root / 'configs').rglob('README.md'))]:
-        if not readme.exists():
-            continue
-        text = readme.read_text()
-        current = update(text, models, readme.parent, args.root)
-        if current != text:
-            outdated.append(readme)
-            if not args.check:
-                readme.write_text(current)
-    for readme in outdated:
-        print(f'{"out of date" if args.check else "wrote"}: {readme.relative_to(args.root)}')
+        if readme.exists():
+            current[readme] = update(readme.read_text(), models, readme.parent, args.root)
+    for model in models:
+        config = args.root / model['Config']
+        current[config] = update_config(config.read_text(), model)
+    outdated = [path for path, text in current.items() if text != path.read_text()]
+    for path in outdated:
+        if not args.check:
+            path.write_text(current[path])
+        print(f'{"out of date" if args.check else "wrote"}: {path.relative_to(args.root)}')
     return 1 if args.check and outdated else 0
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
 from mmmaskany.experiments.variants import VARIANTS, variant_text
+from mmmaskany.hub.model_index import split_header
 from mmmaskany.user_errors import run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -79,8 +80,10 @@ def main(argv: list[str] | None = None) -> int:
     found = [(path_of(args.config, name), name, args.config) for name in args.variants] or [*shipped(args.root)]
     outdated = []
     for path, name, base in found:
-        text = HEAD + variant_text(name, base, path.parent)
-        if not path.is_file() or path.read_text() != text:
+        before = path.read_text() if path.is_file() else ''
+        comment, _, rest = split_header(HEAD + variant_text(name, base, path.parent))
+        text = comment + split_header(before)[1] + rest  # what was measured stays, see model_tables.py
+        if text != before:
             outdated.append(path)
             if not args.check:
                 path.write_text(text)
