@@ -2,6 +2,11 @@
 # Made by tools/misc/variant_configs.py.
 # The same masks made in the data pipeline, in the reference's order: on the image as loaded, before the visible view is
 # cropped or resized; the reused view of unmasked samples gets AutoAugment.
+#
+# Measured: Top-1 (%) 70.13 ± 0.16, Top-5 (%) 97.87 ± 0.08; 2 CPU cores, 2 seeds, by
+#
+#     python tools/analysis_tools/compare_methods.py work_dirs/compare_cifar10 --jobs 2 --seeds 0 1 --configs \
+#         configs/maskany/maskany_resnet18-narrow-pipeline_1xb128-coslr-6e_cifar10-folders.py
 _base_ = './maskany_resnet18-narrow_1xb128-coslr-6e_cifar10-folders.py'
 
 train_pipeline = [

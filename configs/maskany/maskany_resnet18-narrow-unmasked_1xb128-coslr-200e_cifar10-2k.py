@@ -1,4 +1,5 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
+# Made by tools/misc/variant_configs.py.
 # Twin: the same network and recipe, nothing masked.
 _base_ = './maskany_resnet18-narrow_1xb128-coslr-200e_cifar10-2k.py'
 
