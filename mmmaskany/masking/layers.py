@@ -88,7 +88,7 @@ class LayerMasking:
             )
         self.model = model
         #: The sizes of images that it was tried on.
-        self.tried: set[tuple[int, int]] = set()
+        self.tried: set[tuple[int, ...]] = set()
         self._try(tuple(size))
 
     @contextmanager
@@ -154,7 +154,7 @@ class LayerMasking:
     # ------------------------------------------------------------------ the trial
 
     @torch.no_grad()
-    def _try(self, size: tuple[int, int]) -> None:
+    def _try(self, size: tuple[int, ...]) -> None:
         """Run the network on masked images, with NaN, and with other numbers, for hidden features in each layer."""
         conv = next((module for module in self.model.modules() if isinstance(module, nn.Conv2d)), None)
         if conv is None:
@@ -186,7 +186,7 @@ class LayerMasking:
             outputs = self._run(hidden, tuple(images.shape[2:]))
         return [layers.of_visible(output) for output in outputs]
 
-    def _run(self, images: Tensor, size: tuple[int, int]) -> list[Tensor]:
+    def _run(self, images: Tensor, size: tuple[int, ...]) -> list[Tensor]:
         try:
             outputs = list(_tensors(self.model(images)))
         except (AssertionError, RuntimeError, TypeError, ValueError) as error:
@@ -215,7 +215,7 @@ class MaskedLayers(TorchFunctionMode):
         #: step which positions are new, and how many neighbours each has.
         self.visible = {tuple(visible.shape[2:]): visible}
         self.pixels = visible
-        self.rings: dict[tuple[int, int], list[tuple[Tensor, Tensor]]] = {}
+        self.rings: dict[tuple[int, ...], list[tuple[Tensor, Tensor]]] = {}
 
     def __torch_function__(self, func: Callable, types: tuple, args: tuple = (), kwargs: dict | None = None):
         kwargs = kwargs or {}
@@ -356,11 +356,13 @@ class MaskedLayers(TorchFunctionMode):
     # ------------------------------------------------------------------ the trial
 
     def _done(self, output: object) -> object:
-        poisons = self.poison is not None and isinstance(output, Tensor) and output.dim() == 4
-        return self.poisoned(output) if poisons else output
+        if self.poison is None or not isinstance(output, Tensor) or output.dim() != 4:
+            return output
+        return self.poisoned(output)
 
     def poisoned(self, features: Tensor) -> Tensor:
         """Poison hidden positions of features."""
+        assert self.poison is not None
         return torch.where(self.at(features), features, self.poison)
 
     def of_visible(self, output: Tensor) -> Tensor:
@@ -372,7 +374,7 @@ class MaskedLayers(TorchFunctionMode):
 _SYNC = re.compile('Sync(BN|BatchNorm)')
 #: The name of the attribute of padded features that holds what was padded, and how.
 _PADDED = '_mmmaskany_padded'
-_HANDLED = {
+_HANDLED: dict[Callable, Callable] = {
     F.conv2d: MaskedLayers.conv2d,
     torch.conv2d: MaskedLayers.conv2d,
     F.pad: MaskedLayers.pad,
@@ -404,8 +406,8 @@ def _trial_masks(height: int, width: int) -> Tensor:
     for cell in (3, 5, 11, 23):
         cells = torch.rand(-(-height // cell), -(-width // cell), generator=generator) < 0.5
         masks.append(cells.repeat_interleave(cell, 0).repeat_interleave(cell, 1)[:height, :width])
-    masks = torch.stack(masks)[:, None]
-    return masks[~masks.flatten(1).all(1)]
+    stacked = torch.stack(masks)[:, None]
+    return stacked[~stacked.flatten(1).all(1)]
 
 
 def _neighbour_sum(features: Tensor) -> Tensor:

@@ -111,6 +111,7 @@ def restore(visible: Tensor, reused: Tensor, draw: Draw) -> Tensor:
     """
     inverse = draw.places.clamp(min=0)
     draw.check(visible)
+    assert draw.source is not None  # it has places
     rows, cols = draw.mask.shape[1:]
     canvas_rows, canvas_cols = draw.source.shape[1:]
     if reused.shape[-2:] != (canvas_rows * draw.base, canvas_cols * draw.base):
@@ -156,6 +157,7 @@ def put_back(
     places = draw.places
     if len(places) != len(features):
         raise ValueError(f'the draw was made for {len(places)} images, but got features of {len(features)}')
+    assert draw.source is not None  # it has places
     (batch, channels, height, width), canvas = features.shape, draw.source.shape[1:]
     unit = math.gcd(draw.base, reused_stride)  # px of a piece: of one cell, and of one feature
     pieces = stride // unit
