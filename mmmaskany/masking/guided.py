@@ -35,6 +35,8 @@ class GuidedPattern(RankedPattern):
     guide = ''
     #: What may be hidden: the highest scores, the lowest scores.
     ways: tuple[str, str] = ('most', 'least')
+    #: Labels of the objects that count; None is all.
+    classes: tuple[int, ...] | None = None
 
     def __init__(
         self,

@@ -59,7 +59,7 @@ def half_size(images: Tensor) -> Tensor:
     return (pairs[..., 0::2] + pairs[..., 1::2]).mul_(0.25)
 
 
-def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
+def resize(images: Tensor, size: tuple[int, ...]) -> Tensor:
     """Resize images bilinearly, or return them as they are where the size is right."""
     if tuple(images.shape[-2:]) == tuple(size):
         return images

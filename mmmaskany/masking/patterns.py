@@ -22,7 +22,7 @@ import operator
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import accumulate
-from typing import ClassVar, NamedTuple, TypeGuard, cast
+from typing import Any, ClassVar, NamedTuple, TypeGuard, cast
 
 import torch
 import torch.nn.functional as F
@@ -489,7 +489,7 @@ class RankedPattern(Pattern):
 
     needs: tuple[str, ...] = ('scores',)
 
-    def __init_subclass__(cls, **kwargs) -> None:
+    def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if 'rank' in vars(cls) and 'scores' not in vars(cls) and cls.scores is not RankedPattern.scores:
             base = next(base for base in cls.__mro__ if 'scores' in vars(base))

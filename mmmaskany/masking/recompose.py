@@ -128,7 +128,7 @@ def restore(visible: Tensor, reused: Tensor, draw: Draw) -> Tensor:
 
 
 def put_back(
-    features: Tensor, draw: Draw, size: tuple[int, int], strides: tuple[int, int], seen: tuple[int, int] | None = None
+    features: Tensor, draw: Draw, size: tuple[int, int], strides: tuple[int, int], seen: tuple[int, ...] | None = None
 ) -> Tensor:
     """Put the features of the reused view where the cells that they are of came from.
 
@@ -142,7 +142,7 @@ def put_back(
         size (tuple[int, int]): Height and width of the output, in features of the visible image.
         strides (tuple[int, int]): Stride in px of the features of the visible image and of the canvas. The first is a
             multiple of the second.
-        seen (tuple[int, int] | None): Height and width in px to which the canvas was resized before; None where it was
+        seen (tuple[int, ...] | None): Height and width in px to which the canvas was resized before; None where it was
             not. Defaults to None.
 
     Returns:
