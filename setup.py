@@ -1,12 +1,11 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
-"""Build rules of mmmaskany; ``bash tools/install.sh`` is the way to install it with everything it needs."""
+"""Fills mmmaskany/.mim; all else about the package is in pyproject.toml, and tools/install.sh installs it."""
 
 import os
-import re
 import shutil
 from pathlib import Path
 
-from setuptools import Command, find_packages, setup
+from setuptools import Command, setup
 from setuptools.command.build import build
 
 ROOT = Path(__file__).resolve().parent
@@ -54,50 +53,4 @@ class Build(build):
     sub_commands = [*build.sub_commands, ('build_mim', None)]
 
 
-def requirements(name: str) -> list[str]:
-    """Requirements of ``requirements/{name}.txt`` without comments."""
-    lines = (ROOT / 'requirements' / f'{name}.txt').read_text(encoding='utf-8').splitlines()
-    return [line for line in (re.sub(r'\s*#.*', '', line).strip() for line in lines) if line]
-
-
-def version() -> str:
-    text = (ROOT / 'mmmaskany' / 'version.py').read_text(encoding='utf-8')
-    return re.search(r"__version__ = '(.+)'", text)[1]
-
-
-setup(
-    name='mmmaskany',
-    version=version(),
-    description='MaskAnyNet and masked supervised training for OpenMMLab: classification, detection, segmentation',
-    long_description=(ROOT / 'README.md').read_text(encoding='utf-8') if (ROOT / 'README.md').is_file() else '',
-    long_description_content_type='text/markdown',
-    author='MMMaskAny contributors',
-    license='Apache-2.0',
-    license_files=['LICENSE'],
-    keywords='computer vision, masked image modelling, MMEngine, MMPretrain, MMDetection, MMSegmentation',
-    packages=find_packages(include=['mmmaskany', 'mmmaskany.*']),
-    package_data={'mmmaskany.checkpoints': ['*.json']},
-    # No upper bound: the package is plain Python, and what a newer one lacks is a host, of which the maintained forks
-    # build where the originals no longer do. A bound would only make pip take an old release of ours instead.
-    python_requires='>=3.10',
-    classifiers=[
-        'Development Status :: 4 - Beta',
-        'Intended Audience :: Science/Research',
-        'Operating System :: POSIX :: Linux',
-        'Programming Language :: Python :: 3',
-        *(f'Programming Language :: Python :: 3.{minor}' for minor in range(10, 14)),
-        'Topic :: Scientific/Engineering :: Image Recognition',
-    ],
-    # MMEngine and its hosts are left out on purpose: maintained forks share their import names under other
-    # distribution names, and pip would put the originals on top of them. See requirements/.
-    install_requires=requirements('runtime'),
-    extras_require={
-        'tests': requirements('tests') + requirements('vis') + requirements('export'),
-        'vis': requirements('vis'),
-        'export': requirements('export'),
-        'docs': requirements('docs'),
-    },
-    entry_points={'console_scripts': ['mmmaskany = mmmaskany.cli:run']},
-    cmdclass={'build': Build, 'build_mim': BuildMim},
-    zip_safe=False,
-)
+setup(cmdclass={'build': Build, 'build_mim': BuildMim})

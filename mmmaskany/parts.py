@@ -11,6 +11,7 @@ from __future__ import annotations
 import difflib
 import typing
 from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar, overload
 
 from mmengine.registry import Registry
 
@@ -19,6 +20,8 @@ from mmmaskany.registry import MODELS
 
 #: The classes that a pattern may be of.
 PATTERN = (Pattern, MixturePattern)
+#: What is built.
+Part = TypeVar('Part')
 
 
 def build_pattern(cfg: object, data: Sequence[str] = DATA) -> Pattern | MixturePattern:
@@ -41,6 +44,10 @@ def build_pattern(cfg: object, data: Sequence[str] = DATA) -> Pattern | MixtureP
     return check_pattern(build_part(cfg, PATTERN, 'pattern'), data)
 
 
+@overload
+def build_fill(cfg: dict | Fill) -> Fill: ...
+@overload
+def build_fill(cfg: object) -> Fill | None: ...
 def build_fill(cfg: object) -> Fill | None:
     """Build a fill from its config; a built one, or None, is returned as it is.
 
@@ -73,6 +80,10 @@ def build_augment(cfg: object) -> Augment | None:
     return None if cfg is None else build_part(cfg, (Augment,), 'augment')
 
 
+@overload
+def build_masking(cfg: dict | Masking) -> Masking: ...
+@overload
+def build_masking(cfg: object) -> Masking | None: ...
 def build_masking(cfg: object) -> Masking | None:
     """Build what masks a batch from its config; what is built, or None, is returned as it is.
 
@@ -96,16 +107,16 @@ def build_masking(cfg: object) -> Masking | None:
     return build_part(cfg, (Masking,), 'masking')
 
 
-def build_part(cfg: object, kinds: tuple[type, ...], what: str) -> object:
+def build_part(cfg: object, kinds: tuple[type[Part], ...], what: str) -> Part:
     """Build a part from its config; what is no config is taken as built.
 
     Args:
         cfg (object): The config, or the part.
-        kinds (tuple[type, ...]): The classes one of which it must be of.
+        kinds (tuple[type[Part], ...]): The classes one of which it must be of.
         what (str): What messages call it.
 
     Returns:
-        object: The part.
+        Part: The part.
 
     Raises:
         KeyError: If the type is not known.

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
-# Lint, format and tests, as CI runs them. Installs what is missing first.
+# Lint, format, types and tests, as CI runs them. Installs what is missing first.
 # Usage: bash tools/run_tests.sh [--current-env] [--hosts SET] [pytest arguments]    (tests/test_masking, -x ...)
 # The two options are those of tools/install.sh.
 set -euo pipefail
@@ -25,5 +25,6 @@ export OMP_NUM_THREADS=1
 status=0
 echo 'ruff check ...' && "$py" -m ruff check . || status=1
 echo 'ruff format --check ...' && "$py" -m ruff format --check . || status=1
+echo 'mypy ...' && "$py" -m mypy || status=1
 echo 'pytest ...' && "$py" -m pytest "$@" || status=1
 exit "$status"

@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -192,18 +193,19 @@ class Draw:
             one of the draws has none.
         """
         mask, masked, source = torch.zeros_like(several[0].mask), torch.zeros_like(several[0].masked), None
-        if all(draw.source is not None for draw in several):
-            sizes = [draw.source.shape[1:] for draw in several]
+        sources = [draw.source for draw in several if draw.source is not None]
+        if len(sources) == len(several):
+            sizes = [own.shape[1:] for own in sources]
             canvas = max(rows for rows, _ in sizes), max(cols for _, cols in sizes)
-            source = several[0].source.new_full((len(mask), *canvas), -1)
+            source = sources[0].new_full((len(mask), *canvas), -1)
         for index, draw in enumerate(several):
             chosen = choice == index
             masked = masked | chosen & draw.masked
             chosen = chosen.view(-1, 1, 1)
             mask = mask | chosen & draw.mask
             if source is not None:
-                below, right = (a - b for a, b in zip(canvas, draw.source.shape[1:], strict=True))
-                source = torch.where(chosen, F.pad(draw.source, (0, right, 0, below), value=-1), source)
+                below, right = (a - b for a, b in zip(canvas, sizes[index], strict=True))
+                source = torch.where(chosen, F.pad(sources[index], (0, right, 0, below), value=-1), source)
         return cls(mask, masked, several[0].base, source, choice)
 
     def refine(self, base: int, height: int, width: int) -> Draw:
@@ -243,11 +245,16 @@ class Draw:
 
     def to(self, device: torch.device | str) -> Draw:
         """Return the draw on another device, such as one that was kept on the CPU to be replayed."""
-        return replace(self, **{name: value.to(device) for name, value in self.tensors().items()})
+        return self._each(lambda value: value.to(device))
 
     def of(self, part: slice | Tensor) -> Draw:
         """Return the draw of some of the images, by a slice or a mask of them."""
-        return replace(self, **{name: value[part] for name, value in self.tensors().items()})
+        return self._each(lambda value: value[part])
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Draw:
+        """Return the draw with each of its tensors changed."""
+        changed: dict[str, Any] = {name: change(value) for name, value in self.tensors().items()}
+        return replace(self, **changed)
 
     @property
     def places(self) -> Tensor:

@@ -37,6 +37,8 @@ class ConstantFill(Fill):
             ``[-mean / std, ...]``. Defaults to 0.
     """
 
+    values: Tensor
+
     def __init__(self, value: float | Sequence[float] = 0.0) -> None:
         super().__init__()
         self.value = value

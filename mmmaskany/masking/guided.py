@@ -35,6 +35,8 @@ class GuidedPattern(RankedPattern):
     guide = ''
     #: What may be hidden: the highest scores, the lowest scores.
     ways: tuple[str, str] = ('most', 'least')
+    #: Labels of the objects that count; None is all.
+    classes: tuple[int, ...] | None = None
 
     def __init__(
         self,
@@ -60,8 +62,9 @@ class GuidedPattern(RankedPattern):
         cols: int,
         generator: Generator | None,
         device: torch.device | str | None,
-        scores: Tensor,
+        **data: Tensor,
     ) -> Tensor:
+        scores = data['scores']
         return scores if self.hide == self.ways[0] else -scores
 
 
@@ -111,9 +114,9 @@ class AttentionPattern(GuidedPattern):
         cols: int,
         generator: Generator | None,
         device: torch.device | str | None,
-        scores: Tensor,
+        **data: Tensor,
     ) -> Tensor:
-        ranked = super().rank(batch, rows, cols, generator, device, scores)
+        ranked = super().rank(batch, rows, cols, generator, device, **data)
         if not self.shown:
             return ranked
         (layout,) = self.layouts(rows * self.cell[0] // self.base, cols * self.cell[0] // self.base)

@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -88,7 +89,7 @@ class LayerMasking:
             )
         self.model = model
         #: The sizes of images that it was tried on.
-        self.tried: set[tuple[int, int]] = set()
+        self.tried: set[tuple[int, ...]] = set()
         self._try(tuple(size))
 
     @contextmanager
@@ -154,7 +155,7 @@ class LayerMasking:
     # ------------------------------------------------------------------ the trial
 
     @torch.no_grad()
-    def _try(self, size: tuple[int, int]) -> None:
+    def _try(self, size: tuple[int, ...]) -> None:
         """Run the network on masked images, with NaN, and with other numbers, for hidden features in each layer."""
         conv = next((module for module in self.model.modules() if isinstance(module, nn.Conv2d)), None)
         if conv is None:
@@ -186,7 +187,7 @@ class LayerMasking:
             outputs = self._run(hidden, tuple(images.shape[2:]))
         return [layers.of_visible(output) for output in outputs]
 
-    def _run(self, images: Tensor, size: tuple[int, int]) -> list[Tensor]:
+    def _run(self, images: Tensor, size: tuple[int, ...]) -> list[Tensor]:
         try:
             outputs = list(_tensors(self.model(images)))
         except (AssertionError, RuntimeError, TypeError, ValueError) as error:
@@ -215,9 +216,9 @@ class MaskedLayers(TorchFunctionMode):
         #: step which positions are new, and how many neighbours each has.
         self.visible = {tuple(visible.shape[2:]): visible}
         self.pixels = visible
-        self.rings: dict[tuple[int, int], list[tuple[Tensor, Tensor]]] = {}
+        self.rings: dict[tuple[int, ...], list[tuple[Tensor, Tensor]]] = {}
 
-    def __torch_function__(self, func: Callable, types: tuple, args: tuple = (), kwargs: dict | None = None):
+    def __torch_function__(self, func: Callable, types: tuple, args: tuple = (), kwargs: dict | None = None) -> Any:
         kwargs = kwargs or {}
         handle = _HANDLED.get(func)
         features = args[0] if args else kwargs.get('input')
@@ -265,16 +266,36 @@ class MaskedLayers(TorchFunctionMode):
 
     # ------------------------------------------------------------------ what looks at several positions
 
-    def conv2d(self, func, input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+    def conv2d(
+        self,
+        func: Callable,
+        input: Tensor,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        stride: Any = 1,
+        padding: Any = 0,
+        dilation: Any = 1,
+        groups: int = 1,
+    ) -> Any:
         window = weight.shape[2:], stride, padding, dilation
         return self._done(func(self._window(input, *window), weight, bias, stride, padding, dilation, groups))
 
-    def max_pool2d(self, func, input, kernel_size, stride=None, padding=0, dilation=1, *args, **kwargs):
+    def max_pool2d(
+        self,
+        func: Callable,
+        input: Tensor,
+        kernel_size: Any,
+        stride: Any = None,
+        padding: Any = 0,
+        dilation: Any = 1,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Any:
         stride = kernel_size if stride is None else stride
         filled = self._window(input, kernel_size, stride, padding, dilation)
         return self._done(func(filled, kernel_size, stride, padding, dilation, *args, **kwargs))
 
-    def _window(self, features: Tensor, kernel, stride, padding, dilation) -> Tensor:
+    def _window(self, features: Tensor, kernel: Any, stride: Any, padding: Any, dilation: Any) -> Tensor:
         """Fill features as far into hidden positions as the window of a visible output reaches."""
         features, pads = getattr(features, _PADDED, (features, None))
         reach = 0
@@ -289,7 +310,9 @@ class MaskedLayers(TorchFunctionMode):
         filled = self.filled(features, reach) if reach else features
         return filled if pads is None else F.pad(filled, *pads)
 
-    def interpolate(self, func, input, size=None, scale_factor=None, *args, **kwargs):
+    def interpolate(
+        self, func: Callable, input: Tensor, size: Any = None, scale_factor: Any = None, *args: Any, **kwargs: Any
+    ) -> Any:
         if len(input) != len(self.pixels):  # no features: position embeddings
             return func(input, size, scale_factor, *args, **kwargs)
         if size is None:
@@ -299,14 +322,16 @@ class MaskedLayers(TorchFunctionMode):
         filled = self.filled(input, 2 * math.ceil(max(1, *shrinks)))  # as far as a bicubic kernel reaches
         return self._done(func(filled, size, scale_factor, *args, **kwargs))
 
-    def pad(self, func, input, pad, mode='constant', value=None):
+    def pad(
+        self, func: Callable, input: Tensor, pad: Sequence[int], mode: str = 'constant', value: float | None = None
+    ) -> Any:
         """Pad, and remember what was padded, for the window that follows."""
         output = func(input, pad, mode, value)
         if len(pad) <= 4:
             setattr(output, _PADDED, (input, (pad, mode, value)))
         return output
 
-    def average(self, func, input, *args, **kwargs):
+    def average(self, func: Callable, input: Tensor, *args: Any, **kwargs: Any) -> Any:
         """Average what is visible: what the function gives, by the visible share of its windows."""
         features, pads = getattr(input, _PADDED, (input, None))
         visible = self.at(features).float()
@@ -318,7 +343,7 @@ class MaskedLayers(TorchFunctionMode):
         output = func(features, *args, **kwargs)
         return self._done(output / torch.where(share > 0, share, 1).to(output.dtype))
 
-    def mean(self, func, input, dim=None, keepdim=False, **kwargs):
+    def mean(self, func: Callable, input: Tensor, dim: Any = None, keepdim: bool = False, **kwargs: Any) -> Any:
         dims = [dim] if isinstance(dim, int) else dim
         if dims is None or {each % 4 for each in dims} != {2, 3}:
             return func(input, **({} if dim is None else dict(dim=dim, keepdim=keepdim)), **kwargs)
@@ -326,16 +351,16 @@ class MaskedLayers(TorchFunctionMode):
 
     def batch_norm(
         self,
-        func,
-        input,
-        running_mean,
-        running_var,
-        weight=None,
-        bias=None,
-        training=False,
-        momentum=0.1,
-        eps=1e-5,
-    ):
+        func: Callable,
+        input: Tensor,
+        running_mean: Tensor | None,
+        running_var: Tensor | None,
+        weight: Tensor | None = None,
+        bias: Tensor | None = None,
+        training: bool = False,
+        momentum: float = 0.1,
+        eps: float = 1e-5,
+    ) -> Any:
         """Normalise by the statistics of visible positions, in training."""
         if not training:
             return func(input, running_mean, running_var, weight, bias, training, momentum, eps)
@@ -345,7 +370,7 @@ class MaskedLayers(TorchFunctionMode):
         mean = self.only_visible(features).sum((0, 2, 3)) / count
         centred = self.only_visible(features - mean.view(1, -1, 1, 1))
         var = centred.square().sum((0, 2, 3)) / count
-        if running_mean is not None:
+        if running_mean is not None and running_var is not None:
             with torch.no_grad():
                 running_mean.lerp_(mean.to(running_mean.dtype), momentum)
                 running_var.lerp_((var * count / (count - 1).clamp(min=1)).to(running_var.dtype), momentum)
@@ -356,11 +381,13 @@ class MaskedLayers(TorchFunctionMode):
     # ------------------------------------------------------------------ the trial
 
     def _done(self, output: object) -> object:
-        poisons = self.poison is not None and isinstance(output, Tensor) and output.dim() == 4
-        return self.poisoned(output) if poisons else output
+        if self.poison is None or not isinstance(output, Tensor) or output.dim() != 4:
+            return output
+        return self.poisoned(output)
 
     def poisoned(self, features: Tensor) -> Tensor:
         """Poison hidden positions of features."""
+        assert self.poison is not None
         return torch.where(self.at(features), features, self.poison)
 
     def of_visible(self, output: Tensor) -> Tensor:
@@ -372,7 +399,7 @@ class MaskedLayers(TorchFunctionMode):
 _SYNC = re.compile('Sync(BN|BatchNorm)')
 #: The name of the attribute of padded features that holds what was padded, and how.
 _PADDED = '_mmmaskany_padded'
-_HANDLED = {
+_HANDLED: dict[Callable, Callable] = {
     F.conv2d: MaskedLayers.conv2d,
     torch.conv2d: MaskedLayers.conv2d,
     F.pad: MaskedLayers.pad,
@@ -404,8 +431,8 @@ def _trial_masks(height: int, width: int) -> Tensor:
     for cell in (3, 5, 11, 23):
         cells = torch.rand(-(-height // cell), -(-width // cell), generator=generator) < 0.5
         masks.append(cells.repeat_interleave(cell, 0).repeat_interleave(cell, 1)[:height, :width])
-    masks = torch.stack(masks)[:, None]
-    return masks[~masks.flatten(1).all(1)]
+    stacked = torch.stack(masks)[:, None]
+    return stacked[~stacked.flatten(1).all(1)]
 
 
 def _neighbour_sum(features: Tensor) -> Tensor:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -59,7 +59,7 @@ def half_size(images: Tensor) -> Tensor:
     return (pairs[..., 0::2] + pairs[..., 1::2]).mul_(0.25)
 
 
-def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
+def resize(images: Tensor, size: tuple[int, ...]) -> Tensor:
     """Resize images bilinearly, or return them as they are where the size is right."""
     if tuple(images.shape[-2:]) == tuple(size):
         return images
@@ -169,17 +169,18 @@ class Masking(nn.Module):
         if draw is not None:
             draw.check(images)
         if self._compiles(images):
-            visible, reused, draw = self._run_compiled(images, draw, generator, scores)
+            visible, reused, drawn = self._run_compiled(images, draw, generator, scores)
         else:
-            draw = draw_masks(self.pattern, images, generator, scores) if draw is None else draw
-            visible, reused = self._views(images, draw)
+            drawn = draw_masks(self.pattern, images, generator, scores) if draw is None else draw
+            visible, reused = self._views(images, drawn)
         if self.augment is not None:
-            reused = self._augmented(images, reused, draw, generator)
+            reused = self._augmented(self.augment, images, reused, drawn, generator)
         aligned = self.reuse == 'aligned'
-        return Views(visible, reused, draw if draw.aligned == aligned else replace(draw, aligned=aligned))
+        return Views(visible, reused, drawn if drawn.aligned == aligned else replace(drawn, aligned=aligned))
 
     def _views(self, images: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
         """Make both views of a draw."""
+        height, width = images.shape[-2:]
         learned = torch.is_grad_enabled() and (images.requires_grad or _learns(self.fill))
         if (
             on_host(images)
@@ -190,7 +191,7 @@ class Masking(nn.Module):
             return self._views_in_pieces(images, draw)
         # The reused view first, and put together in place: so its buffers leave no holes, and memory is used again.
         reused = self.reused_view(images, draw)
-        visible = self.fill(images, draw.pixel_mask(*images.shape[-2:], packed_channels(images)))
+        visible = self.fill(images, draw.pixel_mask(height, width, packed_channels(images)))
         return visible, half_size(visible) if reused is None else reused
 
     def _views_in_pieces(self, images: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
@@ -219,34 +220,37 @@ class Masking(nn.Module):
 
     def _run_compiled(
         self, images: Tensor, draw: Draw | None, generator: Generator | None, scores: Tensor | None
-    ) -> Views:
+    ) -> tuple[Tensor, Tensor, Draw]:
         """Make draw and views by one graph; the draw before it where the pattern, or its setting, has no graph."""
         patterns = getattr(self.pattern, 'patterns', [self.pattern])
         if draw is None and not self.pattern.needs and all(_is_ours(part) for part in (self.pattern, *patterns)):
-            size = len(images), *images.shape[-2:]
-            numbers = draw_numbers(self.pattern, *size, generator, images.device)
+            batch, (height, width) = len(images), images.shape[-2:]
+            numbers = draw_numbers(self.pattern, batch, height, width, generator, images.device)
+            assert isinstance(numbers, Numbers)  # all patterns of this package that need no scores count theirs
 
-            def function(images: Tensor, values: Tensor) -> list[Tensor]:
-                draw = self.pattern.draw(*size, Numbers(values), images.device)
+            def draw_and_views(images: Tensor, values: Tensor) -> list[Tensor]:
+                draw = self.pattern.draw(batch, height, width, Numbers(values), images.device)
                 return [*self._views(images, draw), *draw.tensors().values()]
 
-            outputs = self.graphs.run(repr(self), function, [images, numbers.values])
+            outputs = self.graphs.run(repr(self), draw_and_views, [images, numbers.values])
             if outputs is not None:
                 visible, reused, *made = outputs
                 there = dict(source=self.pattern.scale is not None, choice=isinstance(self.pattern, MixturePattern))
                 names = ['mask', 'masked', *(name for name, is_there in there.items() if is_there)]
-                return Views(visible, reused, Draw(base=self.pattern.base, **dict(zip(names, made, strict=True))))
-            draw = self.pattern.draw(*size, numbers, images.device)
-        if draw is None:
-            draw = draw_masks(self.pattern, images, generator, scores)
-        names = list(draw.tensors())
+                tensors: dict[str, Any] = dict(zip(names, made, strict=True))
+                return visible, reused, Draw(base=self.pattern.base, **tensors)
+            draw = self.pattern.draw(batch, height, width, numbers, images.device)
+        drawn = draw_masks(self.pattern, images, generator, scores) if draw is None else draw
+        names = list(drawn.tensors())
 
-        def function(images: Tensor, *tensors: Tensor) -> list[Tensor]:
-            return [*self._views(images, replace(draw, **dict(zip(names, tensors, strict=True))))]
+        def views_of(images: Tensor, *values: Tensor) -> list[Tensor]:
+            tensors: dict[str, Any] = dict(zip(names, values, strict=True))
+            return [*self._views(images, replace(drawn, **tensors))]
 
-        key = repr(self.fill), self.reuse, draw.base, *names
-        views = self.view_graphs.run(key, function, [images, *draw.tensors().values()])
-        return Views(*(self._views(images, draw) if views is None else views), draw)
+        key = repr(self.fill), self.reuse, drawn.base, *names
+        views = self.view_graphs.run(key, views_of, [images, *drawn.tensors().values()])
+        visible, reused = self._views(images, drawn) if views is None else views
+        return visible, reused, drawn
 
     def reused_view(self, images: Tensor, draw: Draw) -> Tensor | None:
         """Make the reused view.
@@ -262,12 +266,13 @@ class Masking(nn.Module):
         if not self.reuse:
             return None
         in_place = self.reuse == 'in_place'
+        height, width = images.shape[-2:]
         if on_host(draw.masked) and (in_place or draw.source is not None) and not draw.masked.any():
             return half_size(images)
         if in_place:
-            hidden = draw.pixel_mask(*images.shape[-2:], packed_channels(images))
+            hidden = draw.pixel_mask(height, width, packed_channels(images))
             return half_size(self.fill(images, ~hidden & draw.masked.view(-1, 1, 1, 1)))
-        size = reused_size(*images.shape[-2:])
+        size = reused_size(height, width)
         if on_host(draw.masked) and not draw.masked.all():  # then each image is made into one of them alone
             reused = _empty_like(images, size)
             samples = draw.masked.nonzero()[:, 0]
@@ -280,13 +285,15 @@ class Masking(nn.Module):
             return canvas
         return torch.where(draw.masked.view(-1, 1, 1, 1), canvas, half_size(images))
 
-    def _augmented(self, images: Tensor, reused: Tensor, draw: Draw, generator: Generator | None) -> Tensor:
+    def _augmented(
+        self, augment: Augment, images: Tensor, reused: Tensor, draw: Draw, generator: Generator | None
+    ) -> Tensor:
         """Augment what the reused view shows of unmasked samples: behind any graph, which would fix what is drawn."""
         if not on_host(draw.masked):
-            return torch.where(draw.masked.view(-1, 1, 1, 1), reused, half_size(self.augment(images, generator)))
+            return torch.where(draw.masked.view(-1, 1, 1, 1), reused, half_size(augment(images, generator)))
         whole = ~draw.masked
         if whole.any():
-            reused[whole] = half_size(self.augment(images[whole], generator))
+            reused[whole] = half_size(augment(images[whole], generator))
         return reused
 
     def extra_repr(self) -> str:
@@ -294,8 +301,8 @@ class Masking(nn.Module):
 
 
 def _empty_like(images: Tensor, size: tuple[int, int]) -> Tensor:
-    kind = dict(dtype=images.dtype, device=images.device, memory_format=memory_format(images))
-    return torch.empty(*images.shape[:2], *size, **kind)
+    shape = *images.shape[:2], *size
+    return torch.empty(shape, dtype=images.dtype, device=images.device, memory_format=memory_format(images))
 
 
 def _is_ours(part: object) -> bool:

@@ -239,9 +239,9 @@ def _mask_more(mask: Tensor, areas: Tensor, budget: Tensor, lacking: int, genera
         if not len(rest):
             break
         used = areas[:, rest[:lacking]].cumsum(1)
-        taken = int((used <= left[:, None]).all(0).long().cumprod(0).sum())
-        mask[rest[:taken]] = True
-        left, lacking, rest = left - used[:, taken - 1], lacking - taken, rest[taken:]
+        fit = int((used <= left[:, None]).all(0).long().cumprod(0).sum())
+        mask[rest[:fit]] = True
+        left, lacking, rest = left - used[:, fit - 1], lacking - fit, rest[fit:]
     return mask
 
 
@@ -302,7 +302,7 @@ class ObjectPolicy:
             TypeError: If the dict has other keys than the arguments.
             ValueError: As of the class.
         """
-        if isinstance(objects, cls):
+        if isinstance(objects, ObjectPolicy):
             return objects
         if not isinstance(objects, dict):
             return cls(objects)

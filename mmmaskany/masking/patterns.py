@@ -18,10 +18,11 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
-from collections.abc import Callable, Sequence
+import operator
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import accumulate
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple, TypeGuard, cast
 
 import torch
 import torch.nn.functional as F
@@ -35,15 +36,27 @@ DATA = ('images', 'scores')
 
 
 class Layout(NamedTuple):
-    """What a pattern makes of one image size with one of its cell sizes; plain ints, or long ``(B,)``."""
+    """What a pattern makes of one image size with one of its cell sizes."""
 
-    height: int | Tensor  # of an own cell, in base cells
-    width: int | Tensor
-    grid_rows: int | Tensor  # own cells in the image
-    grid_cols: int | Tensor
-    rows: int | Tensor  # own cells on the canvas
-    cols: int | Tensor
-    count: int | Tensor  # own cells that are masked
+    height: int  # of an own cell, in base cells
+    width: int
+    grid_rows: int  # own cells in the image
+    grid_cols: int
+    rows: int  # own cells on the canvas
+    cols: int
+    count: int  # type: ignore[assignment]  # own cells that are masked; nobody counts the entries of this tuple
+
+
+class SampleLayouts(NamedTuple):
+    """The :class:`Layout` of each sample, by its entries, long ``(B,)``."""
+
+    height: Tensor
+    width: Tensor
+    grid_rows: Tensor
+    grid_cols: Tensor
+    rows: Tensor
+    cols: Tensor
+    count: Tensor  # type: ignore[assignment]  # as above
 
 
 class Pattern:
@@ -76,11 +89,12 @@ class Pattern:
         cell: int | Sequence[int] = 16,
         base: int = 4,
     ) -> None:
-        if (scale is None) == (ratio is None):
+        share = scale if ratio is None else ratio
+        if share is None or None not in (scale, ratio):
             raise ValueError(f'give either `scale` or `ratio`, but got scale={scale} and ratio={ratio}')
         self.scale = scale
         self.ratio = ratio
-        self.share = scale if ratio is None else ratio
+        self.share = share
         sizes = tuple(cell) if isinstance(cell, Sequence) else (cell,)
         for size in (base, *sizes):
             if not isinstance(size, int):
@@ -108,7 +122,9 @@ class Pattern:
     @property
     def share(self) -> float:
         """The scale, or the ratio of a pattern that has one instead. It may be set, for the draws that follow."""
-        return self.ratio if self.scale is None else self.scale
+        share = self.ratio if self.scale is None else self.scale
+        assert share is not None  # the constructor refuses a pattern without either
+        return share
 
     @share.setter
     def share(self, value: float) -> None:
@@ -126,17 +142,17 @@ class Pattern:
     #: Called with the largest layout, returns how many random numbers :meth:`place` takes for an image. Those of a draw
     #: are then made in one call, and ``generator`` is :class:`.numbers.Numbers`. Only what a class itself says counts:
     #: one that is derived from it may take others. None means that the generator draws them as they are needed.
-    count_numbers = None
+    count_numbers: ClassVar[Callable[..., int] | None] = None
 
     def place(
-        self, layout: Layout, largest: Layout, generator: Generator | None, **data: Tensor
+        self, layout: SampleLayouts, largest: Layout, generator: Generator | Numbers | None, **data: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Draw where the own cells lie.
 
         Args:
-            layout (Layout): What holds for each sample, long ``(B,)``.
-            largest (Layout): The maximum of each entry over the cell sizes, ints.
-            generator (Generator | None): Source of random numbers; None is the global one of the device.
+            layout (SampleLayouts): What holds for each sample.
+            largest (Layout): The maximum of each entry over the cell sizes.
+            generator (Generator | Numbers | None): Source of random numbers; None is the global one of the device.
             **data (Tensor): What the pattern :attr:`needs`.
 
         Returns:
@@ -154,7 +170,7 @@ class Pattern:
 
     def _canvas_cells(self, rows: int, cols: int) -> tuple[int, int]:
         """Return the rows and columns of own cells on the canvas, of those in the image."""
-        return _round(self.scale * rows), _round(self.scale * cols)
+        return _round(self.share * rows), _round(self.share * cols)
 
     def _fits(self, count: int, rows: int, cols: int, height: int, width: int) -> bool:
         """Return whether all own cells may be masked, because base cells beside them stay."""
@@ -194,10 +210,11 @@ class Pattern:
 
         None is a pattern of others, which draws them by the generator as it needs them.
         """
-        if vars(type(self)).get('count_numbers') is None or not self.in_cells:
+        count_numbers = vars(type(self)).get('count_numbers')
+        if count_numbers is None or not self.in_cells:
             return None
         layouts = self.layouts(height // self.base, width // self.base)
-        return self.count_numbers(_largest(layouts)) + (len(layouts) > 1)
+        return count_numbers(self, _largest(layouts)) + (len(layouts) > 1)
 
     def masked_cells(self, height: int, width: int) -> int:
         """Return how many base cells are masked in each image of ``height x width`` px.
@@ -219,7 +236,7 @@ class Pattern:
         batch: int,
         height: int,
         width: int,
-        generator: Generator | None = None,
+        generator: Generator | Numbers | None = None,
         device: torch.device | str | None = None,
         images: Tensor | None = None,
         scores: Tensor | None = None,
@@ -230,7 +247,7 @@ class Pattern:
             batch (int): Number of images.
             height (int): Image height in pixels.
             width (int): Image width in pixels.
-            generator (Generator | None): Source of random numbers; None is the global one of the device.
+            generator (Generator | Numbers | None): Source of random numbers; None is the global one of the device.
             device (torch.device | str | None): Where to draw; None is the generator's device, or that of what the
                 pattern needs, or the CPU.
             images (Tensor | None): The images, for a pattern that :attr:`needs` them. Defaults to None.
@@ -269,7 +286,7 @@ class Pattern:
         batch: int,
         generator: Generator | Numbers | None,
         device: torch.device | str | None,
-    ) -> Layout:
+    ) -> SampleLayouts:
         """Draw the layout of each sample, without waiting for the device."""
         if len(layouts) == 1:
             choice = torch.zeros(batch, dtype=torch.long, device=device)
@@ -277,9 +294,9 @@ class Pattern:
             choice = uniform_index(rand(batch, generator=generator, device=device), len(layouts))
         if torch.compiler.is_compiling():  # plain numbers are fused into the graph; the cache would only guard it
             entries = zip(*layouts, strict=True)
-            return Layout(*(sum((choice == k) * value for k, value in enumerate(values)) for values in entries))
+            return SampleLayouts(*(_sum((choice == k) * value for k, value in enumerate(values)) for values in entries))
         table = self._on(choice.device, tuple(layouts), lambda: torch.tensor(layouts))
-        return Layout(*table[choice].unbind(1))
+        return SampleLayouts(*table[choice].unbind(1))
 
     def _on(self, device: torch.device, key: object, make: Callable[[], Tensor]) -> Tensor:
         """Return a small tensor that is copied to a device once."""
@@ -295,7 +312,7 @@ class Pattern:
         batch: int,
         height: int,
         width: int,
-        generator: Generator | None = None,
+        generator: Generator | Numbers | None = None,
         device: torch.device | str | None = None,
         images: Tensor | None = None,
         scores: Tensor | None = None,
@@ -344,7 +361,9 @@ class PatchPattern(Pattern):
     def count_numbers(self, largest: Layout) -> int:
         return 2
 
-    def place(self, layout: Layout, largest: Layout, generator: Generator | None) -> tuple[Tensor, Tensor]:
+    def place(
+        self, layout: SampleLayouts, largest: Layout, generator: Generator | Numbers | None, **data: Tensor
+    ) -> tuple[Tensor, Tensor]:
         batch, device = len(layout.count), layout.count.device
         space = rand(batch, 2, 1, generator=generator, device=device)
         # Own cells of one base cell lie next to each other; a single larger one is the whole rectangle.
@@ -426,7 +445,9 @@ class GridPattern(Pattern):
     def count_numbers(self, largest: Layout) -> int:
         return 0 if self.phase == 'fixed' else 2
 
-    def place(self, layout: Layout, largest: Layout, generator: Generator | None) -> tuple[Tensor, Tensor]:
+    def place(
+        self, layout: SampleLayouts, largest: Layout, generator: Generator | Numbers | None, **data: Tensor
+    ) -> tuple[Tensor, Tensor]:
         batch, device = len(layout.count), layout.count.device
         rank = torch.arange(largest.count, device=device)
         height, width, grid_rows, grid_cols, rows, cols, _ = (v.view(-1, 1) for v in layout)
@@ -466,9 +487,9 @@ class RankedPattern(Pattern):
         ValueError: If a pattern that needs images or scores has cells of several sizes.
     """
 
-    needs = ('scores',)
+    needs: tuple[str, ...] = ('scores',)
 
-    def __init_subclass__(cls, **kwargs) -> None:
+    def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if 'rank' in vars(cls) and 'scores' not in vars(cls) and cls.scores is not RankedPattern.scores:
             base = next(base for base in cls.__mro__ if 'scores' in vars(base))
@@ -518,28 +539,31 @@ class RankedPattern(Pattern):
         """
         return data['scores']
 
-    def scores(self, layout: Layout, largest: Layout, generator: Generator | None, **data: Tensor) -> Tensor:
+    def scores(
+        self, layout: SampleLayouts, largest: Layout, generator: Generator | Numbers | None, **data: Tensor
+    ) -> Tensor:
         """Return what the own cells are chosen by, the lowest first: the order of :meth:`rank`, the other way round.
 
         A pattern whose scores follow from the layout of each sample has them here.
 
         Args:
-            layout (Layout): What holds for each sample, as in :meth:`place`.
+            layout (SampleLayouts): What holds for each sample, as in :meth:`place`.
             largest (Layout): The maximum of each entry, as in :meth:`place`.
-            generator (Generator | None): Source of random numbers; None is the global one of the device.
+            generator (Generator | Numbers | None): Source of random numbers; None is the global one of the device.
             **data (Tensor): What the pattern :attr:`needs`.
 
         Returns:
             Tensor: ``(B, largest.grid_rows, largest.grid_cols)``; of equal ones the first in the image is chosen.
         """
-        shape = len(layout.count), largest.grid_rows, largest.grid_cols
+        batch, rows, cols = shape = len(layout.count), largest.grid_rows, largest.grid_cols
         name, device = type(self).__name__, layout.count.device
         if 'images' in data:
             height, width = (number * self.cell[0] for number in shape[1:])
             data['images'] = data['images'][..., :height, :width]
         if 'scores' in data:
             _check_scores(data['scores'], shape, device, f'scores for the cells of {self.cell[0]} px of {name}')
-        scores = self.rank(*shape, generator, device, **data)
+        # Numbers are made for this very class alone, whose rank draws none.
+        scores = self.rank(batch, rows, cols, cast(Generator | None, generator), device, **data)
         _check_scores(scores, shape, device, f'what rank of {name} returns')
         # On another device a look at the values would have to wait for it.
         if on_host(scores) and scores.isnan().any():
@@ -557,7 +581,7 @@ class RankedPattern(Pattern):
     ) -> Cells:
         if not _is_ranked(self):
             return super()._draw_cells(batch, height, width, generator, device, data)
-        return _ranked_cells([(self, generator, data)], None, batch, height, width, device)
+        return _ranked_cells([(self, generator, data)], (), batch, height, width, device)
 
 
 class RandomPattern(RankedPattern):
@@ -584,7 +608,9 @@ class RandomPattern(RankedPattern):
     def count_numbers(self, largest: Layout) -> int:
         return largest.grid_rows * largest.grid_cols
 
-    def scores(self, layout: Layout, largest: Layout, generator: Generator | None) -> Tensor:
+    def scores(
+        self, layout: SampleLayouts, largest: Layout, generator: Generator | Numbers | None, **data: Tensor
+    ) -> Tensor:
         shape = len(layout.count), largest.grid_rows, largest.grid_cols
         return rand(*shape, generator=generator, device=layout.count.device)
 
@@ -628,7 +654,9 @@ class BlockPattern(RankedPattern):
     def count_numbers(self, largest: Layout) -> int:
         return 4 * self.num_blocks
 
-    def scores(self, layout: Layout, largest: Layout, generator: Generator | None) -> Tensor:
+    def scores(
+        self, layout: SampleLayouts, largest: Layout, generator: Generator | Numbers | None, **data: Tensor
+    ) -> Tensor:
         batch, device = len(layout.count), layout.count.device
         share, slant, y, x = rand(batch, 4, self.num_blocks, 1, 1, generator=generator, device=device).unbind(1)
         _, _, grid_rows, grid_cols, _, _, count = (v.view(-1, 1, 1, 1) for v in layout)
@@ -732,7 +760,9 @@ class NoisePattern(RankedPattern):
     def count_numbers(self, largest: Layout) -> int:
         return (largest.grid_rows + 2 * self.margin) * (largest.grid_cols + 2 * self.margin)
 
-    def scores(self, layout: Layout, largest: Layout, generator: Generator | None) -> Tensor:
+    def scores(
+        self, layout: SampleLayouts, largest: Layout, generator: Generator | Numbers | None, **data: Tensor
+    ) -> Tensor:
         batch, device = len(layout.count), layout.count.device
         shape = largest.grid_rows + 2 * self.margin, largest.grid_cols + 2 * self.margin
         noise = rand(batch, 1, *shape, generator=generator, device=device)
@@ -811,7 +841,7 @@ class MixturePattern:
     @property
     def share(self) -> float | list[float]:
         """The one scale, or the ratios where the patterns have them; setting it sets that of every pattern."""
-        return self.scale if self.scale is not None else [pattern.ratio for pattern in self.patterns]
+        return self.scale if self.scale is not None else [pattern.share for pattern in self.patterns]
 
     @share.setter
     def share(self, value: float) -> None:
@@ -822,7 +852,9 @@ class MixturePattern:
     def numbers(self, height: int, width: int) -> int | None:
         """Return how many random numbers the draw of one image takes; see :meth:`Pattern.numbers`."""
         numbers = [pattern.numbers(height, width) for pattern in self.patterns]
-        return None if None in numbers else 1 + max(numbers)  # each image is drawn by one of them, which takes the same
+        known = [number for number in numbers if number is not None]
+        # Each image is drawn by one of them, which takes the same.
+        return 1 + max(known) if len(known) == len(numbers) else None
 
     def masked_cells(self, height: int, width: int) -> int:
         """Return how many base cells are masked in each image; see :meth:`Pattern.masked_cells`."""
@@ -847,7 +879,7 @@ class MixturePattern:
         batch: int,
         height: int,
         width: int,
-        generator: Generator | None = None,
+        generator: Generator | Numbers | None = None,
         device: torch.device | str | None = None,
         images: Tensor | None = None,
         scores: Tensor | None = None,
@@ -863,7 +895,7 @@ class MixturePattern:
         generator = draw_numbers(self, batch, height, width, generator, device)
         chance = rand(batch, generator=generator, device=device)
         # One comparison per pattern, on Python numbers: a tensor of bounds would have to be copied to the device.
-        choice = sum((chance >= bound).long() for bound in self._bounds)
+        choice = _sum((chance >= bound).long() for bound in self._bounds)
         # All take the same numbers, of which those of one pattern count.
         parts = [
             (pattern, generator.rest() if isinstance(generator, Numbers) else generator, asked(pattern, **data))
@@ -876,22 +908,27 @@ class MixturePattern:
         canvas = self.canvas(height, width)
         source = choice.new_full((batch, *canvas), -1)
         alone = on_host(choice) and isinstance(generator, Numbers)  # then each pattern draws its own images alone
-        together = [] if alone else [index for index, (pattern, *_) in enumerate(parts) if _is_ranked(pattern)]
+        together = {
+            index: (pattern, numbers, own)
+            for index, (pattern, numbers, own) in enumerate(parts)
+            if not alone and _is_ranked(pattern)
+        }
         for index, (pattern, numbers, own) in enumerate(parts):
             if alone:
-                chosen = (choice == index).nonzero()[:, 0]
-                own = {name: value[chosen] for name, value in own.items()}
-                cells = pattern.cells(len(chosen), height, width, numbers.of(chosen), device, **own)
+                assert isinstance(numbers, Numbers)  # as the generator is
+                mine = (choice == index).nonzero()[:, 0]
+                own = {name: value[mine] for name, value in own.items()}
+                cells = pattern.cells(len(mine), height, width, numbers.of(mine), device, **own)
                 size = pattern.canvas(height, width)
-                source[chosen, : size[0], : size[1]] = cells.source(size, cols)
+                source[mine, : size[0], : size[1]] = cells.source(size, cols)
             elif index not in together:
                 cells = pattern.cells(batch, height, width, numbers, device, **own)
                 source = torch.where((choice == index).view(-1, 1, 1), cells.source(canvas, cols), source)
         if together:
             chosen = [choice == index for index in together]
-            cells = _ranked_cells([parts[index] for index in together], chosen, batch, height, width, device)
-            chosen = functools.reduce(torch.logical_or, chosen).view(-1, 1, 1)
-            source = torch.where(chosen, cells.source(canvas, cols), source)
+            cells = _ranked_cells(list(together.values()), chosen, batch, height, width, device)
+            any_of_them = functools.reduce(torch.logical_or, chosen).view(-1, 1, 1)
+            source = torch.where(any_of_them, cells.source(canvas, cols), source)
         draw = Draw.from_source(source, rows, cols, self.base, reuse=self.scale is not None)
         return replace(draw, masked=choice < len(self.patterns), choice=choice)
 
@@ -968,7 +1005,8 @@ def draw_masks(
         ValueError: If it asks for scores and there are none, or returns a draw for others.
     """
     data = asked(pattern, images.detach(), scores)
-    draw = pattern.draw(len(images), *images.shape[-2:], generator, images.device, **data)
+    height, width = images.shape[-2:]
+    draw = pattern.draw(len(images), height, width, generator, images.device, **data)
     _check_draw(draw).check(images)
     return draw
 
@@ -990,16 +1028,19 @@ def asked(
         ValueError: If it asks for what there is not.
     """
     there = dict(images=images, scores=scores)
+    data = {}
     for name in pattern.needs:
-        if there[name] is None:
+        value = there[name]
+        if value is None:
             raise ValueError(
                 f'{type(pattern).__name__} needs {name}, but was drawn without: call the masking with '
                 f'`{name}`, or draw(..., {name}=...)'
             )
-    return {name: there[name] for name in pattern.needs}
+        data[name] = value
+    return data
 
 
-def _is_ranked(pattern: Pattern) -> bool:
+def _is_ranked(pattern: Pattern) -> TypeGuard[RankedPattern]:
     """Tell whether scores choose the cells; not where a subclass says in its own way where they lie."""
     kind = type(pattern)
     return isinstance(pattern, RankedPattern) and kind.cells is Pattern.cells and kind.place is Pattern.place
@@ -1007,7 +1048,7 @@ def _is_ranked(pattern: Pattern) -> bool:
 
 def _ranked_cells(
     parts: Sequence[tuple[RankedPattern, Generator | Numbers | None, dict[str, Tensor]]],
-    chosen: Sequence[Tensor] | None,
+    chosen: Sequence[Tensor],
     batch: int,
     height: int,
     width: int,
@@ -1017,7 +1058,7 @@ def _ranked_cells(
 
     Args:
         parts (Sequence[tuple]): The patterns, each with its source of random numbers and what it needs.
-        chosen (Sequence[Tensor] | None): Which samples each masks, bool ``(B,)``; None is one pattern, which masks all.
+        chosen (Sequence[Tensor]): Which samples each masks, bool ``(B,)``; none for one pattern, which masks all.
         batch (int): Number of images.
         height (int): Image height in pixels.
         width (int): Image width in pixels.
@@ -1037,13 +1078,12 @@ def _ranked_cells(
         ((scores, layout),) = drawn
         selected, grid = _select_by_layout(scores, layout, layouts), None
     else:
-        scores = layout = None
         for index, (own, own_layout) in enumerate(drawn):
             own = own.flatten(1) if len(set(layouts)) == 1 else _fill_up(own, own_layout, layouts)
             if index:
                 mine = chosen[index]
                 own = torch.where(mine.view(-1, 1), own, scores)
-                own_layout = Layout(*(torch.where(mine, a, b) for a, b in zip(own_layout, layout, strict=True)))
+                own_layout = SampleLayouts(*(torch.where(mine, a, b) for a, b in zip(own_layout, layout, strict=True)))
             scores, layout = own, own_layout
         selected, grid = _select(scores, largest)
     top = selected // largest.grid_cols * layout.height.view(-1, 1)
@@ -1070,12 +1110,12 @@ def _select(scores: Tensor, largest: Layout) -> tuple[Tensor, Tensor]:
     return order[:, : largest.count].sort(1).values, grid
 
 
-def _select_by_layout(scores: Tensor, layout: Layout, layouts: list[Layout]) -> Tensor:
+def _select_by_layout(scores: Tensor, layout: SampleLayouts, layouts: list[Layout]) -> Tensor:
     """Do what :func:`_select` does, on a CPU, where many small selections take less time than one of the largest grid.
 
     Args:
         scores (Tensor): The scores, ``(B, rows, cols)`` of the largest grid.
-        layout (Layout): What holds for each sample.
+        layout (SampleLayouts): What holds for each sample.
         layouts (list[Layout]): All that may hold.
 
     Returns:
@@ -1084,7 +1124,7 @@ def _select_by_layout(scores: Tensor, layout: Layout, layouts: list[Layout]) -> 
     largest = _largest(layouts)
     selected = torch.zeros(len(scores), largest.count, dtype=torch.long)
     for own in dict.fromkeys(layouts):
-        mine = slice(None)
+        mine: slice | Tensor = slice(None)
         if len(layouts) > 1:
             mine = ((layout.height == own.height) & (layout.width == own.width)).nonzero()[:, 0]
         part = scores[mine, : own.grid_rows, : own.grid_cols].flatten(1)
@@ -1103,14 +1143,14 @@ def _select_by_layout(scores: Tensor, layout: Layout, layouts: list[Layout]) -> 
     return selected
 
 
-def _fill_up(scores: Tensor, layout: Layout, layouts: list[Layout]) -> Tensor:
+def _fill_up(scores: Tensor, layout: SampleLayouts, layouts: list[Layout]) -> Tensor:
     """Line scores up in the largest grid, so that as many cells are selected in each sample, whatever its layout.
 
     What a smaller count lacks are cells behind all others, which are not there.
 
     Args:
         scores (Tensor): The scores, ``(B, rows, cols)``.
-        layout (Layout): What holds for each sample.
+        layout (SampleLayouts): What holds for each sample.
         layouts (list[Layout]): All that may hold.
 
     Returns:
@@ -1133,7 +1173,7 @@ def _check_draw(draw: object) -> Draw:
 
 
 def _device(
-    generator: Generator | None, device: torch.device | str | None, data: dict[str, Tensor]
+    generator: Generator | Numbers | None, device: torch.device | str | None, data: dict[str, Tensor]
 ) -> torch.device | str | None:
     """Return where to draw."""
     if device is not None:
@@ -1161,13 +1201,17 @@ def _check_scores(scores: object, shape: tuple[int, int, int], device: torch.dev
         raise ValueError(f'{what} must be on the device of the images, {device}, but got {scores.device}')
 
 
-def _without_ties(scores: Tensor, generator: Generator | None) -> Tensor:
+def _without_ties(scores: Tensor, generator: Generator | Numbers | None) -> Tensor:
     """Return the place of each score in the ascending order of its sample; that of equal ones is drawn."""
     flat = scores.detach().flatten(1)
     shuffled = rand(*flat.shape, generator=generator, device=flat.device).argsort(dim=1)
     order = shuffled.gather(1, flat.gather(1, shuffled).argsort(dim=1, stable=True))
     places = torch.arange(flat.shape[1], device=flat.device, dtype=torch.float).expand_as(order)
     return torch.empty_like(places, memory_format=torch.contiguous_format).scatter_(1, order, places).view_as(scores)
+
+
+def _sum(terms: Iterable[Tensor]) -> Tensor:
+    return functools.reduce(operator.add, terms)
 
 
 def _largest(layouts: list[Layout]) -> Layout:

@@ -111,6 +111,7 @@ def restore(visible: Tensor, reused: Tensor, draw: Draw) -> Tensor:
     """
     inverse = draw.places.clamp(min=0)
     draw.check(visible)
+    assert draw.source is not None  # it has places
     rows, cols = draw.mask.shape[1:]
     canvas_rows, canvas_cols = draw.source.shape[1:]
     if reused.shape[-2:] != (canvas_rows * draw.base, canvas_cols * draw.base):
@@ -127,7 +128,7 @@ def restore(visible: Tensor, reused: Tensor, draw: Draw) -> Tensor:
 
 
 def put_back(
-    features: Tensor, draw: Draw, size: tuple[int, int], strides: tuple[int, int], seen: tuple[int, int] | None = None
+    features: Tensor, draw: Draw, size: tuple[int, int], strides: tuple[int, int], seen: tuple[int, ...] | None = None
 ) -> Tensor:
     """Put the features of the reused view where the cells that they are of came from.
 
@@ -141,7 +142,7 @@ def put_back(
         size (tuple[int, int]): Height and width of the output, in features of the visible image.
         strides (tuple[int, int]): Stride in px of the features of the visible image and of the canvas. The first is a
             multiple of the second.
-        seen (tuple[int, int] | None): Height and width in px to which the canvas was resized before; None where it was
+        seen (tuple[int, ...] | None): Height and width in px to which the canvas was resized before; None where it was
             not. Defaults to None.
 
     Returns:
@@ -156,6 +157,7 @@ def put_back(
     places = draw.places
     if len(places) != len(features):
         raise ValueError(f'the draw was made for {len(places)} images, but got features of {len(features)}')
+    assert draw.source is not None  # it has places
     (batch, channels, height, width), canvas = features.shape, draw.source.shape[1:]
     unit = math.gcd(draw.base, reused_stride)  # px of a piece: of one cell, and of one feature
     pieces = stride // unit

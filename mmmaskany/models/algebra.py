@@ -8,6 +8,7 @@ those of anybody else, is :mod:`mmmaskany.parts`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 from mmmaskany import masking
 from mmmaskany.parts import build_augment, build_fill, build_masking, build_pattern
@@ -27,7 +28,8 @@ for _part in (
 @MODELS.register_module(name='MixturePattern')
 def build_mixture(patterns: Sequence, probs: Sequence[float]) -> masking.MixturePattern:
     """Build a :class:`mmmaskany.masking.MixturePattern` of patterns given as configs or built."""
-    return masking.MixturePattern([build_pattern(pattern) for pattern in patterns], probs)
+    built = [build_pattern(pattern) for pattern in patterns]
+    return masking.MixturePattern(cast(list[masking.Pattern], built), probs)  # a mixture in it is refused there
 
 
 @MODELS.register_module(name='Masking')

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from typing import TypeVar, cast
+
+from torch import Tensor
 
 from mmmaskany.masking import Draw, Masking, Views, check_pattern
 from mmmaskany.parts import check_kind
@@ -13,18 +15,21 @@ from .algebra import build_masking
 from .backbones import MaskAnyMixin
 from .backbones.maskany import check_alignable
 from .guides import find_guided
+from .host import Host
+
+Mixin = TypeVar('Mixin', bound=Host)
 
 
-class DenseMaskingMixin:
+class DenseMaskingMixin(Host):
     """A model of a host that masks the images of a training step, before its backbone sees them."""
 
     masking: Masking
 
-    def set_masking(self, masking: dict | Masking) -> None:
+    def set_masking(self, masking: dict | Masking | None) -> None:
         """Give a built model its masking.
 
         Args:
-            masking (dict | Masking): The masking, as of :func:`MaskAny`.
+            masking (dict | Masking | None): The masking, as of :func:`MaskAny`; None is refused.
 
         Raises:
             TypeError: If it is none.
@@ -59,20 +64,20 @@ class DenseMaskingMixin:
         return views if isinstance(self.backbone, MaskAnyMixin) else views.visible
 
 
-def build_masked(host: str | type | None, mixin: type, base: type, args: dict, prefix: str = 'Masked') -> nn.Module:
+def build_masked(host: str | type | None, mixin: type[Mixin], base: type, args: dict, prefix: str = 'Masked') -> Mixin:
     """Build a model of a host and make it one of ours, under its own name and with its own names of weights.
 
     As for backbones, see :func:`MaskAny`, nothing is put around it.
 
     Args:
         host (str | type | None): The host's class, or its type in configs; None is refused.
-        mixin (type): What it is to do beside.
+        mixin (type[Mixin]): What it is to do beside.
         base (type): What it must be.
         args (dict): Its arguments.
         prefix (str): What the name of its class begins with. Defaults to 'Masked'.
 
     Returns:
-        nn.Module: The model; its class is derived from the mixin and the host's.
+        Mixin: The model; its class is derived from the mixin and the host's.
 
     Raises:
         KeyError: If the host is not known.
@@ -90,7 +95,7 @@ def build_masked(host: str | type | None, mixin: type, base: type, args: dict, p
         raise TypeError(f'host must be a {base.__name__}, but got {type(model).__name__}')
     kind = type(model)
     model.__class__ = _CLASSES.setdefault((mixin, kind), type(f'{prefix}{kind.__name__}', (mixin, kind), {}))
-    return model
+    return cast(Mixin, model)
 
 
 _CLASSES: dict[tuple[type, type], type] = {}

@@ -17,6 +17,8 @@ from mmmaskany.masking import MixturePattern, Pattern
 from mmmaskany.masking.guided import GuidedPattern, guided
 from mmmaskany.masking.objects import box_areas
 
+from .host import Host
+
 
 def find_guided(pattern: Pattern | MixturePattern, guides: Sequence[str]) -> GuidedPattern | None:
     """Return the guided pattern of what draws, None where it needs no scores.
@@ -44,7 +46,7 @@ def find_guided(pattern: Pattern | MixturePattern, guides: Sequence[str]) -> Gui
             'AttentionPattern and ActivationPattern are for the sub-branch of MaskSub, ObjectPattern is for '
             'MaskedDetector and MaskedSegmentor'
         )
-    kinds = {(part.guide, part.cell, getattr(part, 'classes', None)) for part in found}
+    kinds = {(part.guide, part.cell, part.classes) for part in found}
     if len(kinds) > 1:
         raise ValueError(
             f'the guided patterns of a mixture must have one guide, one size of cells and the same classes, but got '
@@ -53,12 +55,12 @@ def find_guided(pattern: Pattern | MixturePattern, guides: Sequence[str]) -> Gui
     return found[0]
 
 
-def in_cells(scores: Tensor, size: tuple[int, int], cell: int, mode: str = 'nearest-exact') -> Tensor:
+def in_cells(scores: Tensor, size: tuple[int, ...], cell: int, mode: str = 'nearest-exact') -> Tensor:
     """Average a map of scores over the cells of images.
 
     Args:
         scores (Tensor): ``(B, h, w)``, over the whole images.
-        size (tuple[int, int]): Height and width of the images in pixels.
+        size (tuple[int, ...]): Height and width of the images in pixels.
         cell (int): Side of a cell in pixels.
         mode (str): How the map is enlarged to the images. Defaults to 'nearest-exact'.
 
@@ -82,7 +84,7 @@ class AttentionGuide:
 
     mode = 'nearest-exact'
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: Host) -> None:
         backbone = model.backbone
         attention = getattr(backbone.layers[-1], 'attn', None) if isinstance(backbone, VisionTransformer) else None
         if not isinstance(attention, MultiheadAttention) or backbone.cls_token is None:
@@ -98,16 +100,17 @@ class AttentionGuide:
             )
 
     @contextmanager
-    def watching(self, model: nn.Module, found: list[Tensor]) -> Iterator[None]:
+    def watching(self, model: Host, found: list[Tensor]) -> Iterator[None]:
         """Look at the forward passes within the context; maps ``(B, h, w)`` are added to ``found``."""
-        backbone, size = model.backbone, []
+        backbone = model.backbone
+        sizes: list[tuple[int, int]] = []
 
         @torch.no_grad()
         def look(attention: MultiheadAttention, args: tuple) -> None:
-            found.append(class_attention(attention, args[0])[:, backbone.num_extra_tokens :].unflatten(1, size[-1]))
+            found.append(class_attention(attention, args[0])[:, backbone.num_extra_tokens :].unflatten(1, sizes[-1]))
 
         with (
-            backbone.patch_embed.register_forward_hook(lambda embed, args, output: size.append(tuple(output[1]))),
+            backbone.patch_embed.register_forward_hook(lambda embed, args, output: sizes.append(tuple(output[1]))),
             backbone.layers[-1].attn.register_forward_pre_hook(look),
         ):
             yield
@@ -147,7 +150,7 @@ class ActivationGuide:
             )
 
     @contextmanager
-    def watching(self, model: nn.Module, found: list[Tensor]) -> Iterator[None]:
+    def watching(self, model: Host, found: list[Tensor]) -> Iterator[None]:
         """Look at the forward passes within the context; maps ``(B, h, w)`` are added to ``found``."""
 
         @torch.no_grad()
@@ -162,15 +165,18 @@ class ActivationGuide:
             yield
 
 
-GUIDES = {'attention': AttentionGuide, 'activation': ActivationGuide}
+GUIDES: dict[str, type[AttentionGuide | ActivationGuide]] = {
+    'attention': AttentionGuide,
+    'activation': ActivationGuide,
+}
 
 
-def cover_of_boxes(boxes: Sequence[Tensor], size: tuple[int, int], cell: int) -> Tensor:
+def cover_of_boxes(boxes: Sequence[Tensor], size: tuple[int, ...], cell: int) -> Tensor:
     """Calculate how much of each cell the boxes of its image cover.
 
     Args:
         boxes (Sequence[Tensor]): The boxes of each image, ``(N, 4)``.
-        size (tuple[int, int]): Height and width of the images in pixels.
+        size (tuple[int, ...]): Height and width of the images in pixels.
         cell (int): Side of a cell in pixels.
 
     Returns:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from typing import Any
 
 from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
@@ -15,12 +16,13 @@ from mmmaskany.parts import build_part, known_parts
 
 from .backbones import MaskAnyMixin
 from .guides import GUIDES, find_guided
+from .host import Host
 from .sub_masking import SubMasking
 
 SUB_NORMS = ('update', 'freeze')
 
 
-class SubBranchMixin:
+class SubBranchMixin(Host):
     """A model of a host with a masked sub-branch, which learns from its main branch (MaskSub, arXiv 2306.11339).
 
     A subclass stands in front of the host's class, calls :meth:`set_sub_branch` at the end of its constructor, and has
@@ -48,16 +50,17 @@ class SubBranchMixin:
         self.two_passes = two_passes
         self._check_norms()
         named = isinstance(sub_masking, dict) and 'type' in sub_masking
-        self.sub_masking = build_part(sub_masking, (SubMasking,), 'sub_masking') if named else sub_masking
-        if not isinstance(self.sub_masking, SubMasking):
+        built = build_part(sub_masking, (SubMasking,), 'sub_masking') if named else sub_masking
+        if not isinstance(built, SubMasking):
             raise TypeError(
                 f'sub_masking must be dict(type=...) of one of {known_parts((SubMasking,))}, but got {sub_masking!r}'
             )
+        self.sub_masking = built
         self.sub_masking.bind(self.backbone)
         self.sub_masking.bind_model(self)
         pattern = self.sub_masking.pattern
-        pattern = None if pattern is None else find_guided(pattern, tuple(GUIDES))
-        self.guide = None if pattern is None else GUIDES[pattern.guide](self)
+        guided = None if pattern is None else find_guided(pattern, tuple(GUIDES))
+        self.guide = None if guided is None else GUIDES[guided.guide](self)
 
     def _check_norms(self) -> None:
         again = [module for module in self.modules() if getattr(module, 'with_cp', False)]
@@ -75,7 +78,7 @@ class SubBranchMixin:
         data_samples: list | None = None,
         mode: str = 'tensor',
         scores: object = None,
-    ):
+    ) -> Any:
         """Run the host's modes, or one branch.
 
         Args:
@@ -115,7 +118,7 @@ class SubBranchMixin:
         if self.guide is None:
             yield
             return
-        found = []
+        found: list[Tensor] = []
         with self.guide.watching(self, found):
             yield
         self.sub_masking.guidance = found[0], self.guide.mode
@@ -132,9 +135,8 @@ class SubBranchMixin:
         """
         visible = inputs.visible if isinstance(inputs, Views) else inputs
         with self.sub_masking.masked(self.backbone, visible) as images, self._norms_of_sub_branch():
-            if isinstance(self.backbone, MaskAnyMixin):
-                images = Views(images, half_size(images))  # a ready pair, which the backbone masks no further
-            yield images
+            # A ready pair is masked no further by the backbone.
+            yield Views(images, half_size(images)) if isinstance(self.backbone, MaskAnyMixin) else images
         self.sub_masking.guidance = None
 
     @contextmanager
@@ -174,18 +176,18 @@ class SubBranchMixin:
             return logs
 
         with optim_wrapper.optim_context(run), getattr(run, 'no_sync', nullcontext)():
-            data = self.data_preprocessor(data, True)
-            losses, scores = run(**data, mode='main')
+            prepared = self.data_preprocessor(data, True)
+            losses, scores = run(**prepared, mode='main')
         main, logs = self.parse_losses(losses)
         optim_wrapper.backward(optim_wrapper.scale_loss(main))
         optim_wrapper._inner_count -= 1  # both passes are one step, which the second one counts
         del losses
         with optim_wrapper.optim_context(run):
-            losses = run(**data, scores=scores, mode='sub')
+            losses = run(**prepared, scores=scores, mode='sub')
         sub, sub_logs = self.parse_losses(losses)
         optim_wrapper.update_params(sub)
         return {**logs, **sub_logs, 'loss': main.detach() + sub.detach()}
 
 
-def _batch_norms(module: nn.Module) -> list[nn.Module]:
+def _batch_norms(module: nn.Module) -> list[_BatchNorm]:
     return [norm for norm in module.modules() if isinstance(norm, _BatchNorm)]

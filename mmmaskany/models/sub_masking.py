@@ -31,6 +31,7 @@ from mmmaskany.parts import build_fill, build_pattern
 from mmmaskany.registry import MODELS
 
 from .guides import in_cells
+from .host import Host
 
 
 class SubMasking(nn.Module):
@@ -73,6 +74,7 @@ class SubMasking(nn.Module):
 
     def draw(self, images: Tensor) -> Draw:
         """Draw what is masked; a guided pattern is given its :attr:`guidance`."""
+        assert self.pattern is not None  # a way to mask without one draws nothing
         scores = None
         if self.guidance is not None:
             maps, mode = self.guidance
@@ -232,9 +234,9 @@ class _PatchMasking(SubMasking):
     #: Side in px of the default pattern's cells; None is that of a patch.
     cell: int | None = None
 
-    def bind(self, backbone: nn.Module) -> None:
-        embed, name = getattr(backbone, 'patch_embed', None), type(backbone).__name__
-        if not getattr(embed, 'init_out_size', None):
+    def bind(self, backbone: Host) -> None:
+        name = type(backbone).__name__
+        if not getattr(getattr(backbone, 'patch_embed', None), 'init_out_size', None):
             raise ValueError(
                 f"{type(self).__name__} needs a backbone with a `patch_embed` of mmcv's, which cuts the image into "
                 f'patches, as ViT and Swin have, but got {name}: take FillCells'
@@ -251,6 +253,7 @@ class _PatchMasking(SubMasking):
                 "tokens behind the stems, without one: take reuse=True or 'in_place' in the masking of the backbone, "
                 'or FillCells'
             )
+        embed = backbone.patch_embed
         sides = {size // out for size, out in zip(embed.init_input_size, embed.init_out_size, strict=True)}
         if len(sides) > 1:
             raise ValueError(f'{type(self).__name__} needs square patches, but those of {name} have sides {sides}')
@@ -267,6 +270,7 @@ class _PatchMasking(SubMasking):
 
     def token_mask(self, images: Tensor, size: tuple[int, int]) -> Tensor:
         """Draw which patches are masked, bool ``(B, rows * cols)``, True = masked."""
+        assert self.pattern is not None  # `bind` has seen to it
         draw = self.draw(images).refine(self.pattern.base, *images.shape[-2:])
         mask = to_pixels(draw.mask, self.pattern.base // self.patch)[:, 0]
         below, right = size[0] - mask.shape[1], size[1] - mask.shape[2]
@@ -289,14 +293,14 @@ class ReplacePatches(_PatchMasking):
 
     cell = 32
 
-    def bind(self, backbone: nn.Module) -> None:
+    def bind(self, backbone: Host) -> None:
         super().bind(backbone)
         # One dimension, so that optimisers which spare biases and norms from weight decay spare it, too.
         self.token = nn.Parameter(torch.zeros(backbone.patch_embed.embed_dims))
         nn.init.trunc_normal_(self.token, std=0.02)
 
     @contextmanager
-    def masked(self, backbone: nn.Module, images: Tensor) -> Iterator[Tensor]:
+    def masked(self, backbone: Host, images: Tensor) -> Iterator[Tensor]:
         def replace(embed: nn.Module, args: tuple, output: tuple) -> tuple:
             tokens, size = output
             mask = self.token_mask(images, size)
@@ -325,7 +329,7 @@ class DropTokens(_PatchMasking):
     #: As many tokens are masked of every image.
     equal_counts = True
 
-    def bind(self, backbone: nn.Module) -> None:
+    def bind(self, backbone: Host) -> None:
         name = type(backbone).__name__
         if not isinstance(backbone, VisionTransformer):
             raise ValueError(
@@ -348,11 +352,12 @@ class DropTokens(_PatchMasking):
 
     def masked_tokens(self, height: int, width: int) -> int:
         """Return how many tokens of each image are masked."""
+        assert self.pattern is not None  # `bind` has seen to it
         return self.pattern.masked_cells(height, width) * (self.pattern.base // self.patch) ** 2
 
     @contextmanager
-    def masked(self, backbone: nn.Module, images: Tensor) -> Iterator[Tensor]:
-        kept = None
+    def masked(self, backbone: Host, images: Tensor) -> Iterator[Tensor]:
+        kept: Tensor | None = None
 
         def draw(embed: nn.Module, args: tuple, output: tuple) -> None:
             nonlocal kept
@@ -363,6 +368,7 @@ class DropTokens(_PatchMasking):
 
         def drop(layer: nn.Module, args: tuple) -> Tensor:
             (tokens,) = args
+            assert kept is not None  # patches are embedded before
             return tokens.gather(1, kept.expand(-1, -1, tokens.shape[2]))
 
         with backbone.patch_embed.register_forward_hook(draw), backbone.layers[0].register_forward_pre_hook(drop):

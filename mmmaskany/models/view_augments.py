@@ -44,6 +44,9 @@ class AutoAugmentViews(Augment):
             channels are not those of the data preprocessor; at the first batch, if its pixels are none of 8 bits.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, policy: str, mean: Sequence[float], std: Sequence[float], bgr: bool = False) -> None:
         super().__init__()
         if policy not in POLICIES:
@@ -65,7 +68,7 @@ class AutoAugmentViews(Augment):
         if images.shape[1] != 3:
             raise ValueError(f'AutoAugment needs images of three channels, but got {tuple(images.shape)}')
         if generator is not None:  # torchvision's takes none
-            seed = torch.randint(2**63 - 1, (), generator=generator, device=generator.device).item()
+            seed = int(torch.randint(2**63 - 1, (), generator=generator, device=generator.device))
             with torch.random.fork_rng(devices=[]):
                 torch.default_generator.manual_seed(seed)
                 return self(images)

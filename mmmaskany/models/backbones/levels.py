@@ -6,7 +6,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -31,21 +31,26 @@ class BranchLevels(tuple):
         reused (Sequence[Tensor]): The levels of the reused image.
     """
 
+    visible: tuple[Tensor, ...]
+    reused: tuple[Tensor, ...]
+
     def __new__(cls, visible: Sequence[Tensor], reused: Sequence[Tensor]) -> BranchLevels:
         levels = super().__new__(cls)
         levels.visible, levels.reused = tuple(visible), tuple(reused)
         return levels
 
-    def _refuse(self, *args, **kwargs):
+    def _refuse(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise TypeError(NEEDS_NECK)
 
     __len__ = __iter__ = __getitem__ = __contains__ = __add__ = __reversed__ = _refuse
 
     @classmethod
-    def __torch_function__(cls, func: Callable, types: Sequence[type], args: tuple = (), kwargs: dict | None = None):
+    def __torch_function__(
+        cls, func: Callable, types: Sequence[type], args: tuple = (), kwargs: dict | None = None
+    ) -> NoReturn:
         raise TypeError(NEEDS_NECK)
 
-    def __getattr__(self, name: str):
+    def __getattr__(self, name: str) -> NoReturn:
         raise AttributeError(f'{name!r} of a tensor was asked for, but {NEEDS_NECK}')
 
     def __getnewargs__(self) -> tuple:
@@ -85,7 +90,7 @@ def fuse_level(
     layout: Layout,
     visible: Tensor,
     reused: Tensor,
-    sizes: tuple[tuple[int, int], tuple[int, int]] | None = None,
+    sizes: Sequence[tuple[int, ...]] | None = None,
 ) -> Tensor:
     """Bring a level of the reused image to the size of the visible image's, and fuse both.
 
@@ -94,8 +99,8 @@ def fuse_level(
         layout (Layout): How the features of both lie.
         visible (Tensor): The level of the visible image.
         reused (Tensor): The level of the reused image; a map is resized bilinearly, and so are the tokens of patches.
-        sizes (tuple, optional): Height and width of both images in px, which tell the proportions of tokens. Defaults
-            to None.
+        sizes (Sequence[tuple[int, ...]] | None): Height and width of both images in px, which tell the proportions of
+            tokens. Defaults to None.
 
     Returns:
         Tensor: As ``visible``.
@@ -111,24 +116,25 @@ def fuse_level(
     if layout.kind == 'vector':
         return fusion(visible[..., None, None], reused[..., None, None])[..., 0, 0]
     if visible.shape != reused.shape:
+        assert sizes is not None  # tokens of two numbers are those of images
         reused = _align_tokens(reused, visible, layout.extra, sizes)
     visible, reused = (tokens.transpose(1, 2)[..., None] for tokens in (visible, reused))
     return fusion(visible, reused)[..., 0].transpose(1, 2).contiguous()
 
 
-def _align_tokens(tokens: Tensor, like: Tensor, extra: int, sizes: tuple[tuple[int, int], tuple[int, int]]) -> Tensor:
+def _align_tokens(tokens: Tensor, like: Tensor, extra: int, sizes: Sequence[tuple[int, ...]]) -> Tensor:
     """Resize the map that tokens form to that of others; the tokens before them stay."""
     size = as_map(like, sizes[0], extra).shape[2:]
     patches = resize(as_map(tokens, sizes[1], extra), size).flatten(2).transpose(1, 2)
     return torch.cat([tokens[:, :extra], patches], 1) if extra else patches
 
 
-def as_map(features: Tensor, size: tuple[int, int], extra: int = 0) -> Tensor:
+def as_map(features: Tensor, size: tuple[int, ...], extra: int = 0) -> Tensor:
     """Bring features into the form of a map: tokens are laid out, what comes before the patches is dropped.
 
     Args:
         features (Tensor): A map ``(B, C, h, w)``, or ``(B, h, w, C)`` as of timm's Swin, or tokens ``(B, L, C)``.
-        size (tuple[int, int]): Height and width of the image in pixels, which tell the proportions of the tokens.
+        size (tuple[int, ...]): Height and width of the image in pixels, which tell the proportions of the tokens.
         extra (int): How many tokens stand before those of the patches, such as a class token. Defaults to 0.
 
     Returns:
@@ -168,7 +174,7 @@ def extra_tokens(backbone: nn.Module) -> int:
 # ---------------------------------------------------------------------- what a host returns
 
 
-def flat_levels(outputs: object) -> Iterator[Tensor]:
+def flat_levels(outputs: Any) -> Iterator[Tensor]:
     """Yield the tensors of what a backbone returns, also those within a level: class token and map, or two tokens."""
     if isinstance(outputs, (tuple, list)):
         for part in outputs:
@@ -177,7 +183,7 @@ def flat_levels(outputs: object) -> Iterator[Tensor]:
         yield outputs
 
 
-def map_levels(function: Callable[[Tensor, Tensor], Tensor], visible: object, reused: object) -> object:
+def map_levels(function: Callable[[Tensor, Tensor], Tensor], visible: Any, reused: Any) -> Any:
     """Call a function with each two tensors of what a backbone returned for two images, and keep their structure."""
     if isinstance(visible, (tuple, list)):
         return type(visible)(map_levels(function, *pair) for pair in zip(visible, reused, strict=True))
@@ -212,7 +218,8 @@ def find_layouts(host: nn.Module) -> list[Layout]:
             error = error or problem
             continue
         extra = extra_tokens(host)
-        return [_layout(index, *pair, extra, sizes) for index, pair in enumerate(zip(*outputs, strict=True))]
+        levels = enumerate(zip(*outputs, strict=True))
+        return [_layout(index, large, small, extra, sizes) for index, (large, small) in levels]
     text = str(error).strip().partition('\n')[0]
     raise ValueError(
         f'late fusion runs {type(host).__name__} on the image and on the reused one, at half its size, but it fails: '
@@ -230,7 +237,7 @@ def _own_sizes(host: nn.Module) -> Iterator[tuple[int, int]]:
             return
 
 
-def _layout(index: int, large: object, small: object, extra: int, sizes: tuple) -> Layout:
+def _layout(index: int, large: Any, small: Any, extra: int, sizes: tuple) -> Layout:
     if isinstance(large, Tensor):
         shape = tuple(large.shape)
         differ = [dim for dim, side in enumerate(shape) if side != small.shape[dim]]

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from mmcv.cnn import ConvModule
 from mmpretrain.models.backbones import EfficientNetV2
 from torch import nn
@@ -74,7 +76,7 @@ class MaskEfficientNetV2(MaskAnyMixin, EfficientNetV2):
         conv_cfg: dict | None = None,
         drop_path_rate: float = 0.2,
         frozen: bool = False,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__(arch, conv_cfg=conv_cfg, drop_path_rate=drop_path_rate, **kwargs)
         channels = self.arch[0][4]

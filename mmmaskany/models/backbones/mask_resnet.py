@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import Any
 
 from mmcv.cnn import build_activation_layer, build_conv_layer, build_norm_layer
 from mmpretrain.models.backbones import ResNet
@@ -67,7 +68,7 @@ class MaskResNet(MaskAnyMixin, ResNet):
         contract_dilation: bool = False,
         zero_init_residual: bool = False,
         frozen: bool = False,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         self.contract_dilation = contract_dilation  # the host's constructor makes the stages
         # `deep_stem` makes the host run and freeze one module named `stem`, which is the dual stem here.
@@ -94,7 +95,7 @@ class MaskResNet(MaskAnyMixin, ResNet):
             self.freeze()
         self.warn_if_frozen()
 
-    def _stem_layer(self, index: int, in_channels: int, out_channels: int, **kwargs) -> dict[str, nn.Module]:
+    def _stem_layer(self, index: int, in_channels: int, out_channels: int, **kwargs: Any) -> dict[str, nn.Module]:
         """Build convolution of stride 2, norm and SiLU. The paper's second convolution has a bias before its norm."""
         return {
             f'conv{index}': build_conv_layer(self.conv_cfg, in_channels, out_channels, stride=2, **kwargs),
@@ -102,7 +103,7 @@ class MaskResNet(MaskAnyMixin, ResNet):
             f'act{index}': build_activation_layer(_SILU),
         }
 
-    def make_res_layer(self, dilation: int = 1, **kwargs) -> ResLayer:
+    def make_res_layer(self, dilation: int = 1, **kwargs: Any) -> ResLayer:
         layer = super().make_res_layer(dilation=dilation, act_cfg=_SILU, **kwargs)
         if self.contract_dilation and dilation > 1:
             for module in layer[0].modules():

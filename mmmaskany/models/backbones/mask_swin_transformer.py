@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from mmpretrain.models.backbones import SwinTransformer
 from mmpretrain.models.utils import ShiftWindowMSA
 from torch import Tensor, nn
@@ -61,7 +63,7 @@ class MaskSwinTransformer(FormatMixin, MaskAnyMixin, SwinTransformer):
         masking: dict | nn.Module | None = None,
         pad_small_map: bool = True,
         frozen: bool = False,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__(arch, pad_small_map=pad_small_map, **kwargs)
         self.pad_small_map = pad_small_map

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from mmengine.model import kaiming_init, trunc_normal_init
 from mmpretrain.models.backbones import VisionTransformer
 from torch import nn
@@ -60,7 +62,7 @@ class MaskVisionTransformer(MaskAnyMixin, VisionTransformer):
         masking: dict | nn.Module | None = None,
         drop_rate: float = 0.15,
         frozen: bool = False,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__(arch, drop_rate=drop_rate, **kwargs)
         plain_drop_rates(self)
@@ -83,5 +85,6 @@ class MaskVisionTransformer(MaskAnyMixin, VisionTransformer):
         for module in self.layers.modules():
             if isinstance(module, nn.Linear):
                 trunc_normal_init(module, std=0.01)
-        for stem in (self.dual_stem.visible, self.dual_stem.reused):
+        dual = self.patch_embed.projection
+        for stem in (dual.visible, dual.reused):
             kaiming_init(stem, mode='fan_out')

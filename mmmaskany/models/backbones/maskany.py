@@ -9,6 +9,7 @@ import functools
 import logging
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 from mmcv.cnn.bricks import DropPath
 from mmengine.logging import print_log
@@ -23,7 +24,8 @@ from mmmaskany.masking.guided import guided
 from mmmaskany.registry import MODELS
 
 from ..algebra import build_masking
-from ..stems import DualStem, build_fusion, find_stem
+from ..host import Host
+from ..stems import DualStem, Fusion, build_fusion, find_stem
 from ..stems.find import halve_kernel
 from .deit3 import mend
 from .levels import BranchLevels, Layout, build_level_fusions, find_layouts, flat_levels, fuse_level, map_levels
@@ -32,7 +34,7 @@ from .levels import BranchLevels, Layout, build_level_fusions, find_layouts, fla
 FUSE_AT = ('stem', 'levels', 'neck')
 
 
-class MaskAnyMixin:
+class MaskAnyMixin(Host):
     """What a host backbone with a dual stem does beyond itself.
 
     1. It takes a batch, or :class:`mmmaskany.masking.Views`, the ready pair of visible and reused images. Of a batch it
@@ -67,11 +69,12 @@ class MaskAnyMixin:
         return self.get_submodule(self.stem_parts[-1]) if self.stem_parts else None
 
     @property
-    def fusions(self) -> list[nn.Module]:
+    def fusions(self) -> list[Fusion]:
         """The fusion of the dual stem, or of each level; ``fuse_at='neck'`` leaves them to the neck."""
-        return [self.dual_stem.fusion] if self.stem_parts else list(getattr(self, 'level_fusions', ()))
+        stem = self.dual_stem
+        return list(getattr(self, 'level_fusions', ())) if stem is None else [stem.fusion]
 
-    def forward(self, images: Tensor | Views, *args, **kwargs):
+    def forward(self, images: Tensor | Views, *args: Any, **kwargs: Any) -> Any:
         """Run the host on the visible image and fuse the reused one in.
 
         Args:
@@ -85,7 +88,9 @@ class MaskAnyMixin:
         """
         visible, reused, draw = self.views(images, kwargs.pop('draw', None))
         if self.fuse_at == 'stem':
-            with self.dual_stem.holding(reused, draw):
+            stem = self.dual_stem
+            assert stem is not None
+            with stem.holding(reused, draw):
                 return super().forward(visible, *args, **kwargs)
         check_alignable(draw, self.fuse_at)
         levels = super().forward(visible, *args, **kwargs)
@@ -101,7 +106,7 @@ class MaskAnyMixin:
             return BranchLevels(*(each if isinstance(each, (tuple, list)) else [each] for each in (levels, others)))
         return self._fuse(levels, others, (visible.shape[2:], reused.shape[2:]))
 
-    def _fuse(self, visible: object, reused: object, sizes: tuple) -> object:
+    def _fuse(self, visible: object, reused: object, sizes: Sequence[tuple[int, ...]]) -> object:
         """Fuse the levels of both images, one by one."""
         count = len(list(flat_levels(visible)))
         if count != len(self.level_fusions):
@@ -110,7 +115,12 @@ class MaskAnyMixin:
                 'give out_indices when it is built'
             )
         parts = iter(zip(self.level_fusions, self.level_layouts, strict=True))
-        return map_levels(lambda *pair: fuse_level(*next(parts), *pair, sizes), visible, reused)
+
+        def fuse(own: Tensor, other: Tensor) -> Tensor:
+            fusion, layout = next(parts)
+            return fuse_level(fusion, layout, own, other, sizes)
+
+        return map_levels(fuse, visible, reused)
 
     def views(self, images: Tensor | Views, draw: Draw | None = None) -> Views:
         """Return the pair of images that the network sees.
@@ -130,8 +140,7 @@ class MaskAnyMixin:
                 number of images, or there is no ``masking`` or a ready pair.
         """
         if draw is not None:
-            self._check_replay(images, draw)
-            return self.masking(images, draw)
+            return self._replayed(images, draw)
         if isinstance(images, Tensor):
             if self.training and self.masking is not None:
                 return self.masking(images)
@@ -152,7 +161,7 @@ class MaskAnyMixin:
             )
         return images
 
-    def _check_replay(self, images: Tensor | Views, draw: Draw) -> None:
+    def _replayed(self, images: Tensor | Views, draw: Draw) -> Views:
         if not isinstance(draw, Draw):
             raise TypeError(f'draw must be a mmmaskany.masking.Draw, but got {type(draw).__name__}')
         if not isinstance(images, Tensor):
@@ -162,6 +171,7 @@ class MaskAnyMixin:
                 f'draw needs a masking, which says what stays and what is reused, but {type(self).__name__} has '
                 'masking=None: give masking=dict(pattern=..., fill=...)'
             )
+        return self.masking(images, draw)
 
     # ------------------------------------------------------------------ freezing
 
@@ -201,7 +211,7 @@ class MaskAnyMixin:
             return
         if self.masking is not None:
             trouble = 'masking is on, but the stem is frozen, so the reused stem cannot learn.'
-        elif self.dual_stem.fusion.is_silent():
+        elif all(fusion.is_silent() for fusion in self.fusions):
             trouble = 'the reused stem contributes nothing yet and is frozen, so it never will.'
         else:
             return
@@ -223,10 +233,11 @@ class MaskAnyMixin:
             host.init_weights()  # warns, and does nothing
             return
         init_from_files(self, host.init_weights)
-        if not self.filled:
+        stem = self.dual_stem
+        if stem is not None and not self.filled:
             for name in self.halved:
                 kernel = halve_kernel(self.get_parameter(self._host_name(name)).detach())
-                self.dual_stem.reused.get_parameter(name).data.copy_(kernel)
+                stem.reused.get_parameter(name).data.copy_(kernel)
 
     @contextlib.contextmanager
     def as_plain(self) -> Iterator[None]:
@@ -250,7 +261,7 @@ class MaskAnyMixin:
         part, _, rest = name.partition('.')  # that of several repeats theirs
         return f'{owner}{dot}{part}.visible.{rest}' if part == last else f'{owner}{dot}{name}'
 
-    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args) -> None:
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
         self._rename(state_dict, prefix)
         if prefix and not any(name.startswith(prefix) for name in state_dict):
             self._place(state_dict, prefix)
@@ -359,7 +370,7 @@ def _guess(names: Iterable[str]) -> str:
     return 'Is it a checkpoint of another architecture or depth?'
 
 
-def _maskany_class(host: type) -> type:
+def _maskany_class(host: type) -> type[MaskAnyMixin]:
     """Return the class of a host backbone with a dual stem; its name contains the host's."""
     if host not in _CLASSES:
         namespace = {
@@ -371,12 +382,12 @@ def _maskany_class(host: type) -> type:
         if issubclass(host, nn.ModuleDict):  # a pyramid that runs all its modules in turn: the masking is none of them
             namespace['items'] = lambda self: [item for item in self._modules.items() if item[0] != 'masking']
         if hasattr(host, 'get_layer_depth'):
-            namespace['get_layer_depth'] = _layer_depth(host)
+            namespace['get_layer_depth'] = _layer_depth(host.get_layer_depth)
         _CLASSES[host] = type(f'MaskAny{host.__name__}', (MaskAnyMixin, host), namespace)
     return _CLASSES[host]
 
 
-_CLASSES: dict[type, type] = {}
+_CLASSES: dict[type, type[MaskAnyMixin]] = {}
 #: Where networks of timm take images, beside their forward.
 _ENTRIES = ('forward_features', 'forward_intermediates', 'get_intermediate_layers')
 
@@ -385,7 +396,7 @@ def _entry(method: Callable) -> Callable:
     """Let a method of the host that takes images see both, as its forward does."""
 
     @functools.wraps(method)
-    def enter(self, inputs: Tensor, *args, **kwargs):
+    def enter(self: MaskAnyMixin, inputs: Tensor, *args: Any, **kwargs: Any) -> Any:
         stem = self.dual_stem
         if stem is None or stem.reused_image is not None:  # called by another one
             return method(self, inputs, *args, **kwargs)
@@ -396,11 +407,11 @@ def _entry(method: Callable) -> Callable:
     return enter
 
 
-def _layer_depth(host: type) -> Callable:
-    """Return the host's method for rates that decay with depth, which knows that levels are fused at the end."""
+def _layer_depth(method: Callable) -> Callable:
+    """Let the host's method for rates that decay with depth know that levels are fused at the end."""
 
-    def get_layer_depth(self, param_name: str, prefix: str = '') -> tuple[int, int]:
-        depth, layers = host.get_layer_depth(self, param_name, prefix)
+    def get_layer_depth(self: nn.Module, param_name: str, prefix: str = '') -> tuple[int, int]:
+        depth, layers = method(self, param_name, prefix)
         return (layers - 1 if param_name.startswith(f'{prefix}level_fusions.') else depth), layers
 
     return get_layer_depth
@@ -463,19 +474,7 @@ def MaskAny(
     """
     if fuse_at not in FUSE_AT:
         raise ValueError(f'fuse_at must be one of {FUSE_AT}, but got {fuse_at!r}')
-    if isinstance(backbone, dict):
-        if '.' not in str(backbone.get('type')) and isinstance(backbone.get('type'), str):
-            raise ValueError(
-                f"the inner backbone must be written with its host's prefix, as 'mmpretrain.{backbone['type']}': "
-                f'under another scope a bare {backbone["type"]!r} is another class'
-            )
-        host = MODELS.build(backbone)
-    else:
-        host = backbone
-    if not isinstance(host, nn.Module):
-        raise TypeError(f'backbone must be a config or a module, but got {type(backbone).__name__}')
-    if isinstance(host, MaskAnyMixin):
-        raise ValueError(f'{type(host).__name__} has a second stem already; give MaskAny the plain backbone')
+    host = _build_host(backbone)
     mend(host)
     if init_cfg is not None:
         host.init_cfg = copy.deepcopy(init_cfg)
@@ -502,6 +501,24 @@ def MaskAny(
     if frozen:
         host.freeze()
     host.warn_if_frozen()
+    return host
+
+
+def _build_host(backbone: dict | nn.Module) -> Host:
+    """Return the plain backbone, built."""
+    if isinstance(backbone, dict):
+        if '.' not in str(backbone.get('type')) and isinstance(backbone.get('type'), str):
+            raise ValueError(
+                f"the inner backbone must be written with its host's prefix, as 'mmpretrain.{backbone['type']}': "
+                f'under another scope a bare {backbone["type"]!r} is another class'
+            )
+        host = MODELS.build(backbone)
+    else:
+        host = backbone
+    if not isinstance(host, nn.Module):
+        raise TypeError(f'backbone must be a config or a module, but got {type(backbone).__name__}')
+    if isinstance(host, MaskAnyMixin):
+        raise ValueError(f'{type(host).__name__} has a second stem already; give MaskAny the plain backbone')
     return host
 
 

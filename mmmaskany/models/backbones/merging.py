@@ -103,7 +103,7 @@ def merge(stem: DualStem) -> nn.Module:
     weight = fusion(visible.weight.transpose(0, 1), kernel.transpose(0, 1)).transpose(0, 1)
     merged = copy.deepcopy(visible)
     merged.out_channels, merged.weight = len(weight), nn.Parameter(weight.detach().contiguous())
-    if visible.bias is not None:
+    if visible.bias is not None and reused.bias is not None:
         bias = fusion(visible.bias.view(1, -1, 1, 1), reused.bias.view(1, -1, 1, 1))
         merged.bias = nn.Parameter(bias.detach().flatten())
     difference = _difference(exact, merged)
@@ -115,7 +115,7 @@ def merge(stem: DualStem) -> nn.Module:
 
 
 @torch.no_grad()
-def _difference(stem: DualStem, merged: nn.Module) -> float:
+def _difference(stem: DualStem, merged: nn.Conv2d) -> float:
     """Compare on drawn images what both stems return with what the merged one does."""
     height, width = (3 * side for side in merged.kernel_size)
     generator = torch.Generator().manual_seed(0)
@@ -126,7 +126,7 @@ def _difference(stem: DualStem, merged: nn.Module) -> float:
     return ((expected - merged(image)).abs().max() / expected.abs().max().clamp(min=1)).item()
 
 
-def _make_plain(backbone: nn.Module) -> None:
+def _make_plain(backbone: MaskAnyMixin) -> None:
     """Turn a backbone whose dual stem was replaced into one of the host's class."""
     for name in ('stem_parts', 'halved', 'fuse_at', 'filled', 'frozen'):
         backbone.__dict__.pop(name, None)

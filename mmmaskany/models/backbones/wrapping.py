@@ -7,6 +7,7 @@ import torch
 from mmengine.model import is_model_wrapper
 from torch import nn
 
+from ..host import Host
 from .maskany import MaskAny
 
 
@@ -55,13 +56,14 @@ def wrap(
         raise TypeError(f'wrap takes a network before it is compiled or scripted, but got {type(model).__name__}')
     if is_model_wrapper(model) or isinstance(model, nn.DataParallel):
         raise TypeError(f'wrap takes the network within {type(model).__name__}: give it model.module')
-    if hasattr(model, 'data_preprocessor') and isinstance(getattr(model, 'backbone', None), nn.Module):
-        wrap(model.backbone, masking, fusion, stem)  # a whole model of OpenMMLab
+    backbone = getattr(model, 'backbone', None)
+    if hasattr(model, 'data_preprocessor') and isinstance(backbone, nn.Module):
+        wrap(backbone, masking, fusion, stem)  # a whole model of OpenMMLab
         return model
     training = model.training
-    model = MaskAny(model, fusion=fusion, masking=masking, stem=stem)
-    model.dual_stem.fusion.silence()
-    first = next(model.dual_stem.visible.parameters(), next(model.parameters()))
-    model.dual_stem.to(first)  # where, and in which precision, the network is
-    model.train(training)
-    return model
+    wrapped: Host = MaskAny(model, fusion=fusion, masking=masking, stem=stem)
+    wrapped.dual_stem.fusion.silence()
+    first = next(wrapped.dual_stem.visible.parameters(), next(wrapped.parameters()))
+    wrapped.dual_stem.to(first)  # where, and in which precision, the network is
+    wrapped.train(training)
+    return wrapped

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 from mmpretrain.models.classifiers import ImageClassifier
 from mmpretrain.models.heads import ArcFaceClsHead, ClsHead, ConformerHead, MultiLabelClsHead
@@ -76,7 +77,7 @@ class MaskSubClassifier(SubBranchMixin, ImageClassifier):
         sub_norm: str = 'update',
         two_passes: bool = True,
         train_cfg: dict | None = None,
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         # The host writes into its configs: it appends to the list of probabilities of the augmentations.
         kwargs['data_preprocessor'] = copy.deepcopy(kwargs.get('data_preprocessor'))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from mmpretrain.models.utils import ClsDataPreprocessor
@@ -45,7 +46,7 @@ class MaskAnyDataPreprocessor(ClsDataPreprocessor):
         ValueError: If a pair's sizes do not match, or the padding or a batch augmentation does not go with pairs.
     """
 
-    def __init__(self, batch_augments: dict | None = None, **kwargs) -> None:
+    def __init__(self, batch_augments: dict | None = None, **kwargs: Any) -> None:
         # The host appends to the list of probabilities that it is given.
         super().__init__(batch_augments=copy.deepcopy(batch_augments), **kwargs)
 
@@ -75,7 +76,7 @@ class MaskAnyDataPreprocessor(ClsDataPreprocessor):
             data = dict(data, inputs=inputs.clone())
         return super().forward(data, training)
 
-    def _forward_pair(self, views: Views, data_samples, training: bool) -> dict:
+    def _forward_pair(self, views: Views, data_samples: list | None, training: bool) -> dict:
         if self.pad_size_divisor != 1:
             raise ValueError(
                 'pad_size_divisor must be 1 for pairs, which padding would pull apart, but got '
@@ -111,7 +112,8 @@ class MaskAnyDataPreprocessor(ClsDataPreprocessor):
             sample.set_gt_score(score)
         mixed = flat.split([visible[0].numel(), reused[0].numel()], 1)
         views = zip((visible, reused), mixed, strict=True)
-        return tuple(torch.empty_like(view).copy_(row.view(view.shape)) for view, row in views)
+        first, second = (torch.empty_like(view).copy_(row.view(view.shape)) for view, row in views)
+        return first, second
 
     def _check_augments(self) -> None:
         for augment in self.batch_augments.augments if self.batch_augments is not None else ():

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from mmmaskany.masking import Views
 from mmmaskany.registry import MODELS
 
 from ..dense_masking import build_masked
+from ..host import Host
 from ..sub_branch import SubBranchMixin
 from .relaxed import Call, recording, replaying
 
@@ -38,7 +40,8 @@ class MaskSubDetectorMixin(SubBranchMixin):
             tuple[dict, dict]: What the host returns, losses halved; and the calls of its losses with its sampled
             proposals.
         """
-        calls, sampled = {}, []
+        calls: dict[str, list[Call]] = {}
+        sampled: list = []
         with recording(self.criteria(), calls), _sampling(self, sampled):
             losses = super(SubBranchMixin, self).loss(inputs, data_samples)
         return _halved(losses), dict(calls=calls, sampled=sampled)
@@ -88,7 +91,12 @@ class _sampling:
     def __enter__(self) -> None:
         if self.head is not None:
             own = self.head.bbox_loss
-            self.head.bbox_loss = lambda feats, results: (self.sampled.append(results), own(feats, results))[1]
+
+            def bbox_loss(feats: Sequence[Tensor], results: list) -> dict:
+                self.sampled.append(results)
+                return own(feats, results)
+
+            self.head.bbox_loss = bbox_loss
 
     def __exit__(self, *error: object) -> None:
         if self.head is not None:
@@ -98,13 +106,13 @@ class _sampling:
 def _halved(losses: dict) -> dict:
     """Halve losses, which may be lists of them."""
 
-    def half(value: object) -> object:
+    def half(value: Any) -> Any:
         return [half(each) for each in value] if isinstance(value, (list, tuple)) else 0.5 * value
 
     return {name: half(value) if 'loss' in name else value for name, value in losses.items()}
 
 
-def _check(model: nn.Module) -> None:
+def _check(model: Host) -> None:
     """Raise a ValueError unless a detector is one of those whose losses are known."""
     from mmdet.models.dense_heads import RetinaHead, RPNHead
     from mmdet.models.detectors import FasterRCNN, MaskRCNN, RetinaNet
@@ -140,7 +148,7 @@ def MaskSubDetector(
     sub_masking: dict | None = None,
     sub_norm: str = 'update',
     two_passes: bool = True,
-    **kwargs,
+    **kwargs: Any,
 ) -> nn.Module:
     """Build a detector that also learns from a heavily masked view of each batch (MaskSub, arXiv 2306.11339).
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from mmengine.structures import InstanceData
@@ -39,7 +40,7 @@ class MaskedDetectorMixin(DenseMaskingMixin):
             return super().loss(batch_inputs, batch_data_samples)
         scores = None
         if self.guided is not None:
-            boxes = [self._guiding(sample) for sample in batch_data_samples]
+            boxes = [self._guiding(sample, self.guided.classes) for sample in batch_data_samples]
             scores = cover_of_boxes(boxes, batch_inputs.shape[-2:], self.guided.cell[0])
         draw = draw_masks(self.masking.pattern, batch_inputs, scores=scores)
         log = {}
@@ -58,16 +59,16 @@ class MaskedDetectorMixin(DenseMaskingMixin):
         log['masked_share'] = draw.ratio.mean()
         return {**super().loss(self.see(batch_inputs, draw), batch_data_samples), **log}
 
-    def _guiding(self, sample: object) -> Tensor:
+    def _guiding(self, sample: Any, classes: tuple[int, ...] | None) -> Tensor:
         """Return the boxes of a sample that guide the masks."""
-        boxes, classes = objects_of(sample, 'boxes'), self.guided.classes
+        boxes = objects_of(sample, 'boxes')
         if classes is None:
             return boxes
         labels = sample.gt_instances.labels
         return boxes[torch.isin(labels, labels.new_tensor(classes))]
 
 
-def objects_of(sample: object, by: str) -> Tensor:
+def objects_of(sample: Any, by: str) -> Tensor:
     """Return the objects of a sample of mmdet.
 
     Args:
@@ -93,7 +94,7 @@ def objects_of(sample: object, by: str) -> Tensor:
     return found.bool() if isinstance(found, Tensor) else torch.from_numpy(found.to_ndarray()).bool()
 
 
-def without(sample: object, lost: Tensor, ignore: bool) -> object:
+def without(sample: Any, lost: Tensor, ignore: bool) -> Any:
     """Return a sample of mmdet without some of its objects.
 
     Args:
@@ -161,7 +162,7 @@ def MaskedDetector(
     host: str | type | None = None,
     masking: dict | Masking | None = None,
     objects: str | dict | ObjectPolicy | None = None,
-    **kwargs,
+    **kwargs: Any,
 ) -> nn.Module:
     """Build a detector of mmdet that is trained on masked images, and knows which objects can still be seen.
 

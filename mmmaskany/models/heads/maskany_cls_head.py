@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmpretrain.models.heads import LinearClsHead
@@ -55,7 +56,7 @@ class MaskAnyClsHead(LinearClsHead):
         visible_weight: float = 0.0,
         reused_weight: float = 0.0,
         targets: str = 'hard',
-        **kwargs,
+        **kwargs: Any,
     ) -> None:
         super().__init__(num_classes=num_classes, in_channels=in_channels, **kwargs)
         for name, weight in (('visible_weight', visible_weight), ('reused_weight', reused_weight)):
@@ -69,7 +70,7 @@ class MaskAnyClsHead(LinearClsHead):
         if targets == 'relaxed':
             soft_criterion(self.loss_module)
 
-    def loss(self, feats: Sequence[Tensor], data_samples: list[DataSample], **kwargs) -> dict[str, Tensor]:
+    def loss(self, feats: Sequence[Tensor], data_samples: list[DataSample], **kwargs: Any) -> dict[str, Tensor]:
         """Calculate the loss of the fused prediction and of each branch that has a weight.
 
         Args:
@@ -93,7 +94,7 @@ class MaskAnyClsHead(LinearClsHead):
                 losses['loss_reused'] = self.reused_weight * loss
         return losses
 
-    def _branch_loss(self, feat: Tensor, fused: Tensor, data_samples: list[DataSample], **kwargs) -> Tensor:
+    def _branch_loss(self, feat: Tensor, fused: Tensor, data_samples: list[DataSample], **kwargs: Any) -> Tensor:
         score = self.fc(feat)
         if self.targets == 'hard':
             return self._get_loss(score, data_samples, **kwargs)['loss']

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from mmpretrain.models.losses import CrossEntropyLoss, LabelSmoothLoss
 from torch import Tensor, nn
 
@@ -31,7 +33,7 @@ def soft_criterion(loss: nn.Module) -> tuple[CrossEntropyLoss, float]:
     )
 
 
-def relaxed_loss(loss: nn.Module, score: Tensor, teacher: Tensor, **kwargs) -> Tensor:
+def relaxed_loss(loss: nn.Module, score: Tensor, teacher: Tensor, **kwargs: Any) -> Tensor:
     """Calculate the loss of a prediction against another one.
 
     The target is the softmax of the teacher, or its sigmoid where the loss is a binary cross entropy; it passes no

@@ -1,6 +1,8 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
 from __future__ import annotations
 
+from typing import Any
+
 from mmpretrain.models.losses import CrossEntropyLoss
 from torch import Tensor
 
@@ -32,7 +34,7 @@ class BinaryTargetLoss(CrossEntropyLoss):
     def __init__(self, loss_weight: float = 1.0) -> None:
         super().__init__(use_sigmoid=True, loss_weight=loss_weight)
 
-    def forward(self, cls_score: Tensor, label: Tensor, **kwargs) -> Tensor:
+    def forward(self, cls_score: Tensor, label: Tensor, **kwargs: Any) -> Tensor:
         """Calculate the loss; ``kwargs`` are those of :class:`mmpretrain.models.CrossEntropyLoss`."""
         if label.dim() != 2:
             raise ValueError(
@@ -41,7 +43,7 @@ class BinaryTargetLoss(CrossEntropyLoss):
             )
         return self.relaxed(cls_score, (label > 0).to(cls_score.dtype), **kwargs)
 
-    def relaxed(self, cls_score: Tensor, target: Tensor, avg_factor: float | None = None, **kwargs) -> Tensor:
+    def relaxed(self, cls_score: Tensor, target: Tensor, avg_factor: float | None = None, **kwargs: Any) -> Tensor:
         """Calculate the loss against probabilities as they are; averaged over ``avg_factor`` samples, or all."""
         avg_factor = len(cls_score) if avg_factor is None else avg_factor
         return super().forward(cls_score, target, avg_factor=avg_factor, **kwargs) / cls_score.shape[1]

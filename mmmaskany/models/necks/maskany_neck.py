@@ -79,8 +79,8 @@ class MaskAnyNeck(BaseModule):
         self._check(inputs)
         visible, reused = inputs.visible, inputs.reused
         fused = [
-            fuse_level(fusion, Layout('map' if pair[0].ndim == 4 else 'vector', pair[0].shape[1]), *pair)
-            for fusion, *pair in zip(self.fusions, visible, reused, strict=True)
+            fuse_level(fusion, Layout('map' if own.ndim == 4 else 'vector', own.shape[1]), own, other)
+            for fusion, own, other in zip(self.fusions, visible, reused, strict=True)
         ]
         branches = (visible, reused, fused) if self.with_branches else (fused,)
         return tuple(level for branch in branches for level in self._inner(tuple(branch)))
@@ -107,6 +107,8 @@ class MaskAnyNeck(BaseModule):
                     f'the levels of the {name} image must be feature maps (B, C, H, W) or vectors (B, C), but got '
                     f"{got}: fuse_at='levels' fuses tokens, too"
                 )
-            got = tuple(level.shape[1] for level in branch)
-            if got != self.in_channels:
-                raise ValueError(f'the levels of the {name} image must have {self.in_channels} channels, but got {got}')
+            channels = tuple(level.shape[1] for level in branch)
+            if channels != self.in_channels:
+                raise ValueError(
+                    f'the levels of the {name} image must have {self.in_channels} channels, but got {channels}'
+                )

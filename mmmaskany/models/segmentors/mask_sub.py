@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,9 @@ from torch import Tensor, nn
 from mmmaskany.masking import Views
 from mmmaskany.registry import MODELS
 
+from ..host import Host
 from ..sub_branch import SubBranchMixin
+from ..sub_masking import SubMasking
 from .relaxed import relaxed_pixel_loss
 
 #: Some of the heads that go with it, for messages.
@@ -22,13 +25,15 @@ HEADS = 'FCNHead, FPNHead, PSPHead, ASPPHead, DepthwiseSeparableASPPHead, UPerHe
 class MaskSubSegmentorMixin(SubBranchMixin):
     """What a :func:`MaskSubSegmentor` does beside mmseg's ``EncoderDecoder``."""
 
-    def __init__(self, *args, sub_masking: object, sub_norm: str, two_passes: bool, **kwargs) -> None:
+    def __init__(
+        self, *args: Any, sub_masking: dict | SubMasking | None, sub_norm: str, two_passes: bool, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
         for name, head in self.heads():
             _cross_entropies(name, head)  # raises where there are none
         self.set_sub_branch(sub_masking, sub_norm, two_passes)
 
-    def heads(self) -> Iterator[tuple[str, nn.Module]]:
+    def heads(self) -> Iterator[tuple[str, Host]]:
         """Yield all heads, with the prefixes that the host gives to their losses: 'decode', 'aux' or 'aux_0' ..."""
         yield 'decode', self.decode_head
         if self.with_auxiliary_head:
@@ -67,7 +72,7 @@ class MaskSubSegmentorMixin(SubBranchMixin):
         Returns:
             dict[str, Tensor]: The cross entropies of each head, halved, such as ``sub.decode.loss_ce``.
         """
-        losses = {}
+        losses: dict[str, Tensor] = {}
         with self.sub_branch(inputs) as images:
             feats = self.extract_feat(images)
             for name, head in self.heads():
@@ -81,7 +86,7 @@ class MaskSubSegmentorMixin(SubBranchMixin):
         return losses
 
 
-def _cross_entropies(name: str, head: nn.Module) -> list[nn.Module]:
+def _cross_entropies(name: str, head: Host) -> list[nn.Module]:
     """Return the losses of a head that the sub-branch has, too.
 
     Raises:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from mmengine.structures import PixelData
@@ -15,6 +16,7 @@ from mmmaskany.registry import MODELS
 
 from ..dense_masking import DenseMaskingMixin, build_masked
 from ..guides import cover_of_regions
+from ..host import Host
 
 
 class MaskedSegmentorMixin(DenseMaskingMixin):
@@ -22,7 +24,7 @@ class MaskedSegmentorMixin(DenseMaskingMixin):
 
     hidden_weight = 1.0
 
-    def heads(self) -> Iterator[nn.Module]:
+    def heads(self) -> Iterator[Host]:
         """Yield all heads."""
         for part in (self.decode_head, getattr(self, 'auxiliary_head', None)):
             yield from part if isinstance(part, nn.ModuleList) else [] if part is None else [part]
@@ -41,7 +43,7 @@ class MaskedSegmentorMixin(DenseMaskingMixin):
             return super().loss(inputs, data_samples)
         scores = None
         if self.guided is not None:
-            scores = cover_of_regions(self._guiding(data_samples), self.guided.cell[0])
+            scores = cover_of_regions(self._guiding(data_samples, self.guided.classes), self.guided.cell[0])
         draw = draw_masks(self.masking.pattern, inputs, scores=scores)
         seen = self.see(inputs, draw)
         if self.hidden_weight == 1:
@@ -52,11 +54,11 @@ class MaskedSegmentorMixin(DenseMaskingMixin):
         with self._weighed(torch.where(hidden, self.hidden_weight, 1.0)):
             return super().loss(seen, data_samples)
 
-    def _guiding(self, data_samples: Sequence) -> Tensor:
+    def _guiding(self, data_samples: Sequence, classes: tuple[int, ...] | None) -> Tensor:
         """Return the pixels of the labelled regions that guide the masks, bool ``(B, H, W)``."""
         labels = torch.stack([sample.gt_sem_seg.data for sample in data_samples])[:, 0]
-        if self.guided.classes is not None:
-            return torch.isin(labels, labels.new_tensor(self.guided.classes))
+        if classes is not None:
+            return torch.isin(labels, labels.new_tensor(classes))
         return (labels >= 0) & (labels < self.num_classes)
 
     def _without_hidden(self, data_samples: Sequence, draw: Draw) -> list:
@@ -88,7 +90,7 @@ class MaskedSegmentorMixin(DenseMaskingMixin):
 class _Weights:
     """Weights of pixels in the place of a sampler, times those of the sampler."""
 
-    def __init__(self, weights: Tensor, sampler: object) -> None:
+    def __init__(self, weights: Tensor, sampler: Host) -> None:
         self.weights = weights
         self.sampler = sampler
 
@@ -97,7 +99,7 @@ class _Weights:
         return self.weights if self.sampler is None else self.weights * self.sampler.sample(seg_logit, seg_label)
 
 
-def _check_weighing(model: nn.Module) -> None:
+def _check_weighing(model: MaskedSegmentorMixin) -> None:
     """Raise a ValueError unless the losses of all heads can be weighed pixel by pixel."""
     from mmseg.models.decode_heads.decode_head import BaseDecodeHead
     from mmseg.models.losses import CrossEntropyLoss
@@ -121,7 +123,7 @@ def MaskedSegmentor(
     masking: dict | Masking | None = None,
     hidden_weight: float = 1.0,
     host: str | type = 'mmseg.EncoderDecoder',
-    **kwargs,
+    **kwargs: Any,
 ) -> nn.Module:
     """Build a segmentor of mmseg that is trained on masked images, and knows which pixels are hidden.
 

@@ -4,14 +4,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
+
+from ..host import Host
 
 
 def relaxed_pixel_loss(
-    loss: nn.Module, score: Tensor, teacher: Tensor, valid: Tensor, align_corners: bool = False
+    loss: Host, score: Tensor, teacher: Tensor, valid: Tensor, align_corners: bool = False
 ) -> Tensor:
     """Calculate mmseg's cross entropy of a map of logits against another one, at the size of the labels.
 
@@ -22,7 +25,7 @@ def relaxed_pixel_loss(
     No map of the size of the labels is kept for the backward pass: the gradient is calculated here.
 
     Args:
-        loss (nn.Module): A ``CrossEntropyLoss`` of mmseg.
+        loss (Host): A ``CrossEntropyLoss`` of mmseg.
         score (Tensor): The logits that learn, ``(B, classes, h, w)``.
         teacher (Tensor): The logits that they learn from, ``(B, classes, h, w)``.
         valid (Tensor): Which pixels of the labels count, bool ``(B, H, W)``; the others are ignored.
@@ -66,7 +69,7 @@ class _GradientAtOnce(torch.autograd.Function):
     """A scalar function whose gradient is calculated with it: only that, and nothing in between, is kept."""
 
     @staticmethod
-    def forward(ctx: object, value: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
+    def forward(ctx: Any, value: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
         with torch.enable_grad():
             value = value.detach().requires_grad_()
             result = function(value)
@@ -74,6 +77,6 @@ class _GradientAtOnce(torch.autograd.Function):
         return result.detach()
 
     @staticmethod
-    def backward(ctx: object, gradient: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         (own,) = ctx.saved_tensors
         return gradient * own, None

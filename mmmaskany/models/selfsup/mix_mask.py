@@ -6,6 +6,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from mmpretrain.models.heads import ContrastiveHead, LatentPredictHead
@@ -19,6 +20,7 @@ from torch.nn.functional import normalize
 from mmmaskany.registry import MODELS
 
 from ..batch_augments import NeighbourMix
+from ..host import Host
 
 
 def build_mixing(mixing: dict | NeighbourMix | Sequence) -> list[NeighbourMix]:
@@ -34,7 +36,7 @@ def build_mixing(mixing: dict | NeighbourMix | Sequence) -> list[NeighbourMix]:
         TypeError: If one of them is no way of mixing.
         ValueError: If there are none.
     """
-    several = mixing if isinstance(mixing, (list, tuple)) else [mixing]
+    several: Sequence = mixing if isinstance(mixing, (list, tuple)) else [mixing]
     built = [BATCH_AUGMENTS.build(part) if isinstance(part, dict) else part for part in several]
     if not built:
         raise ValueError("mixing must be one of 'mmmaskany.MaskMix' and 'mmmaskany.UnMix' or several, but got none")
@@ -51,7 +53,7 @@ def build_mixing(mixing: dict | NeighbourMix | Sequence) -> list[NeighbourMix]:
 _partner = NeighbourMix.partner.content
 
 
-class MixMask:
+class MixMask(Host):
     r"""What MixMask (arXiv 2210.11456) and Un-Mix (arXiv 2003.05438) add to a Siamese framework of mmpretrain.
 
     The host compares the queries q of one view with the targets k of the other. Here it does so too, and each view is
@@ -86,7 +88,7 @@ class MixMask:
     #: Factor of the host's own loss in each direction.
     loss_weight = 1.0
 
-    def __init__(self, *args, mixing: dict | NeighbourMix | Sequence, **kwargs) -> None:
+    def __init__(self, *args: Any, mixing: dict | NeighbourMix | Sequence, **kwargs: Any) -> None:
         # The host writes into its config.
         kwargs['data_preprocessor'] = copy.deepcopy(kwargs.get('data_preprocessor'))
         super().__init__(*args, **kwargs)
@@ -119,7 +121,7 @@ class MixMask:
 
     # ------------------------------------------------------------------ what is the same for all
 
-    def loss(self, inputs: list[Tensor], data_samples: list[DataSample], **kwargs) -> dict[str, Tensor]:
+    def loss(self, inputs: list[Tensor], data_samples: list[DataSample], **kwargs: Any) -> dict[str, Tensor]:
         """Calculate the three terms.
 
         Args:
@@ -139,7 +141,8 @@ class MixMask:
         with self._listening():
             losses = super().loss(inputs, data_samples, **kwargs)
         directions, self._targets = self._targets, []
-        own = partner = 0.0
+        own: Tensor | float = 0.0
+        partner: Tensor | float = 0.0
         for mixing in self.mixing:
             for view, targets in zip(inputs, directions, strict=False):
                 mixed = mixing.mix(view)
@@ -195,7 +198,7 @@ class MixMaskMoCo(MixMask, MoCo):
         self._targets.append((keys, self.queue.clone()))
         super()._dequeue_and_enqueue(keys)
 
-    def compare(self, query: Tensor, targets: tuple[Tensor, Tensor]) -> Iterable[Tensor]:
+    def compare(self, query: Tensor, targets: tuple[Tensor, ...]) -> Iterable[Tensor]:
         """Compare with keys ``(B, C)`` and queue ``(C, K)``; see :meth:`MixMask.compare`."""
         keys, queue = targets
         query = normalize(query, dim=1)
@@ -218,7 +221,7 @@ class _LatentMixMask(MixMask):
     def _listening(self) -> AbstractContextManager:
         return self.head.loss_module.register_forward_pre_hook(lambda _, args: self._targets.append(args[1:]))
 
-    def compare(self, query: Tensor, targets: tuple[Tensor]) -> Iterable[Tensor]:
+    def compare(self, query: Tensor, targets: tuple[Tensor, ...]) -> Iterable[Tensor]:
         """Compare the predictions with features ``(B, C)``; see :meth:`MixMask.compare`."""
         (features,) = targets
         prediction = self.head.predictor([query])[0]
@@ -255,7 +258,7 @@ FRAMEWORKS = dict(MoCo=MixMaskMoCo, SimSiam=MixMaskSimSiam, BYOL=MixMaskBYOL)
 
 
 @MODELS.register_module(name='MixMask')
-def build_mix_mask(framework: str, **kwargs) -> MixMask:
+def build_mix_mask(framework: str, **kwargs: Any) -> MixMask:
     """Build the class for one of mmpretrain's frameworks, as ``type='mmmaskany.MixMask', framework='MoCo'``.
 
     Args:

@@ -1,6 +1,8 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from mmpretrain.models.selfsup import MAEViT
 from torch import Tensor
@@ -33,7 +35,7 @@ class PatternMAEViT(MAEViT):
     #: What the tokens are made of, while they are.
     _images: Tensor | None = None
 
-    def __init__(self, pattern: dict | Pattern | MixturePattern, **kwargs) -> None:
+    def __init__(self, pattern: dict | Pattern | MixturePattern, **kwargs: Any) -> None:
         if 'mask_ratio' in kwargs:
             raise ValueError(
                 f'the pattern must say how much is masked, but got mask_ratio={kwargs["mask_ratio"]}: give it as the '
@@ -46,7 +48,7 @@ class PatternMAEViT(MAEViT):
             raise ValueError(f'the base of the pattern must be the side of a patch, {patch} px, but got {self.pattern}')
         self.mask_ratio = self.pattern.masked_cells(*self.img_size) / self.num_patches
 
-    def forward(self, x: Tensor, mask: bool | None = True):
+    def forward(self, x: Tensor, mask: bool | None = True) -> tuple[Tensor, ...]:
         """Encode images as the host does; see there."""
         self._images = x
         try:

@@ -16,6 +16,7 @@ from mmmaskany.masking.draw import on_host
 from mmmaskany.masking.masking import resize
 
 from .find import dry_run
+from .fusions import Fusion
 
 
 class DualStem(FormatMixin, nn.Module):
@@ -46,7 +47,7 @@ class DualStem(FormatMixin, nn.Module):
         visible (nn.Module): The host's stem, or the last module of it where it is spread over several (then the
             others stay where they are in the host).
         reused (nn.Module): The stem of the reused image, with half the stride of the host's.
-        fusion (nn.Module): Called with the features of both.
+        fusion (Fusion): Called with the features of both.
         stride (float): Stride of the reused stem, which tells the size of image that fits. 0.5 means that the
             host's stem has stride 1, so that the reused features are upsampled twice instead. Defaults to 2.
 
@@ -62,7 +63,7 @@ class DualStem(FormatMixin, nn.Module):
 
     formats = (1, 2, 3)
 
-    def __init__(self, visible: nn.Module, reused: nn.Module, fusion: nn.Module, stride: float = 2) -> None:
+    def __init__(self, visible: nn.Module, reused: nn.Module, fusion: Fusion, stride: float = 2) -> None:
         super().__init__()
         self.visible = visible
         self.reused = reused

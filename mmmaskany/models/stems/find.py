@@ -6,6 +6,7 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -256,7 +257,7 @@ def _named(host: nn.Module, name: str) -> tuple[str, ...]:
     return (name,)
 
 
-def _side(size: int | tuple[int, int]) -> int:
+def _side(size: int | tuple[int, ...]) -> int:
     """Return a stride or a kernel size as one number."""
     if isinstance(size, int):
         return size
@@ -265,15 +266,15 @@ def _side(size: int | tuple[int, int]) -> int:
     return size[0]
 
 
-def _like(size: int | tuple[int, int], side: int) -> int | tuple[int, int]:
+def _like(size: int | tuple[int, ...], side: int) -> Any:
     return side if isinstance(size, int) else (side, side)
 
 
-def _half(size: int | tuple[int, int]) -> int | tuple[int, int]:
+def _half(size: int | tuple[int, ...]) -> Any:
     return _like(size, _side(size) // 2)
 
 
-def _strided(stem: nn.Module) -> list[nn.Module]:
+def _strided(stem: nn.Module) -> list[nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d]:
     """Return the layers that make the map smaller."""
     return [module for module in stem.modules() if isinstance(module, _LAYERS) and _side(module.stride) > 1]
 
@@ -290,7 +291,8 @@ def _halve_last(stem: nn.Module, count: int) -> None:
             layer.kernel_size = _half(layer.kernel_size)
             if isinstance(layer, nn.Conv2d):
                 layer.weight = nn.Parameter(halve_kernel(layer.weight.detach()), layer.weight.requires_grad)
-    for block in stem.modules():  # blocks that repeat the stride of their layers, to build others by it
+    blocks: list[Any] = [*stem.modules()]
+    for block in blocks:  # those that repeat the stride of their layers, to build others by it
         if not isinstance(block, _LAYERS) and hasattr(block, 'stride') and not {*block.modules()}.isdisjoint(last):
             block.stride = _half(block.stride)
 

@@ -209,11 +209,11 @@ _PAPER = {
 }
 
 
-def build_fusion(cfg: str | dict | Fusion, channels: int, paper: bool = False) -> Fusion:
+def build_fusion(cfg: str | dict | nn.Module, channels: int, paper: bool = False) -> Fusion:
     """Build a fusion.
 
     Args:
-        cfg (str | dict | Fusion): 'add', 'concat', 'gated', a config such as
+        cfg (str | dict | nn.Module): 'add', 'concat', 'gated', a config such as
             ``dict(type='mmmaskany.AddFusion', scaled=False)``, or a built fusion; any class that is a :class:`Fusion`
             will do.
         channels (int): Channels of the output.
@@ -250,7 +250,7 @@ def stem_channels(fusion: Fusion, channels: int) -> int:
     return channels if fusion.stem_channels is None else fusion.stem_channels
 
 
-def _build(cfg: str | dict | Fusion, channels: int) -> Fusion:
+def _build(cfg: str | dict | nn.Module, channels: int) -> Fusion:
     if isinstance(cfg, str) and cfg in _FUSIONS:
         return _FUSIONS[cfg](channels)
     if not isinstance(cfg, (dict, type, nn.Module)):

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from torch import Tensor, nn
 
 from .dual_stem import DualStem
-from .fusions import stem_channels
+from .fusions import Fusion, stem_channels
 
 
 class LayerNorm2d(nn.LayerNorm):
@@ -24,13 +24,13 @@ class LayerNorm2d(nn.LayerNorm):
         return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
-def patch_dual_stem(projection: nn.Conv2d, fusion: nn.Module, norm: nn.LayerNorm | None = None) -> DualStem:
+def patch_dual_stem(projection: nn.Conv2d, fusion: Fusion, norm: nn.LayerNorm | None = None) -> DualStem:
     """Make the dual stem that stands in the place of the convolution that cuts an image into patches.
 
     Args:
         projection (nn.Conv2d): The host's convolution. Both stems are new; the reused image's cuts patches of half
             the size.
-        fusion (nn.Module): The fusion, which tells the channels of the stems, see :func:`stem_channels`.
+        fusion (Fusion): The fusion, which tells the channels of the stems, see :func:`stem_channels`.
         norm (nn.LayerNorm | None): The norm of the host's tokens. Each stem gets its own, before the fusion.
             Defaults to None.
 
