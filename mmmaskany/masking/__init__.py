@@ -10,16 +10,19 @@ base grid, n, m = rows and columns of a pattern's own cells on the canvas of the
 from .augments import Augment
 from .draw import Cells, Draw, kept_first
 from .fills import ConstantFill, Fill, ImageFill, MeanFill, TokenFill
-from .guided import ActivationPattern, AttentionPattern, GuidedPattern, ObjectPattern
 from .layers import LayerMasking
 from .masking import Masking, Views, half_size, reused_size
 from .objects import ObjectPolicy, spare, visible_boxes, visible_masks
 from .patterns import (
     DATA,
+    ActivationPattern,
+    AttentionPattern,
     BlockPattern,
     GridPattern,
+    GuidedPattern,
     MixturePattern,
     NoisePattern,
+    ObjectPattern,
     PatchPattern,
     Pattern,
     RandomPattern,

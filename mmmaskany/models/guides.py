@@ -14,8 +14,8 @@ from mmpretrain.models.utils import MultiheadAttention
 from torch import Tensor, nn
 
 from mmmaskany.masking import MixturePattern, Pattern
-from mmmaskany.masking.guided import GuidedPattern, guided
 from mmmaskany.masking.objects import box_areas
+from mmmaskany.masking.patterns import GuidedPattern, guided
 
 from .host import Host
 

@@ -26,7 +26,7 @@ from mmmaskany.masking import (
     kept_first,
 )
 from mmmaskany.masking.draw import packed_channels, to_pixels
-from mmmaskany.masking.guided import guided
+from mmmaskany.masking.patterns import guided
 from mmmaskany.parts import build_fill, build_pattern
 from mmmaskany.registry import MODELS
 

@@ -21,11 +21,11 @@ from mmmaskany.masking import (
 )
 from mmmaskany.masking import draw as draw_module
 from mmmaskany.masking import graphs as graphs_module
-from mmmaskany.masking import patterns as patterns_module
 from mmmaskany.masking.draw import select
 from mmmaskany.masking.graphs import Graphs
 from mmmaskany.masking.numbers import Numbers
-from mmmaskany.masking.patterns import draw_numbers
+from mmmaskany.masking.patterns import base, draw_numbers, ranked
+from mmmaskany.masking.patterns import mixture as mixture_module
 
 BLACK = (-2.12, -2.04, -1.8)
 
@@ -67,7 +67,8 @@ def test_a_mixture_draws_alike_where_its_choice_cannot_be_looked_at(monkeypatch)
     kinds = [make(scale=0.5) for make in (PatchPattern, GridPattern, RandomPattern, RandomPattern)]
     pattern = MixturePattern(kinds, [0.2] * 4)
     seen = pattern.draw(64, 64, 96, seeded())
-    monkeypatch.setattr(patterns_module, 'on_host', lambda tensor: False)
+    for module in (mixture_module, ranked):
+        monkeypatch.setattr(module, 'on_host', lambda tensor: False)
     unseen = pattern.draw(64, 64, 96, seeded())
     assert all(torch.equal(a, b) for a, b in zip(seen.tensors().values(), unseen.tensors().values(), strict=True))
     assert set(seen.choice.tolist()) == {0, 1, 2, 3, 4}
@@ -245,11 +246,11 @@ def test_of_equal_scores_the_first_in_the_image_are_masked(cell):
     pattern = RandomPattern(scale=0.5, cell=list(cell), base=4)
     layouts = pattern.layouts(12, 15)
     layout = pattern._draw_layout(layouts, 9, seeded(1), 'cpu')
-    largest = patterns_module._largest(layouts)
+    largest = base.largest_layout(layouts)
     scores = torch.randint(0, 3, (9, largest.grid_rows, largest.grid_cols), generator=seeded()).float()
-    selected = patterns_module._select_by_layout(scores, layout, layouts)
-    lined_up = patterns_module._fill_up(scores, layout, layouts)
-    others, grid = patterns_module._select(lined_up, largest)
+    selected = ranked._select_by_layout(scores, layout, layouts)
+    lined_up = ranked._fill_up(scores, layout, layouts)
+    others, grid = ranked._select(lined_up, largest)
     for index in range(9):
         count, rows, cols = (int(value[index]) for value in (layout.count, layout.grid_rows, layout.grid_cols))
         own = scores[index, :rows, :cols].flatten().tolist()

@@ -20,7 +20,7 @@ from mmmaskany.checkpoints.mismatch import CheckpointMismatchError, find_mismatc
 from mmmaskany.checkpoints.reading import place, unpack
 from mmmaskany.checkpoints.starting import init_from_files
 from mmmaskany.masking import Draw, Masking, Views, half_size
-from mmmaskany.masking.guided import guided
+from mmmaskany.masking.patterns import guided
 from mmmaskany.registry import MODELS
 
 from ..algebra import build_masking
