@@ -35,7 +35,7 @@ autoapi_root = 'docs/api'
 autoapi_add_toctree_entry = False
 autoapi_options = ['members', 'imported-members', 'show-inheritance', 'show-module-summary']
 autodoc_typehints = 'none'  # the docstrings say types
-suppress_warnings = ['autoapi.python_import_resolution']  # names that `mmmaskany.apis` imports when they are asked for
+
 #: The modules that each package lists in ``__all__``; None where it has no list.
 listed = {}
 
@@ -55,8 +55,9 @@ def skip(app, what, name, obj, skip, options):
     if what == 'module':
         return '.' in package and listed[package] is not None and short not in listed[package]
     if obj.imported and package in listed:
-        inside = obj.obj['original_path'].removeprefix(f'{package}.')
-        return inside.count('.') != 1 or skip
+        inside, _, rest = obj.obj['original_path'].removeprefix(f'{package}.').partition('.')
+        below = (ROOT / package.replace('.', '/') / inside).is_dir()
+        return below or not rest or '.' in rest or skip
     return skip
 
 

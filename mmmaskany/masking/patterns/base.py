@@ -140,7 +140,8 @@ class Pattern:
 
     #: Called with the largest layout, returns how many random numbers :meth:`place` takes for an image. Those of a draw
     #: are then made in one call, and ``generator`` is :class:`~mmmaskany.masking.numbers.Numbers`. Only what a class
-    #: itself says counts: one that is derived from it may take others. None means that the generator draws them as they are needed.
+    #: itself says counts: one that is derived from it may take others. None means that the generator draws them as they
+    #: are needed.
     count_numbers: ClassVar[Callable[..., int] | None] = None
 
     def place(
