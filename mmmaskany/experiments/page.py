@@ -11,6 +11,8 @@ from pathlib import Path
 
 from mmmaskany.checkpoints.atomic import atomic_write
 
+from .rows import markdown_table
+
 _STYLE = """
 :root { --ink: #1c2430; --soft: #5b6675; --line: #dfe4ea; --paper: #ffffff; --tint: #f4f6f9; --mark: #0072b2; }
 * { box-sizing: border-box; }
@@ -74,9 +76,7 @@ class Page:
         top = f'<thead><tr>{cells}</tr></thead>' if not words else ''
         body = ''.join(f'<tr>{"".join(f"<td>{html.escape(cell)}</td>" for cell in row)}</tr>' for row in rows)
         self._html.append(f'<div class="wide"><table{kind}>{top}<tbody>{body}</tbody></table></div>')
-        lines = [head, ['---', *['---' if words else '---:'] * (len(head) - 1)], *rows]
-        escaped = [' | '.join(cell.replace('|', '\\|') for cell in line) for line in lines]
-        self._markdown.append(''.join(f'| {line} |\n' for line in escaped))
+        self._markdown.append(markdown_table(head, rows, words=range(len(head)) if words else (0,)))
 
     def picture(self, name: str, png: bytes, alt: str, width: int | None = None) -> None:
         """Add a picture: within the HTML, as a file beside the Markdown."""

@@ -32,6 +32,7 @@ import torch
 from mmmaskany.checkpoints.atomic import atomic_write
 
 from .processes import start_process
+from .rows import markdown_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -489,8 +490,7 @@ def table(runs: Sequence[Run], results: Sequence[Result], metrics: Sequence[str]
         if on_gpu:
             row.append(str(max((result.memory or 0 for result in own), default='')))
         rows.append(row)
-    lines = [titles, ['---'] * len(titles), *rows]
-    return ''.join(f'| {" | ".join(line)} |\n' for line in lines)
+    return markdown_table(titles, rows)
 
 
 def plot(runs: Sequence[Run], results: Sequence[Result], metric: str) -> Figure:

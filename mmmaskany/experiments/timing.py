@@ -15,6 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import nn
 
+from .rows import markdown_table
+
 #: What may be measured: the time on the wall, or that of all threads of the process, which other processes on the
 #: machine hardly change.
 CLOCKS = {'wall': time.perf_counter, 'processor': time.process_time}
@@ -132,15 +134,11 @@ def turns_table(rows: Sequence[dict], title: str) -> str:
     Returns:
         str: The table.
     """
-    lines = [
-        f'| {title} | parameters | ms | fastest | time ratio (least .. most) | of fastest | peak MiB | memory ratio |',
-        f'|{"---|" * 8}',
-    ]
+    head = ['parameters', 'ms', 'fastest', 'time ratio (least .. most)', 'of fastest', 'peak MiB', 'memory ratio']
+    lines = []
     for row in rows:
         low, high = row['ratios']
-        lines.append(
-            f'| {row["name"]} | {row["parameters"]:,} | {row["ms"]:.0f} | {row["fastest"]:.0f} '
-            f'| {row["ratio"]:.3f} ({low:.3f} .. {high:.3f}) | {row["fastest_ratio"]:.3f} '
-            f'| {row["memory"]:.0f} | {row["memory_ratio"]:.3f} |'
-        )
-    return '\n'.join(lines) + '\n'
+        ratio = f'{row["ratio"]:.3f} ({low:.3f} .. {high:.3f})'
+        lines.append([row['name'], f'{row["parameters"]:,}', f'{row["ms"]:.0f}', f'{row["fastest"]:.0f}', ratio])
+        lines[-1] += [f'{row["fastest_ratio"]:.3f}', f'{row["memory"]:.0f}', f'{row["memory_ratio"]:.3f}']
+    return markdown_table([title, *head], lines)

@@ -1,5 +1,5 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
-from mmmaskany.experiments.rows import grouped, write_csv
+from mmmaskany.experiments.rows import grouped, markdown_table, write_csv
 from mmmaskany.experiments.runs import mean_spread
 
 
@@ -18,3 +18,14 @@ def test_mean_and_spread():
 def test_csv(tmp_path):
     write_csv([{'a': 1, 'top-1 (%)': 2.5}, {'a': None, 'top-1 (%)': 3}], tmp_path / 'new' / 'x.csv')
     assert (tmp_path / 'new' / 'x.csv').read_text() == 'a,top-1 (%)\n1,2.5\n,3\n'
+
+
+def test_markdown():
+    head, rows = ['what', 'how much', 'of'], [['a|b', '1.0', 'x'], ['long one', '12.0', 'y']]
+    assert markdown_table(head, rows, words=(0, 2)) == (
+        '| what | how much | of |\n| --- | ---: | --- |\n| a\\|b | 1.0 | x |\n| long one | 12.0 | y |\n'
+    )
+    assert markdown_table(head, rows, words=(0, 2), aligned=True).splitlines()[1:3] == [
+        '| -------- | -------: | --- |',
+        '| a\\|b     |      1.0 | x  |',
+    ]

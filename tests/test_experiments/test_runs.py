@@ -103,7 +103,7 @@ def test_memory_has_a_column_where_a_gpu_was_used():
     runs = [Run(arm, 'x.py') for arm in ('plain', 'MaskAny', 'late')]
     results = [replace(result('plain', 0, mIoU=1.0), memory=900), replace(result('MaskAny', 0, mIoU=2.0), memory=950)]
     text = rows(table(runs, results, ['mIoU']))
-    assert [row[-1] for row in text] == ['peak memory (MiB)', '---', '900', '950', '']
+    assert [row[-1] for row in text] == ['peak memory (MiB)', '---:', '900', '950', '']
 
 
 # ---------------------------------------------------------------------- the plot

@@ -34,7 +34,7 @@ def test_without_the_step_as_markdown(measure, tmp_path, capsys):
     assert text == capsys.readouterr().out
     assert 'processor time' in text and ' of a step of ' not in text
     assert text.startswith('draw + fill + recompose (constant), 2 x 3 x 32 x 32')
-    assert sum(line.startswith('| ') for line in text.splitlines()) == 15
+    assert sum(line.startswith('| ') for line in text.splitlines()) == 16
 
 
 @pytest.mark.parametrize('fill', ['constant', 'black', 'mean', 'token', 'image'])

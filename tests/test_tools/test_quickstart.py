@@ -42,7 +42,7 @@ def test_table_is_made_of_the_runs_own_files(run_table, run, capsys):
     assert run_table['main']([f'MaskAny={run}', '--at-least', 'MaskAny=98.5', '--out', str(out)]) == 0
     expected = (
         '| run     | task           | metric    | value | parameters | training |\n'
-        '|---------|----------------|-----------|------:|-----------:|---------:|\n'
+        '| ------- | -------------- | --------- | ----: | ---------: | -------: |\n'
         '| MaskAny | classification | top-1 (%) | 98.50 |    0.702 M |     34 s |\n'  # 46 * (0.5 + 0.25) = 34.5
     )
     assert capsys.readouterr().out == out.read_text() == expected

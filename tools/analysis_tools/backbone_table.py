@@ -26,6 +26,7 @@ from mmengine.runner import load_checkpoint
 from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
+from mmmaskany.experiments.rows import markdown_table
 from mmmaskany.inference.samples import count_flops
 from mmmaskany.user_errors import run
 
@@ -209,10 +210,7 @@ def main(argv: list[str] | None = None) -> list[list[str]]:
             except (ImportError, KeyError) as error:
                 parser.error(f'{name} must be installed to be measured ({error}); choose others with --only')
             print(' | '.join(rows[-1]), file=sys.stderr)
-    lines = [
-        '| ' + ' | '.join(row) + ' |' for row in [HEAD, ['---'] * 3 + ['---:'] * 3 + ['---'] + ['---:'] * 2, *rows]
-    ]
-    table = '\n'.join(lines) + '\n'
+    table = markdown_table(HEAD, rows, words=(0, 1, 2, 6))
     if args.out == '-':
         print(table, end='')
     else:

@@ -35,6 +35,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
+from mmmaskany.experiments.rows import markdown_table
 from mmmaskany.masking import (
     BlockPattern,
     ConstantFill,
@@ -247,10 +248,8 @@ def step_rows(batch: int, side: int) -> list[list]:
 
 
 def show(titles: list[str], rows: list[list]) -> None:
-    print('| ' + ' | '.join(titles) + ' |')
-    print('|' + ' --- |' * len(titles))
-    for row in rows:
-        print('| ' + ' | '.join(f'{value:.2f}' if isinstance(value, float) else str(value) for value in row) + ' |')
+    cells = [[f'{value:.2f}' if isinstance(value, float) else str(value) for value in row] for row in rows]
+    print(markdown_table(titles, cells), end='')
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -39,6 +39,7 @@ import torch
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
+from mmmaskany.experiments.rows import markdown_table
 from mmmaskany.masking import (
     BlockPattern,
     ConstantFill,
@@ -220,25 +221,18 @@ def verdict(holds: bool) -> str:
     return 'holds' if holds else 'MISSED'
 
 
-def table(header: str, lines: list[str]) -> str:
-    columns = header.count('|') - 1
-    return '\n'.join([header, '|---' * columns + '|', *lines])
-
-
 def report_cpu(rows: list[dict], step: float | None) -> str:
     lines = []
     for row in rows:
         low, high = row['quartiles']
         share = '' if step is None else f'{row["ms"] / step:.2%}'
-        lines.append(
-            f'| {row["pattern"]} | {row["format"]} | {row["clone_ms"]:.1f} ({row["clone_min"]:.1f}) '
-            f'| {row["ms"]:.1f} ({row["min"]:.1f}) | {row["ratio"]:.2f} ({low:.2f} .. {high:.2f}) '
-            f'| {row["ratio_of_min"]:.2f} | {share} |'
-        )
-    header = '| pattern | format | clone, ms (min) | masking, ms (min) | ratio (quartiles) | of minima | of a step |'
+        lines.append([row['pattern'], row['format'], f'{row["clone_ms"]:.1f} ({row["clone_min"]:.1f})'])
+        lines[-1] += [f'{row["ms"]:.1f} ({row["min"]:.1f})', f'{row["ratio"]:.2f} ({low:.2f} .. {high:.2f})']
+        lines[-1] += [f'{row["ratio_of_min"]:.2f}', share]
+    head = ['pattern', 'format', 'clone, ms (min)', 'masking, ms (min)', 'ratio (quartiles)', 'of minima', 'of a step']
     most = max(row['ratio'] for row in rows)
-    text = table(header, lines)
-    text += f'\n\nat most {MOST_CLONES:g} times a clone: {verdict(most <= MOST_CLONES)} (most: {most:.2f})'
+    text = markdown_table(head, lines, words=(0, 1))
+    text += f'\nat most {MOST_CLONES:g} times a clone: {verdict(most <= MOST_CLONES)} (most: {most:.2f})'
     if step is not None:
         share = max(row['ms'] for row in rows) / step
         text += f'\nunder {MOST_SHARE:.0%} of a step of {step:.0f} ms: {verdict(share < MOST_SHARE)} '
@@ -248,15 +242,15 @@ def report_cpu(rows: list[dict], step: float | None) -> str:
 
 def report_cuda(rows: list[dict]) -> str:
     lines = [
-        f'| {row["pattern"]} | {row["format"]} | {row["clone_ms"]:.3f} | {row["ms"]:.3f} ({row["min"]:.3f}) '
-        f'| {row["with_draw_ms"]:.3f} | {row["waits"] or "never"} |'
+        [row['pattern'], row['format'], f'{row["clone_ms"]:.3f}', f'{row["ms"]:.3f} ({row["min"]:.3f})']
+        + [f'{row["with_draw_ms"]:.3f}', row['waits'] or 'never']
         for row in rows
     ]
-    header = '| pattern | format | clone, ms | mask + recompose, ms (min) | with the draw, ms | waits for the device |'
+    head = ['pattern', 'format', 'clone, ms', 'mask + recompose, ms (min)', 'with the draw, ms', 'waits for the device']
     most = max(row['ms'] for row in rows)
     return (
-        table(header, lines)
-        + f'\n\nmask + recompose at most {MOST_MS} ms: {verdict(most <= MOST_MS)} (most: {most:.3f})'
+        markdown_table(head, lines, words=(0, 1, 5))
+        + f'\nmask + recompose at most {MOST_MS} ms: {verdict(most <= MOST_MS)} (most: {most:.3f})'
         + f'\nno waiting for the device: {verdict(not any(row["waits"] for row in rows))}'
     )
 

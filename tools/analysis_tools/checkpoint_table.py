@@ -28,6 +28,7 @@ from backbone_table import DOCUMENT, flat, shake
 from mmengine.logging import MMLogger
 from mmengine.registry import MODELS, init_default_scope
 
+from mmmaskany.experiments.rows import markdown_table
 from mmmaskany.models import MaskAny
 
 #: Where the table is in the document.
@@ -164,7 +165,7 @@ SOURCES = {
 }
 
 
-def measure(name: str, source: Source, folder: Path) -> list[str]:
+def measure(name: str, source: Source, folder: Path) -> list[list[str]]:
     """Start the networks of all tasks from a publisher's file.
 
     Args:
@@ -173,7 +174,7 @@ def measure(name: str, source: Source, folder: Path) -> list[str]:
         folder (Path): For the file.
 
     Returns:
-        list[str]: A row for each task.
+        list[list[str]]: A row for each task.
     """
     network, path = source.make(), folder / 'published.pth'
     if 'Lite0' in name:
@@ -197,7 +198,7 @@ def measure(name: str, source: Source, folder: Path) -> list[str]:
             try:
                 model.init_weights()
             except ValueError as error:
-                rows.append(f'| {name} | {task} | `{cfg["type"]}` | refused: {error} | | |')
+                rows.append([name, task, f'`{cfg["type"]}`', f'refused: {error}', '', ''])
                 continue
             model.eval()
             got = flat(model(image))[-1]
@@ -213,7 +214,7 @@ def measure(name: str, source: Source, folder: Path) -> list[str]:
             largest = (got - expected).abs().max().item()
         difference = f'{largest:.0e}' if largest else '0'
         silent = 'yes' if model.dual_stem.fusion.is_silent() else 'no'
-        rows.append(f'| {name} | {task} | `{cfg["type"]}` | yes | {difference} | {silent} |')
+        rows.append([name, task, f'`{cfg["type"]}`', 'yes', difference, silent])
     return rows
 
 
@@ -231,16 +232,14 @@ def main(argv: list[str] | None = None) -> None:
             __import__(f'{host}.models')
     MODELS.get('mmpretrain.ResNet')
     torch.manual_seed(0)
-    rows = [
-        '| Source | Task | Host | Loads | Largest difference to the publisher | Reused stem silent |',
-        '| --- | --- | --- | --- | ---: | --- |',
-    ]
+    rows = []
     with tempfile.TemporaryDirectory() as folder:
         for name, source in SOURCES.items():
             if args.only in name:
                 rows += measure(name, source, Path(folder))
-                print(rows[-1], file=sys.stderr, flush=True)
-    table = '\n'.join(rows)
+                print(*rows[-1], sep=' | ', file=sys.stderr, flush=True)
+    head = ['Source', 'Task', 'Host', 'Loads', 'Largest difference to the publisher', 'Reused stem silent']
+    table = markdown_table(head, rows, words=(0, 1, 2, 3, 5)).rstrip()
     if args.out == '-':
         print(table)
         return

@@ -36,7 +36,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs
 from mmmaskany.analysis.candidates import Candidate, load_candidate
 from mmmaskany.analysis.diversity import centroid_accuracy, effective_rank, fisher_ratio, linear_cka
 from mmmaskany.checkpoints.atomic import atomic_write
-from mmmaskany.experiments.rows import grouped, write_csv
+from mmmaskany.experiments.rows import grouped, markdown_table, write_csv
 from mmmaskany.experiments.runs import mean_spread
 from mmmaskany.user_errors import run
 from mmmaskany.visualization import COLORS, MARKERS, save_figure
@@ -133,12 +133,12 @@ def write_table(rows: Sequence[dict], out: Path) -> str:
     Returns:
         str: The table.
     """
-    lines = [['model', *MEASURES.values(), 'checkpoints', 'images'], ['---', *['---:'] * (len(MEASURES) + 2)]]
+    lines = []
     for label, own in grouped(rows, 'label').items():
         cells = [mean_spread([row[key] for row in own if row[key] is not None]) for key in MEASURES]
         cells[0] += f' of {own[0]["features"]}'
         lines.append([label, *cells, str(len(own)), f'{own[0]["images"]:,}'])
-    text = ''.join(f'| {" | ".join(line)} |\n' for line in lines)
+    text = markdown_table(['model', *MEASURES.values(), 'checkpoints', 'images'], lines)
     atomic_write(out, text.encode())
     return text
 

@@ -26,6 +26,7 @@ from mmengine.registry import MODELS, init_default_scope
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
 from mmmaskany.analysis.costs import count
 from mmmaskany.engine.checks.config import OptionAction, read_config
+from mmmaskany.experiments.rows import markdown_table
 from mmmaskany.inference.samples import SIZES
 from mmmaskany.user_errors import run
 
@@ -53,10 +54,11 @@ def main(argv: list[str] | None = None) -> dict[str, dict[str, int]]:
     torch.manual_seed(0)
     rows = count(MODELS.build(cfg.model), host, size)
     print(f'{args.config.stem}, one image of {size[0]} x {size[1]} px; 1 MAC (multiply-accumulate) = 2 FLOPs\n')
-    print(f'| part | parameters | MACs | FLOPs |\n|{"---|" * 4}')
+    cells = []
     for name, row in rows.items():
         part = 'reused stem and fusion, in it' if name == 'reused stem' else name
-        print(f'| {part} | {row["parameters"]:,} | {row["macs"] / 1e9:.3f} G | {2 * row["macs"] / 1e9:.3f} G |')
+        cells.append([part, f'{row["parameters"]:,}', f'{row["macs"] / 1e9:.3f} G', f'{2 * row["macs"] / 1e9:.3f} G'])
+    print(markdown_table(['part', 'parameters', 'MACs', 'FLOPs'], cells), end='')
     if args.out:
         args.out.write_text(json.dumps(dict(config=str(args.config), shape=size, counts=rows), indent=2))
     return rows

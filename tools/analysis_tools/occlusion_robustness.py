@@ -44,7 +44,7 @@ from mmmaskany.analysis.named_patterns import NAMED_PATTERNS, masked_share, patt
 from mmmaskany.analysis.occlusion import PastedObjects, Pixels, occlude, occlusion_mask, textures
 from mmmaskany.checkpoints.atomic import atomic_write
 from mmmaskany.checkpoints.reading import still
-from mmmaskany.experiments.rows import grouped, write_csv
+from mmmaskany.experiments.rows import grouped, markdown_table, write_csv
 from mmmaskany.experiments.runs import METRICS, mean_spread
 from mmmaskany.masking import ConstantFill, LayerMasking
 from mmmaskany.masking.draw import select
@@ -298,10 +298,7 @@ def write_table(rows: Sequence[dict], out: Path) -> str:
     """
     title = list(rows[0])[-1]
     labels = list(dict.fromkeys(row['label'] for row in rows))
-    lines = [
-        ['pattern', 'masked (%)', *(f'{label}, {title}' for label in labels)],
-        ['---', *['---:'] * (1 + len(labels))],
-    ]
+    lines = []
     for name, own in grouped(rows, 'pattern').items():
         for share, at_share in grouped(own, 'masked').items():
             values = grouped(at_share, 'label')
@@ -312,7 +309,7 @@ def write_table(rows: Sequence[dict], out: Path) -> str:
             models = grouped([row for row in own if row['label'] == label], 'checkpoint')
             means.append(mean_spread([sum(row[title] for row in model) / len(model) for model in models.values()]))
         lines.append([name, 'mean', *means])
-    text = ''.join(f'| {" | ".join(line)} |\n' for line in lines)
+    text = markdown_table(['pattern', 'masked (%)', *(f'{label}, {title}' for label in labels)], lines)
     atomic_write(out, text.encode())
     return text
 

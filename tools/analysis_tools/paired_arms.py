@@ -19,6 +19,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
 from mmmaskany.analysis.paired import holm, paired_difference
+from mmmaskany.experiments.rows import markdown_table
 from mmmaskany.experiments.runs import mean_spread
 from mmmaskany.user_errors import run
 
@@ -84,14 +85,15 @@ def compare(
         pair = (np.stack([found[name][seed] for seed in seeds]) for name in (arm, other))
         differences.append(paired_difference(*pair))
     chances = [each.p for each in differences[: len(named)]] + holm([each.p for each in differences[len(named) :]])
-    lines = ['| arm | top-1 (%) | against | difference | chance |', '| --- | ---: | --- | ---: | ---: |']
+    rows = []
     for (arm, other), difference, chance in zip((*named, *others), differences, chances, strict=True):
         own = mean_spread([scored.mean() for scored in found[arm].values()])
         gap = f'{difference.mean:+.2f} ± {difference.half:.2f}'
-        lines.append(f'| {arm} | {own} | {other} | {gap} | {chance:.3f} |')
+        rows.append([arm, own, other, gap, f'{chance:.3f}'])
+    text = markdown_table(['arm', 'top-1 (%)', 'against', 'difference', 'chance'], rows, words=(0, 2))
     if few:
-        lines.append(f'\nNot compared, for want of two seeds that plain has, too: {", ".join(few)}.')
-    return '\n'.join(lines)
+        text += f'\nNot compared, for want of two seeds that plain has, too: {", ".join(few)}.'
+    return text.rstrip()
 
 
 def main(argv: list[str] | None = None) -> int:

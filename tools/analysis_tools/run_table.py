@@ -21,6 +21,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
+from mmmaskany.experiments.rows import markdown_table
 from mmmaskany.experiments.runs import METRICS
 from mmmaskany.user_errors import run
 
@@ -101,30 +102,18 @@ def training_seconds(logs: list[Path]) -> float:
 
 def table(results: list[Result]) -> str:
     """Write the results as a Markdown table with aligned columns."""
-    rows = [COLUMNS]
-    for result in results:
-        rows.append(
-            (
-                result.name,
-                result.task,
-                result.metric,
-                f'{result.value:.2f}',
-                f'{result.parameters / 1e6:.3f} M',
-                f'{result.seconds:.0f} s',
-            )
+    rows = [
+        (
+            result.name,
+            result.task,
+            result.metric,
+            f'{result.value:.2f}',
+            f'{result.parameters / 1e6:.3f} M',
+            f'{result.seconds:.0f} s',
         )
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    left = 3  # the first columns are words, the others numbers
-    rule = [f'{"-" * (width + 1)}{"-" if column < left else ":"}' for column, width in enumerate(widths)]
-    lines = [
-        ' | '.join(
-            text.ljust(width) if column < left else text.rjust(width)
-            for column, (text, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
+        for result in results
     ]
-    lines = [f'| {line} |\n' for line in lines]
-    return ''.join([lines[0], f'|{"|".join(rule)}|\n', *lines[1:]])
+    return markdown_table(COLUMNS, rows, words=range(3), aligned=True)
 
 
 def named(text: str) -> tuple[str, str]:

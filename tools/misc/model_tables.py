@@ -23,6 +23,7 @@ import textwrap
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
+from mmmaskany.experiments.rows import markdown_table
 from mmmaskany.hub.model_index import load_models, measured, measured_on, split_header
 from mmmaskany.user_errors import run
 
@@ -71,7 +72,7 @@ def render(models: list[dict], folder: Path, root: Path = ROOT) -> str:
 
     heads = ['Model', 'Arm', 'Parameters (M)', *schedules, *(METRICS[metric] for metric in metrics)]
     numbers = len(heads) - 2
-    rows = [[*heads, 'Measured on', 'Files'], ['---', '---', *['---:'] * numbers, '---', '---']]
+    rows = []
     for model in models:
         metadata = model['Metadata']
         files = [('config', model['Config']), ('model', model.get('Weights')), ('log', metadata.get('Training Log'))]
@@ -86,7 +87,8 @@ def render(models: list[dict], folder: Path, root: Path = ROOT) -> str:
                 ' '.join(filter(None, (link(name, target, folder, root) for name, target in files))),
             ]
         )
-    return ''.join(f'| {" | ".join(row)} |\n' for row in rows)
+    words = (0, 1, numbers + 2, numbers + 3)
+    return markdown_table([*heads, 'Measured on', 'Files'], rows, words)
 
 
 def update(text: str, models: list[dict], folder: Path, root: Path = ROOT) -> str:
