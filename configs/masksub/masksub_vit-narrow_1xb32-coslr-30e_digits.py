@@ -4,6 +4,11 @@
 #
 #     python tools/dataset_converters/digits.py
 #     python tools/train.py configs/masksub/masksub_vit-narrow_1xb32-coslr-30e_digits.py
+#
+# Measured: Top-1 (%) 98.97 ± 0.33, Top-5 (%) 100.00 ± 0.00; 1 CPU core, 3 seeds, by
+#
+#     python tools/analysis_tools/compare_methods.py work_dirs/compare_attention --seeds 0 1 2 --configs \
+#         configs/masksub/masksub_vit-narrow_1xb32-coslr-30e_digits.py
 _base_ = './vit-narrow_1xb32-coslr-30e_digits.py'
 
 model = dict(
