@@ -108,7 +108,7 @@ def build_masking(cfg: object) -> Masking | None:
 
 
 def build_part(cfg: object, kinds: tuple[type[Part], ...], what: str) -> Part:
-    """Build a part from its config; what is no config is taken as built.
+    """Build a part from its config; a part that is built already is returned as it is.
 
     Args:
         cfg (object): The config, or the part.

@@ -244,7 +244,7 @@ def place(
         dict[str, Tensor]: The tensors by the module's names, ready for ``module.load_state_dict(..., strict=False)``.
 
     Raises:
-        CheckpointMismatchError: If they leave a gap in the backbone, or belong to another one.
+        CheckpointMismatchError: If they do not fill the backbone, or belong to another one.
         ValueError: If no name begins with the prefix, the file holds several networks that fit, or its weights are
             quantised or not finite.
     """

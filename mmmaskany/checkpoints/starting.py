@@ -51,7 +51,7 @@ def init_from_files(module: nn.Module, init: Callable[[], None]) -> None:
         init (Callable): What the host does to initialise it.
 
     Raises:
-        CheckpointMismatchError: If a checkpoint leaves a gap. The message names the file.
+        CheckpointMismatchError: If a checkpoint does not fill its network. The message names the file.
         FileNotFoundError: If a checkpoint is on this machine and missing.
         ValueError: If one holds no weights.
     """

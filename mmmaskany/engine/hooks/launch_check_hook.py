@@ -333,7 +333,7 @@ def start_tensors(model: nn.Module, weights: Weights, complete: bool = True) -> 
         dict: The tensors by the model's names; as they are for a model without a backbone.
 
     Raises:
-        CheckpointMismatchError: If they leave a gap in the backbone.
+        CheckpointMismatchError: If they do not fill the backbone.
     """
     while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
         model = model.module
