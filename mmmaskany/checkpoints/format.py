@@ -30,7 +30,7 @@ from torch import Tensor
 
 from mmmaskany.version import __version__
 
-#: The format that is written; it counts the changes of the table above.
+#: The format that is written; it counts the changes of the list above.
 FORMAT = 4
 #: The format since which a seed draws the masks that it draws today.
 MASKS = 4

@@ -29,10 +29,10 @@ def tree(tmp_path):
     tree = tmp_path / 'a tree'  # paths with spaces must work
     shutil.copytree(ROOT / 'requirements', tree / 'requirements')
     (tree / 'tools' / 'misc').mkdir(parents=True)
-    (tree / 'mmmaskany' / 'apis').mkdir(parents=True)
+    (tree / 'mmmaskany').mkdir()
     for name in ('install.sh', 'misc/missing_packages.py', 'misc/check_env.py', 'misc/compiler.sh'):
         shutil.copy(ROOT / 'tools' / name, tree / 'tools' / name)
-    shutil.copy(ROOT / 'mmmaskany' / 'apis' / 'environment.py', tree / 'mmmaskany' / 'apis')
+    shutil.copy(ROOT / 'mmmaskany' / 'environment.py', tree / 'mmmaskany')
     return tree
 
 

@@ -25,7 +25,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
-from mmmaskany.checkpoints.mismatch import find_gaps
+from mmmaskany.checkpoints.mismatch import find_mismatch
 from mmmaskany.checkpoints.protection import read_checkpoint
 from mmmaskany.engine.checks.config import read_config
 from mmmaskany.experiments.runs import Launch, Run, report, train_all
@@ -119,15 +119,15 @@ def check_fit(cfg: Config, start: Start) -> None:
         start (Start): The checkpoint.
 
     Raises:
-        ValueError: If it leaves a gap.
+        ValueError: If it does not fill the backbone.
     """
     init_default_scope(cfg.default_scope)
     backbone = MODELS.build({**cfg.model.backbone, 'init_cfg': None})
     try:
         if hasattr(backbone, 'dual_stem'):
-            backbone.load_state_dict(start.tensors, strict=False)  # refuses gaps itself, and adopts a plain checkpoint
-        elif gaps := find_gaps(backbone, start.tensors):
-            raise ValueError(f'it must fill all {gaps.wanted} tensors of {type(backbone).__name__}, but {gaps}')
+            backbone.load_state_dict(start.tensors, strict=False)  # refuses what does not fit, and adopts
+        elif mismatch := find_mismatch(backbone, start.tensors):
+            raise ValueError(f'it must fill all {mismatch.wanted} tensors of {type(backbone).__name__}, but {mismatch}')
     except ValueError as error:
         raise ValueError(f'checkpoint {start.path} does not fit {cfg.filename}: {error}') from error
 

@@ -15,4 +15,4 @@ FOLDERS = Path(__file__).resolve().parents
 PACKAGE = next(path for path in (FOLDERS[2] / 'mmmaskany', FOLDERS[3]) if (path / 'version.py').is_file())
 
 if __name__ == '__main__':
-    sys.exit(runpy.run_path(str(PACKAGE / 'apis' / 'environment.py'))['main']())
+    sys.exit(runpy.run_path(str(PACKAGE / 'environment.py'))['main']())

@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-ENVIRONMENT = runpy.run_path(str(ROOT / 'mmmaskany' / 'apis' / 'environment.py'))
+ENVIRONMENT = runpy.run_path(str(ROOT / 'mmmaskany' / 'environment.py'))
 LIBRARIES = ('ftfy', 'regex', 'pycocotools', 'safetensors')
 TESTS = {'pytest': 'pytest', 'pytest-xdist': 'xdist', 'hypothesis': 'hypothesis', 'ruff': 'ruff', 'mypy': 'mypy'}
 TESTS.update({'scikit-learn': 'sklearn', 'timm': 'timm', 'onnx': 'onnx', 'onnxruntime': 'onnxruntime'})

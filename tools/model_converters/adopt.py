@@ -60,7 +60,7 @@ def adopt(weights: Weights, cfg: Config) -> dict:
     fit = find_fit(
         {name.removeprefix(prefix): each for name, each in tensors.items() if name.startswith(prefix)}, backbone
     )
-    beyond = {f'{prefix}{name.removeprefix(fit.inside)}' for name in fit.gaps.left}
+    beyond = {f'{prefix}{name.removeprefix(fit.inside)}' for name in fit.mismatch.left}
     for name, tensor in tensors.items():
         if not name.startswith(prefix) or name in beyond:
             state[name] = tensor

@@ -372,13 +372,15 @@ def check_checkpoint(model: nn.Module, checkpoint: dict, path: str, complete: bo
             loaded = model.load_state_dict(tensors, strict=False)
         missing = sorted(wanted.intersection(loaded.missing_keys))
         parts = dict(model.named_children())
-        surplus = [name for name in loaded.unexpected_keys if name.partition('.')[0] in parts and complete]
-        surplus = [name for name in surplus if not name.endswith(EXTRA_STATE)]
-        fits = not (missing or surplus) if complete else len(missing) < len(wanted)
+        unexpected = [name for name in loaded.unexpected_keys if name.partition('.')[0] in parts and complete]
+        unexpected = [name for name in unexpected if not name.endswith(EXTRA_STATE)]
+        fits = not (missing or unexpected) if complete else len(missing) < len(wanted)
         problem = f'{len(missing)} of {len(wanted)} are missing: {", ".join(missing[:3])}'
-        if surplus and not missing:
-            some = ', '.join(surplus[:3])
-            problem = f'{len(surplus)} of its tensors have no place there ({some}): give the config it was trained with'
+        if unexpected and not missing:
+            some = ', '.join(unexpected[:3])
+            problem = (
+                f'{len(unexpected)} of its tensors have no place there ({some}): give the config it was trained with'
+            )
     except RuntimeError as error:  # some tensors have another shape, as those of a new head may have
         fits, problem = not complete, str(error)
     except ValueError as error:
