@@ -20,7 +20,8 @@ def toctrees():
 def test_every_page_is_listed_once():
     listed = toctrees()
     assert len(listed) == len(set(listed))
-    pages = {ROOT / 'README.md', ROOT / 'CHANGELOG.md', *(ROOT / 'configs').glob('*/README.md')}
+    pages = {ROOT / name for name in ('README.md', 'CHANGELOG.md', 'CONTRIBUTING.md')}
+    pages |= {*(ROOT / 'configs').rglob('README.md')}
     pages |= {page for folder in (DOCS, DOCS / 'methods') for page in folder.glob('*.md')} - {DOCS / 'index.md'}
     assert set(listed) == pages
 
