@@ -1,7 +1,7 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
 # ColorMAE's blue noise: single cells, evenly spread (high-pass).
 #
-# Measured: Top-1 (%) 98.97 ± 0.16, Top-5 (%) 100.00 ± 0.00; 1 CPU core, 3 seeds, by
+# Measured: Top-1 (%) 98.97 ± 0.16, Top-5 (%) 100.00 ± 0.00; 1 CPU core, 3 seeds, half a minute each, by
 #
 #     python tools/analysis_tools/compare_methods.py work_dirs/compare_digits --seeds 0 1 2 --configs \
 #         configs/masking/noise-blue_maskany-resnet18-narrow_1xb32-coslr-8e_digits.py

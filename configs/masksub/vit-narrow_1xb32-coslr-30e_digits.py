@@ -1,7 +1,7 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
 # Twin: the plain narrow ViT, same recipe.
 #
-# Measured: Top-1 (%) 96.81 ± 0.16, Top-5 (%) 100.00 ± 0.00; 1 CPU core, 3 seeds, by
+# Measured: Top-1 (%) 96.81 ± 0.16, Top-5 (%) 100.00 ± 0.00; 1 CPU core, 3 seeds, two to six minutes each, by
 #
 #     python tools/analysis_tools/compare_methods.py work_dirs/compare_attention --seeds 0 1 2 --configs \
 #         configs/masksub/vit-narrow_1xb32-coslr-30e_digits.py

@@ -81,6 +81,7 @@ def test_what_was_measured_becomes_results():
     experiment = {
         'Command': 'run {config} --x {a,b}',
         'Training Resources': 'a GPU',
+        'Training Time': 'an hour',
         'Seeds': 3,
         'Models': {'a': values},
     }
@@ -89,7 +90,8 @@ def test_what_was_measured_becomes_results():
     path = ROOT / 'configs/maskany/maskany_resnet18-narrow_1xb32-coslr-8e_digits.py'
     relative = path.relative_to(ROOT)
     model = METAFILES['entry_of'](relative, load(path), 'maskany', results, read(results)['a'], 5)
-    assert model['Metadata']['Training Resources'] == 'a GPU' and model['In Collection'] == 'Toys'
+    assert model['Metadata']['Training Resources'] == 'a GPU' and model['Metadata']['Training Time'] == 'an hour'
+    assert model['In Collection'] == 'Toys'
     assert model['Results'] == [
         {
             'Task': 'Image Classification',
@@ -236,6 +238,8 @@ def test_configs_say_what_was_measured():
     # What a metafile says takes the place of what it said, and nothing is left of it where it says nothing.
     model['Results'][0]['Metrics']['box AP'] = 38.0
     assert TABLES['update_config'](text, model) == text.replace('37.40', '38.00')
+    model['Metadata']['Training Time'] = 'an hour'
+    assert 'a GPU, 1 seed, an hour each, by' in TABLES['update_config'](text, model)
     model['Results'][0]['Metrics']['box AP'] = None
     assert TABLES['update_config'](text, model) == bare
 

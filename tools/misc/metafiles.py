@@ -279,8 +279,8 @@ def read_measurements(results: dict) -> dict[str, dict]:
         results (dict): A results.yml.
 
     Returns:
-        dict[str, dict]: Of each model ``Training Resources``, ``Command``, ``Seeds``, and ``Metrics`` and ``Standard
-        Deviation`` by metric.
+        dict[str, dict]: Of each model ``Training Resources``, ``Training Time``, ``Command``, ``Seeds``, and ``Metrics``
+        and ``Standard Deviation`` by metric.
 
     Raises:
         ValueError: If a model is measured twice, or a value is no number, or has a spread where there is one seed.
@@ -291,6 +291,7 @@ def read_measurements(results: dict) -> dict[str, dict]:
             if name in found:
                 raise ValueError(f'a model must be measured once, but {name} is measured twice')
             entry = {key: experiment[key] for key in ('Training Resources', 'Command', 'Seeds')}
+            entry['Training Time'] = experiment.get('Training Time')  # of one run
             entry |= {'Metrics': {}, 'Standard Deviation': {}}
             for metric, value in values.items():
                 match = re.fullmatch(r'(\d+(?:\.\d+)?)(?: ± (\d+(?:\.\d+)?))?', str(value))
@@ -338,6 +339,7 @@ def entry_of(path: Path, cfg: Config, folder: str, results: dict, measured: dict
             'Batch Size': cfg.auto_scale_lr.base_batch_size,
             'Parameters': parameters,
             'Training Resources': values.get('Training Resources'),
+            **({'Training Time': values['Training Time']} if values.get('Training Time') else {}),
         },
         'Results': [],
     }

@@ -135,7 +135,8 @@ def results(model: dict) -> str:
     command = next(result['Command'] for result in model['Results'] if result.get('Command'))
     lines = textwrap.wrap(command, 104, subsequent_indent='    ', break_long_words=False, break_on_hyphens=False)
     command = ' \\\n'.join(f'#     {line}' for line in lines)
-    return f'#\n# Measured: {", ".join(values)}; {measured_on(model)}, by\n#\n{command}\n'
+    time = f', {time} each' if (time := model['Metadata'].get('Training Time')) else ''
+    return f'#\n# Measured: {", ".join(values)}; {measured_on(model)}{time}, by\n#\n{command}\n'
 
 
 def update_config(text: str, model: dict) -> str:
