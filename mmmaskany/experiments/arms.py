@@ -7,7 +7,7 @@ import copy
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from .look import TASKS
+from .data import TASKS
 
 if TYPE_CHECKING:
     from .plan import Plan

@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from .arms import ARMS, check_arms
-from .look import TASKS, look
+from .data import TASKS, look
 
 if TYPE_CHECKING:
     from .plan import Plan

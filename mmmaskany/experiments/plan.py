@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from .arms import ARMS
-from .look import Data
+from .data import Data
 from .networks import Network
 
 #: Epochs: from weights, and from scratch.

@@ -21,7 +21,7 @@ from mmmaskany.version import __version__
 from mmmaskany.visualization.curves import draw_curve, new_panels
 
 from .arms import ARMS
-from .looking import disagreements, looking_sheet
+from .explain import disagreements, looking_sheet
 from .measure import OCCLUDED, Cost, Measured, cost, measure
 from .page import Page
 from .plan import Plan, describe, many

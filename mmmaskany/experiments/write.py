@@ -16,7 +16,7 @@ from mmmaskany.checkpoints.atomic import atomic_write, reserve, serialise
 from mmmaskany.engine.checks.data import check_data
 
 from .arms import ARMS
-from .look import Data
+from .data import Data
 from .plan import HEAD_RATE, Plan, many
 from .runs import available_cores
 from .variants import variant_text

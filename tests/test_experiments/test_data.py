@@ -7,7 +7,7 @@ import pytest
 from generated_images import coco, draw, save
 from PIL import Image, ImageEnhance
 
-from mmmaskany.experiments.look import look
+from mmmaskany.experiments.data import look
 from mmmaskany.experiments.thumbnails import _limit, find_groups, find_pairs, split, thumbnail
 
 

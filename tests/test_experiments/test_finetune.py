@@ -25,8 +25,8 @@ from mmmaskany.checkpoints.protection import read_checkpoint
 from mmmaskany.experiments import finetune as command
 from mmmaskany.experiments import plan as planning
 from mmmaskany.experiments.arms import ARMS, check_arms
-from mmmaskany.experiments.look import TASKS, look
-from mmmaskany.experiments.looking import unmatched
+from mmmaskany.experiments.data import TASKS, look
+from mmmaskany.experiments.explain import unmatched
 from mmmaskany.experiments.networks import find_network
 from mmmaskany.experiments.report import class_mean, paired, say
 from mmmaskany.experiments.runs import Result

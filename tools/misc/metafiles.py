@@ -279,7 +279,7 @@ def read_measurements(results: dict) -> dict[str, dict]:
         results (dict): A results.yml.
 
     Returns:
-        dict[str, dict]: Of each model ``Training Resources``, ``Training Time``, ``Command``, ``Seeds``, and ``Metrics``
+        dict[str, dict]: Of each model ``Training Resources``, ``Training Time``, ``Command``, ``Seeds``, ``Metrics``
         and ``Standard Deviation`` by metric.
 
     Raises:
