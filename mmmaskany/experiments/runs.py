@@ -490,7 +490,7 @@ def table(runs: Sequence[Run], results: Sequence[Result], metrics: Sequence[str]
         if on_gpu:
             row.append(str(max((result.memory or 0 for result in own), default='')))
         rows.append(row)
-    return markdown_table(titles, rows)
+    return markdown_table(titles, rows, words=(0, 1) if grouped else (0,))
 
 
 def plot(runs: Sequence[Run], results: Sequence[Result], metric: str) -> Figure:
