@@ -2,8 +2,8 @@
 """Masked supervised training for OpenMMLab: MaskAnyNet and its siblings.
 
 Importing the package makes the ``mmmaskany.`` scope known to the OpenMMLab registries, and nothing else: the modules
-themselves are imported when a config names one of them. Importing ``mmmaskany.models``, ``mmmaskany.datasets`` or
-``mmmaskany.engine``, which is what that comes to, protects the loading of checkpoints, see
+themselves are imported when a config names one of them. Importing ``mmmaskany.models``, ``datasets`` or ``engine``,
+which is what that comes to, or ``inference``, protects the loading of checkpoints, see
 :func:`mmmaskany.checkpoints.protection.protect`; that of ``mmmaskany.models`` also makes our models known to
 mmpretrain's hub, see :func:`mmmaskany.hub.register`.
 """

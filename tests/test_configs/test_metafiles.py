@@ -20,6 +20,12 @@ TABLES = runpy.run_path(str(ROOT / 'tools/misc/model_tables.py'))
 MODEL_LIST = TABLES['load_models'](ROOT)
 
 
+def test_the_code_of_collections_exists():
+    for path in (ROOT / 'configs').rglob('metafile.yml'):
+        for collection in yaml.safe_load(path.read_text())['Collections']:
+            assert (ROOT / collection['Code']['URL']).is_file(), collection
+
+
 def test_every_config_is_listed_once():
     index = yaml.safe_load((ROOT / 'model-index.yml').read_text())
     assert sorted(index['Import']) == sorted(

@@ -69,6 +69,21 @@ def test_a_pattern(contribute):
     assert draw.ratio.tolist() == [0.25, 0.25] and torch.equal(masking.restore(visible, reused, draw), images)
 
 
+def test_a_pattern_in_its_place(tmp_path):
+    shutil.copytree(ROOT / 'mmmaskany', tmp_path / 'mmmaskany', ignore=shutil.ignore_patterns('.mim', '__pycache__'))
+    folder = tmp_path / 'mmmaskany/masking/patterns'
+    (folder / 'disc.py').write_text(BLOCKS['pattern'])
+    exports = (folder / '__init__.py').read_text()
+    line = 'from .grid import GridPattern\n'
+    assert line in exports
+    (folder / '__init__.py').write_text(exports.replace(line, f'from .disc import DiscPattern\n{line}'))
+    code = (
+        'import mmmaskany.masking; from mmmaskany.masking.patterns import DiscPattern as disc; print(disc.__module__)'
+    )
+    done = run('-c', code, cwd=tmp_path, env={**os.environ, 'PYTHONPATH': str(tmp_path)})
+    assert done.stdout == 'mmmaskany.masking.patterns.disc\n', done.stderr
+
+
 def test_a_pattern_among_all_others(tmp_path):
     """The line of conftest.py: what holds for every pattern holds for this one."""
     shutil.copytree(ROOT / 'tests/test_masking', tmp_path / 'tests/test_masking')

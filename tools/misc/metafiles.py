@@ -139,6 +139,10 @@ ARM_ORDER = ('random weights', 'plain', 'unmasked', 'masks without reuse', 'MoCo
 ARM_ORDER += ('MaskAny', 'MaskSub', *MASKING_ARMS.values())
 
 
+#: What is to be done about a name that has something new.
+_ADD = 'add it above in metafiles.py, to the table of'
+
+
 def data_of(name: str, scope: str) -> str:
     """Read the data set from the name of a config.
 
@@ -155,7 +159,7 @@ def data_of(name: str, scope: str) -> str:
     data = re.sub(r'-(\d+px|\d+x\d+|\d+pct)$', '', name.rpartition('_')[2])
     data = f'{scope} {data}' if data == 'digits' else data
     if data not in DATA:
-        raise ValueError(f'the name of a config must end in one of {", ".join(DATA)}, but got {name}: add it to DATA')
+        raise ValueError(f'the name of a config must end in one of {", ".join(DATA)}, but got {name}: {_ADD} DATA')
     return DATA[data]
 
 
@@ -164,7 +168,7 @@ def _found(table: dict[str, str], name: str, what: str) -> str:
     for key in sorted(table, key=len, reverse=True):
         if re.search(rf'(?<![a-z\d]){key}(?![a-z\d])', name):
             return key
-    raise ValueError(f'the name of a config must have a {what} of {", ".join(table)}, but got {name}: add it there')
+    raise ValueError(f'the name of a config must have a {what} of {", ".join(table)}, but got {name}: {_ADD} its kind')
 
 
 def architecture_of(name: str, cfg: Config) -> str:
@@ -229,7 +233,9 @@ def arm_of(name: str, folder: str, scope: str) -> str:
         return f'{mixed} on {framework}' if mixed else framework
     if folder == 'masking':
         if (method := name.partition('_')[0]) not in MASKING_ARMS:
-            raise ValueError(f'the name must begin with one of {", ".join(MASKING_ARMS)}, but got {name}: add it there')
+            raise ValueError(
+                f'the name must begin with one of {", ".join(MASKING_ARMS)}, but got {name}: {_ADD} MASKING_ARMS'
+            )
         return MASKING_ARMS[method]
     marks = CLASSIFICATION_ARMS if scope == 'mmpretrain' else SPECIALITIES
     special = [arm for mark, arm in marks.items() if re.search(f'{mark}[_-]', name)]

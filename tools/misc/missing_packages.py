@@ -82,6 +82,8 @@ def prove_mmmaskany():
 
 
 def main():
+    if len(sys.argv) != 4:
+        sys.exit(__doc__)
     wanted, purpose, hosts = sys.argv[1:]
     light, onedl = purpose == 'classification', hosts == 'onedl'
     installed = ENVIRONMENT['distributions']()

@@ -63,6 +63,9 @@ def path_of(config: Path, name: str) -> Path:
     """
     if name not in NAMES:
         raise ValueError(f'a variant must be one of {", ".join(NAMES)}, but got {name!r}')
+    full = {promised: stem for stem, promised in PROMISED.items()}.get(config.stem)
+    if full:  # its variants are among those of its method
+        config = config.with_name('maskany') / f'{full}.py'
     parts = config.stem.split('_', 2)
     if len(parts) < 3:
         raise ValueError(f'the name of a config must be method_network_recipe, but got {config.stem}')

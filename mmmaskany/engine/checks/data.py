@@ -253,4 +253,4 @@ def _advice(key: str, dataset: ConfigDict, converters: Path | None) -> str:
     for script in sorted(converters.glob('[!_]*.py')) if converters else ():
         if name.startswith(script.stem):
             return f'`python {os.path.relpath(script)}` makes {root}; {elsewhere}'
-    return f'Put the data there, as README.md lays it out; {elsewhere}'
+    return f'Put the data there, as docs/train.md lays it out (Where data lie); {elsewhere}'

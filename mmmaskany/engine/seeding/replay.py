@@ -24,8 +24,8 @@ def _name_files(dataloader: dict | None) -> dict | None:
 def make_replayable(runner: Runner) -> Runner:
     """Make the training of a Runner that was just built follow from its seed alone.
 
-    The training data gets a :class:`~mmmaskany.datasets.SeededSampler` and a
-    :class:`~mmmaskany.datasets.SeededDataset`, the Runner a :class:`~mmmaskany.engine.SeedHook` and a
+    The training data gets a :class:`~mmmaskany.engine.SeededSampler` and a
+    :class:`~mmmaskany.engine.SeededDataset`, the Runner a :class:`~mmmaskany.engine.SeedHook` and a
     :class:`~mmmaskany.engine.LastValidationHook`; validation and test data only the errors that name a file. Its
     config, which is written to the work dir, stays as it was.
 

@@ -15,7 +15,7 @@ from .seeds import derive_seed
 class SeededIndex(int):
     """A sample's index that knows what the sample's random numbers follow from.
 
-    It is an ordinary ``int`` for every dataset, and :class:`mmmaskany.datasets.SeededDataset` seeds from it.
+    It is an ordinary ``int`` for every dataset, and :class:`mmmaskany.engine.SeededDataset` seeds from it.
 
     Args:
         index (int): Which sample.
