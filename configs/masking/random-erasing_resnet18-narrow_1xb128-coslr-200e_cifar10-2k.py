@@ -1,6 +1,11 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
 # mmpretrain's Random Erasing of the plain network as published for CIFAR-10 (arXiv 1708.04896): a rectangle of 2 to 40
 # % in every second image, filled with noise.
+#
+# Measured: Top-1 (%) 54.90 ± 1.97, Top-5 (%) 93.09 ± 0.47; 1 CPU core, 2 seeds, four minutes each, by
+#
+#     python tools/analysis_tools/compare_methods.py work_dirs/harness --seeds 0 1 --configs \
+#         configs/masking/random-erasing_resnet18-narrow_1xb128-coslr-200e_cifar10-2k.py
 _base_ = '../maskany/resnet18-narrow_1xb128-coslr-200e_cifar10-2k.py'
 
 train_pipeline = [
