@@ -7,7 +7,7 @@ import difflib
 import functools
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -115,6 +115,25 @@ def split_header(config: str) -> tuple[str, str, str]:
     header = re.match('(#.*\n)*', config)[0]
     comment, mark, measured = header.partition('#\n# Measured: ')
     return comment, mark + measured, config.removeprefix(header)
+
+
+def write_generated(texts: Mapping[Path, str], check: bool = False, root: Path | None = None) -> int:
+    """Write files that are made by a script, where they are not so already, and name them.
+
+    Args:
+        texts (Mapping[Path, str]): What each file must hold.
+        check (bool): Whether to name only what would change. Defaults to False.
+        root (Path, optional): The folder that they are named from. Defaults to None, by their whole paths.
+
+    Returns:
+        int: The exit status: 1 where a check found a file that is out of date.
+    """
+    outdated = [path for path, text in texts.items() if not path.is_file() or path.read_text() != text]
+    for path in outdated:
+        if not check:
+            path.write_text(texts[path])
+        print(f'{"out of date" if check else "wrote"}: {path.relative_to(root) if root else path}')
+    return 1 if check and outdated else 0
 
 
 def spelled_alike(name: str, names: Iterable[str], count: int = 3) -> list[str]:

@@ -34,6 +34,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
+from mmmaskany.hub.model_index import write_generated
 from mmmaskany.user_errors import run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -464,17 +465,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument('--parameters', action='store_true', help='count the parameters of all models anew')
     parser.add_argument('--root', type=Path, default=ROOT, help='the repository (default: that of this file)')
     args = parser.parse_args(argv)
-    outdated = []
-    for folder, configs in read_configs(args.root).items():
-        path = args.root / 'configs' / folder / 'metafile.yml'
-        text = metafile(folder, configs, args.root, args.parameters)
-        if not path.is_file() or path.read_text() != text:
-            outdated.append(path)
-            if not args.check:
-                path.write_text(text)
-    for path in outdated:
-        print(f'{"out of date" if args.check else "wrote"}: {path.relative_to(args.root)}')
-    return 1 if args.check and outdated else 0
+    texts = {
+        args.root / 'configs' / folder / 'metafile.yml': metafile(folder, configs, args.root, args.parameters)
+        for folder, configs in read_configs(args.root).items()
+    }
+    return write_generated(texts, args.check, args.root)
 
 
 if __name__ == '__main__':

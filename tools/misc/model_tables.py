@@ -24,7 +24,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
 from mmmaskany.experiments.rows import markdown_table
-from mmmaskany.hub.model_index import load_models, measured, measured_on, split_header
+from mmmaskany.hub.model_index import load_models, measured, measured_on, split_header, write_generated
 from mmmaskany.user_errors import run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -167,12 +167,7 @@ def main(argv: list[str] | None = None) -> int:
     for model in models:
         config = args.root / model['Config']
         current[config] = update_config(config.read_text(), model)
-    outdated = [path for path, text in current.items() if text != path.read_text()]
-    for path in outdated:
-        if not args.check:
-            path.write_text(current[path])
-        print(f'{"out of date" if args.check else "wrote"}: {path.relative_to(args.root)}')
-    return 1 if args.check and outdated else 0
+    return write_generated(current, args.check, args.root)
 
 
 if __name__ == '__main__':

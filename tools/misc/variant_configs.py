@@ -19,7 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
 from mmmaskany.experiments.variants import VARIANTS, variant_text
-from mmmaskany.hub.model_index import split_header
+from mmmaskany.hub.model_index import split_header, write_generated
 from mmmaskany.user_errors import run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -81,18 +81,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument('--root', type=Path, default=ROOT, help='the repository (default: that of this file)')
     args = parser.parse_args(argv)
     found = [(path_of(args.config, name), name, args.config) for name in args.variants] or [*shipped(args.root)]
-    outdated = []
+    texts = {}
     for path, name, base in found:
         before = path.read_text() if path.is_file() else ''
         comment, _, rest = split_header(HEAD + variant_text(name, base, path.parent))
-        text = comment + split_header(before)[1] + rest  # what was measured stays, see model_tables.py
-        if text != before:
-            outdated.append(path)
-            if not args.check:
-                path.write_text(text)
-    for path in outdated:
-        print(f'{"out of date" if args.check else "wrote"}: {path}')
-    return 1 if args.check and outdated else 0
+        texts[path] = comment + split_header(before)[1] + rest  # what was measured stays, see model_tables.py
+    return write_generated(texts, args.check)
 
 
 if __name__ == '__main__':
