@@ -19,7 +19,7 @@ from .arms import ARMS
 from .data import Data
 from .plan import HEAD_RATE, Plan, many
 from .runs import available_cores
-from .variants import variant_text
+from .rules import variant_text
 
 _HEADER = '# Written by `mmmaskany finetune`; it may be edited, and trained by\n#     python tools/train.py {}\n'
 #: What is written must leave so much for checkpoints, in bytes, for each parameter of each run.

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from shipped import ROOT, load
 
-from mmmaskany.experiments import variants
+from mmmaskany.experiments import rules
 
 SCRIPT = runpy.run_path(str(ROOT / 'tools/misc/variant_configs.py'))
 
@@ -23,7 +23,7 @@ def test_shipped_variants_are_current(capsys, monkeypatch):
     assert ROOT / 'configs/maskany_r50_in1k.py' in bases
     # Only these are written by hand: nothing masks in the model beside them.
     named = {
-        path for path in (ROOT / 'configs').rglob('*.py') if any(f'-{name}_' in path.stem for name in variants.VARIANTS)
+        path for path in (ROOT / 'configs').rglob('*.py') if any(f'-{name}_' in path.stem for name in rules.RULES)
     }
     assert {path.stem.rsplit('_')[-1] for path in named - {path for path, _, _ in found}} == {
         'cifar100-224px',

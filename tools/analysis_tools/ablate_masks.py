@@ -34,7 +34,7 @@ from mmmaskany.analysis.named_patterns import NAMED_PATTERNS, masked_share, patt
 from mmmaskany.engine.checks.config import OptionAction, read_config
 from mmmaskany.experiments.rows import grouped, write_csv
 from mmmaskany.experiments.runs import METRICS, Launch, Result, Run, report, train_all
-from mmmaskany.experiments.variants import keep_config, read_masking
+from mmmaskany.experiments.rules import keep_config, read_masking
 from mmmaskany.models.algebra import build_pattern
 from mmmaskany.user_errors import run
 from mmmaskany.visualization import new_plot, save_figure

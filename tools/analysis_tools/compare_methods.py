@@ -9,7 +9,7 @@ repeated and an interrupted one is resumed, so the same command can be stopped a
         --configs configs/maskany/resnet18_x.py configs/maskany/maskany_resnet18_x.py
 
 Of a config that masks in the model, a shipped one or your own, the variants need no files: they are written to
-`WORK_DIR/configs`, by the rules that also make the shipped ones (mmmaskany/experiments/variants.py)::
+`WORK_DIR/configs`, by the rules that also make the shipped ones (mmmaskany/experiments/rules.py)::
 
     python tools/analysis_tools/compare_methods.py work_dirs/compare configs/maskany/maskany_resnet18_x.py \\
         --arms plain unmasked noreuse maskany
@@ -28,7 +28,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
 from mmmaskany.experiments.rows import write_csv
 from mmmaskany.experiments.runs import Launch, Run, plot, report, train_all
-from mmmaskany.experiments.variants import VARIANTS, keep_config, variant_text
+from mmmaskany.experiments.rules import RULES, keep_config, variant_text
 from mmmaskany.user_errors import run
 from mmmaskany.visualization import save_figure
 
@@ -38,7 +38,7 @@ def variants(config: Path, names: Sequence[str], folder: Path) -> dict[str, Path
 
     Args:
         config (Path): The config, which masks in the model.
-        names (Sequence[str]): Of :data:`mmmaskany.experiments.variants.VARIANTS`.
+        names (Sequence[str]): Of :data:`mmmaskany.experiments.rules.RULES`.
         folder (Path): Where to.
 
     Returns:
@@ -60,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument('work_dir', type=Path, help='folder of all runs and of the table')
     parser.add_argument('config', type=Path, nargs='?', help='a config that masks in the model, for --arms')
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument('--arms', nargs='+', help=f'variants of the config, of {" ".join(VARIANTS)}')
+    what.add_argument('--arms', nargs='+', help=f'variants of the config, of {" ".join(RULES)}')
     what.add_argument('--configs', type=Path, nargs='+', help='what is compared; the first is the baseline')
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2], help='seeds of each arm')
     parser.add_argument('--metric', nargs='+', default=['accuracy/top1'], help='metrics of the validation')

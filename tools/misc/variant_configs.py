@@ -7,7 +7,7 @@
 
 The last adds variants of a config. A config is a variant where its name is that of another one with the variant behind
 the network: ``maskany_resnet18-noreuse_...`` beside ``maskany_resnet18_...``. What a variant changes is said once, in
-mmmaskany/experiments/variants.py, from which compare_methods.py and `mmmaskany finetune` have it, too.
+mmmaskany/experiments/rules.py, from which compare_methods.py and `mmmaskany finetune` have it, too.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
-from mmmaskany.experiments.variants import VARIANTS, variant_text
+from mmmaskany.experiments.rules import RULES, variant_text
 from mmmaskany.hub.model_index import split_header, write_generated
 from mmmaskany.user_errors import run
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAD = '# Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.\n# Made by tools/misc/variant_configs.py.\n'
 #: The variants that a name can have; plain networks have names of their own.
-NAMES = [name for name in VARIANTS if name not in ('maskany', 'plain')]
+NAMES = [name for name in RULES if name not in ('maskany', 'plain')]
 #: A config whose name was promised, by the name that it would have.
 PROMISED = {'maskany_maskresnet50_8xb128-coslr-100e_in1k': 'maskany_r50_in1k'}
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from mmmaskany.experiments.variants import VARIANTS, keep_config, variant_text
+from mmmaskany.experiments.rules import RULES, keep_config, variant_text
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 DIGITS = CONFIGS / 'maskany/maskany_resnet18-narrow_1xb32-coslr-8e_digits.py'
@@ -103,7 +103,7 @@ def test_pipeline_moves_the_masks_before_all_other_steps(vary, tiny_config):
         vary('pipeline', tiny_config())
 
 
-@pytest.mark.parametrize('name', VARIANTS)
+@pytest.mark.parametrize('name', RULES)
 def test_what_does_not_mask_has_no_variants(vary, name):
     config = DIGITS.with_name('resnet18-narrow_1xb32-coslr-8e_digits.py')
     with pytest.raises(ValueError, match='must mask in the model, with model.backbone.masking, but does not'):

@@ -166,7 +166,7 @@ def _reference_pattern(cfg: Config) -> str | None:
 
 
 #: The rules by the names of the variants.
-VARIANTS: dict[str, Callable[[Config], Rule]] = {
+RULES: dict[str, Callable[[Config], Rule]] = {
     'maskany': _maskany,
     'plain': _plain,
     'unmasked': _unmasked,
@@ -198,7 +198,7 @@ def variant_text(name: str, config: Path, folder: Path) -> str:
     """Write a variant of a config as a config that inherits from it.
 
     Args:
-        name (str): One of :data:`VARIANTS`.
+        name (str): One of :data:`RULES`.
         config (Path): The config, which masks in the model.
         folder (Path): Where the variant will lie.
 
@@ -209,11 +209,11 @@ def variant_text(name: str, config: Path, folder: Path) -> str:
         KeyError: If there is no such variant.
         ValueError: If the config cannot be read, does not mask in the model, or has not what the variant needs.
     """
-    if name not in VARIANTS:
-        raise KeyError(f'a variant must be one of {", ".join(VARIANTS)}, but got {name!r}')
+    if name not in RULES:
+        raise KeyError(f'a variant must be one of {", ".join(RULES)}, but got {name!r}')
     cfg = read_config(str(config))
     read_masking(cfg)
-    what, body, bases = VARIANTS[name](cfg)
+    what, body, bases = RULES[name](cfg)
     paths = [Path(os.path.relpath(path, folder)).as_posix() for path in (config, *bases)]
     paths = [path if path.startswith('.') else f'./{path}' for path in paths]
     comment = textwrap.fill(what, _WIDTH, initial_indent='# ', subsequent_indent='# ', break_on_hyphens=False)
