@@ -5,7 +5,7 @@
 #
 # Paper   As the paper's code: the network with its start values, one image in five masked by a grid, zero-filled, a
 #         reused image of half the side; at test time nothing is masked.
-#         Not as the paper's code, so that all arms cost the same and differ in one option: the masks are drawn in the
+#         Not as the paper's code, so that all variants cost the same and differ in one option: masks are drawn in the
 #         model, after crop, flip and normalising, where the code draws them on the image as it is loaded; the reused
 #         view of unmasked images is not augmented, where the code's gets AutoAugment; cells have 4, 8 or 16 px a side
 #         and lie anywhere, where the code's have each of 4..16 px and lie at fixed places from the top left corner on.

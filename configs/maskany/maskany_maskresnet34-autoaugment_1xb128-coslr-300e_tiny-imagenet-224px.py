@@ -1,6 +1,6 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
 # Control: two stems, the reused view of all samples with AutoAugment, nothing masked: what of the gain is the
-# augmentation's. The paper has no such arm.
+# augmentation's. The paper has no such variant.
 _base_ = './maskany_maskresnet34-pipeline_1xb128-coslr-300e_tiny-imagenet-224px.py'
 
 train_pipeline = [

@@ -1,5 +1,5 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
-# The arms of the comparison on 10,000 images of CIFAR-10: a narrow ResNet-18 and the mixture of the digits.
+# The variants of the comparison on 10,000 images of CIFAR-10: a narrow ResNet-18 and the mixture of the digits.
 #
 # Measured: Top-1 (%) 67.76 ± 0.56, Top-5 (%) 97.33 ± 0.13; 1 NVIDIA H200, shared by 15 runs, 2 seeds, by
 #

@@ -1,5 +1,5 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
-# All arms on real CIFAR-10 as far as two CPU cores go: a narrow ResNet-18, six epochs; README.md has the command.
+# All variants on real CIFAR-10 as far as two CPU cores go: a narrow ResNet-18, six epochs; README.md has the command.
 #
 # Measured: Top-1 (%) 69.68 ± 0.42, Top-5 (%) 97.74 ± 0.23; 2 CPU cores, 2 seeds, by
 #

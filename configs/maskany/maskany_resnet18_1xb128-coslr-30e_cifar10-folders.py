@@ -1,5 +1,5 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
-# A short recipe on CIFAR-10 as image files, for comparing the arms with several seeds.
+# A short recipe on CIFAR-10 as image files, for comparing the variants with several seeds.
 _base_ = [
     '../_base_/models/maskany_resnet18_cifar.py',
     '../_base_/datasets/cifar10-folders_bs128.py',

@@ -19,7 +19,7 @@ from mmengine.config import Config
 from rich.console import Console
 from rich.table import Table
 
-from mmmaskany.hub.model_index import load_models, measured_on, resolve
+from mmmaskany.hub.model_index import index_root, load_models, measured_on, resolve
 
 
 class Card(NamedTuple):
@@ -32,7 +32,8 @@ class Card(NamedTuple):
         size (tuple[int, int]): Height and width of the image that its costs are of, in px.
         costs (dict[str, dict[str, int]]): ``parameters`` and ``macs`` of ``backbone``, ``reused stem`` and ``total``.
         masks (list[str]): What masks in training, and how much.
-        measured (list[str]): What was measured of it; empty where nothing was.
+        measured (list[str]): What was measured of a shipped model, or what the last validation of a training was; empty
+            where nothing was.
     """
 
     name: str
@@ -64,13 +65,14 @@ def show(name: str | os.PathLike, size: tuple[int, int] | None = None) -> Card:
 
     from mmmaskany.engine.checks.config import read_config
     from mmmaskany.inference.samples import SIZES, image_size
-    from mmmaskany.inference.trained import find_run
+    from mmmaskany.inference.trained import find_run, read_scalars
 
     from .costs import count
 
-    path = Path(name).expanduser()
+    path, run = Path(name).expanduser(), None
     if path.is_dir():
-        path = find_run(path).config
+        run = find_run(path)
+        path = run.config
     elif path.suffix != '.py':
         path = Path(resolve(str(name)).config)
     elif not path.is_file():
@@ -87,13 +89,26 @@ def show(name: str | os.PathLike, size: tuple[int, int] | None = None) -> Card:
     init_default_scope(host)
     torch.manual_seed(0)
     costs = count(MODELS.build(cfg.model), host, size)
-    entries = [model for model in load_models() if model['Name'].lower() == path.stem.lower()]
-    return Card(path.stem, str(path), host, size, costs, list(_masks(cfg, size)), _measured(entries))
+    measured = _measured_in(read_scalars(run.folder)) if run else _measured_of(path)
+    return Card(path.stem, str(path), host, size, costs, list(_masks(cfg, size)), measured)
 
 
-def _measured(entries: list[dict]) -> list[str]:
+def _measured_in(records: list[dict]) -> list[str]:
+    """Say what the last validation of a training was; it is logged without a learning rate."""
+    last = next((record for record in reversed(records) if 'lr' not in record), {})
+    return [
+        f'{metric} {value:.4g} (the last validation of this training, at {last["step"]})'
+        for metric, value in last.items()
+        if metric not in ('time', 'data_time', 'step')
+    ]
+
+
+def _measured_of(config: Path) -> list[str]:
+    """Say what was measured of a shipped config; a config of the same name elsewhere is another one."""
     lines = []
-    for model in entries:
+    for model in load_models():
+        if config.resolve() != (index_root() / model['Config']).resolve():
+            continue
         for result in model['Results']:
             spreads = result.get('Standard Deviation') or {}
             for metric, value in (result.get('Metrics') or {}).items():

@@ -16,10 +16,10 @@ from mmengine.dataset import pseudo_collate
 from mmmaskany.analysis.cam import Explainer
 from mmmaskany.visualization import COLORS, pixels
 
-from .arms import ARMS
 from .measure import Measured, load
 from .plan import Plan
 from .runs import Run
+from .variants import VARIANTS
 
 #: How many images are shown.
 SHOWN = 6
@@ -99,7 +99,7 @@ def looking_sheet(plan: Plan, runs: Sequence[Run], places: Sequence[int]) -> byt
     for row, run in enumerate(runs, 1):
         model, _, dataset = load(run, plan.out)
         explainer = Explainer(model)
-        axes[row, 0].set_ylabel(ARMS[run.arm].title, fontsize=9)
+        axes[row, 0].set_ylabel(VARIANTS[run.variant].title, fontsize=9)
         for column, place in enumerate(places):
             batch = model.data_preprocessor(pseudo_collate([dataset[place]]), False)
             sample = batch['data_samples'][0]

@@ -24,15 +24,15 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from .arms import ARMS, check_arms
 from .data import TASKS, look
+from .variants import VARIANTS, check_variants
 
 if TYPE_CHECKING:
     from .plan import Plan
     from .runs import Result
 
 #: What is compared where nothing else is asked for.
-DEFAULT_ARMS = ('plain', 'maskany')
+DEFAULT_VARIANTS = ('plain', 'maskany')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,9 +44,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('data', metavar='DATA', help='your images')
     parser.add_argument('--weights', metavar='FILE', help="checkpoint to start from; 'hub': what is published")
     parser.add_argument('--model', metavar='NAME', help="of mmpretrain's hub, timm/NAME or a config")
-    parser.add_argument('--out', metavar='DIR', required=True, help='for configs, runs and the report')
-    parser.add_argument('--arms', nargs='+', metavar='ARM', default=list(DEFAULT_ARMS), help=f'of {" ".join(ARMS)}')
-    parser.add_argument('--seeds', type=int, default=3, metavar='N', help='runs of each arm (default: 3)')
+    parser.add_argument(
+        '--out',
+        metavar='DIR',
+        default='work_dirs/finetune',
+        help='for configs, runs and the report (default: %(default)s)',
+    )
+    parser.add_argument(
+        *('--variants', '--arms'),
+        nargs='+',
+        metavar='VARIANT',
+        default=list(DEFAULT_VARIANTS),
+        help=f'of {" ".join(VARIANTS)}',
+    )
+    parser.add_argument('--seeds', type=int, default=3, metavar='N', help='runs of each variant (default: 3)')
     parser.add_argument('--epochs', type=int, metavar='N', help='how long each run trains')
     parser.add_argument('--lr', type=float, metavar='RATE', help='learning rate of every run')
     parser.add_argument('--size', type=int, metavar='PX', help='side of the images')
@@ -78,7 +89,7 @@ def main(args: argparse.Namespace) -> int:
         args.weights,
         Path(args.out),
         model=args.model,
-        arms=args.arms,
+        variants=args.variants,
         seeds=args.seeds,
         epochs=args.epochs,
         lr=args.lr,
@@ -101,7 +112,7 @@ def finetune(
     out: str | os.PathLike = 'work_dirs/finetune',
     *,
     model: str | None = None,
-    arms: Sequence[str] = DEFAULT_ARMS,
+    variants: Sequence[str] = DEFAULT_VARIANTS,
     seeds: int = 3,
     epochs: int | None = None,
     lr: float | None = None,
@@ -122,7 +133,7 @@ def finetune(
         out (str | os.PathLike): Where configs, runs and the report go. Defaults to 'work_dirs/finetune'.
         model (str | None): A name of mmpretrain's hub or ours, 'timm/NAME', or a classifier's config. None takes the
             network that the weights are of. Defaults to None.
-        arms (Sequence[str]): The variants, of :data:`ARMS`. Defaults to the plain network and MaskAny around it.
+        variants (Sequence[str]): Of :data:`VARIANTS`. Defaults to the plain network and MaskAny around it.
         seeds (int): How many runs of each, with the seeds from 0. Defaults to 3.
         epochs (int | None): How long each trains. None is the recipe's. Defaults to None.
         lr (float | None): Learning rate of AdamW, and a fifth of that of heads. None is the recipe's. Defaults to None.
@@ -143,7 +154,7 @@ def finetune(
         ValueError: If the data cannot be used, the weights are of another network, or an option is wrong.
         OSError: If ``out`` cannot be written or has no space, a dry run too.
     """
-    options = dict(model=model, arms=arms, seeds=seeds, epochs=epochs, lr=lr, size=size, task=task)
+    options = dict(model=model, variants=variants, seeds=seeds, epochs=epochs, lr=lr, size=size, task=task)
     options.update(zero_label=zero_label, amp=amp, gpus=gpus, jobs=jobs, dry_run=dry_run)
     weights = None if weights is None else os.fspath(weights)
     return _finetune(Path(data), weights, Path(out), **options, console=Console())[1]
@@ -155,7 +166,7 @@ def _finetune(
     out: Path,
     *,
     model: str | None,
-    arms: Sequence[str],
+    variants: Sequence[str],
     seeds: int,
     epochs: int | None,
     lr: float | None,
@@ -182,7 +193,7 @@ def _finetune(
         raise ValueError(f'--size must be at most 4096 px, but got {size}')
     if lr is not None and not 0 < lr < 1:
         raise ValueError(f'--lr must be above 0 and below 1, but got {lr:g}')
-    check_arms(arms, None, epochs)  # before what takes time
+    check_variants(variants, None, epochs)  # before what takes time
     out = out.expanduser().resolve()
     if out.exists() and not out.is_dir():
         raise ValueError(f'--out must be a folder, but {out} is a file')
@@ -191,7 +202,7 @@ def _finetune(
 
     with console.status('looking at the images'):
         found = look(data, task, zero_label, out)
-    arms = check_arms(arms, found.task)
+    variants = check_variants(variants, found.task)
     with contextlib.ExitStack() as stack:
         with console.status('importing PyTorch and OpenMMLab'):
             _import_all(found.task, model, weights)
@@ -218,7 +229,7 @@ def _finetune(
                 f'--size must be {network.size} for {network.name}, which was made for it and takes no images of '
                 f'{size} px: give --size {network.size}, or leave it out'
             )
-        plan = choose(found, network, out, arms, list(range(seeds)), network.size, epochs, lr, amp, gpus, weights)
+        plan = choose(found, network, out, variants, list(range(seeds)), network.size, epochs, lr, amp, gpus, weights)
         found.odd += find_odd(plan)
         _tell(describe(plan), console)
         _same(plan)
@@ -230,7 +241,7 @@ def _finetune(
 
         configs = write(plan)
         _remember(plan)
-        runs = [Run(name, configs[name], seed) for seed in plan.seeds for name in plan.arms]
+        runs = [Run(name, configs[name], seed) for seed in plan.seeds for name in plan.variants]
         with watch(runs, out, plan.steps * plan.epochs, console):
             results, failures = train_all(runs, out, plan.metrics, Launch(gpus=gpus, jobs=jobs), start=start)
 

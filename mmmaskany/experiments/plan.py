@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from .arms import ARMS
 from .data import Data
 from .networks import Network
+from .variants import VARIANTS
 
 #: Epochs: from weights, and from scratch.
 EPOCHS = {'classification': (20, 100), 'detection': (12, 36), 'segmentation': (40, 120)}
@@ -38,7 +38,7 @@ class Plan:
         data (Data): What the images are.
         network (Network): The plain network.
         out (Path): Where everything is written.
-        arms (list[str]): The variants, the first is what the others are compared with.
+        variants (list[str]): The variants, the first is what the others are compared with.
         seeds (list[int]): The seeds of each.
         epochs (int): How long each trains.
         size (int): Side of the images in pixels: of the square (classification, segmentation), or at most the longer
@@ -57,7 +57,7 @@ class Plan:
     data: Data
     network: Network
     out: Path
-    arms: list[str]
+    variants: list[str]
     seeds: list[int]
     epochs: int
     size: int
@@ -160,7 +160,7 @@ def choose(
     data: Data,
     network: Network,
     out: Path,
-    arms: list[str],
+    variants: list[str],
     seeds: list[int],
     size: int,
     epochs: int | None = None,
@@ -175,7 +175,7 @@ def choose(
         data (Data): What the images are.
         network (Network): The plain network.
         out (Path): Where everything is to be written.
-        arms (list[str]): The variants.
+        variants (list[str]): The variants.
         seeds (list[int]): The seeds.
         size (int): Side of the images.
         epochs (int, optional): How long to train. Defaults to None, see :data:`EPOCHS`.
@@ -188,7 +188,7 @@ def choose(
         Plan: The plan.
     """
     task, fresh = data.task, network.start is None
-    plan = Plan(data, network, out, arms, seeds, epochs or EPOCHS[task][fresh], size, amp, gpus, weights=weights)
+    plan = Plan(data, network, out, variants, seeds, epochs or EPOCHS[task][fresh], size, amp, gpus, weights=weights)
     plan.rate = lr or RATES[task][network.transformer] * (2 if fresh else 1)
     plan.width = next(
         (width for limit, width in ((0.5e6, 32), (2e6, 64), (8e6, 96), (20e6, 128)) if network.parameters < limit), 256
@@ -256,7 +256,7 @@ def describe(plan: Plan) -> list[tuple[str, str]]:
         ('input', f'{_input(plan)}; mean {_numbers(pixels["mean"])}, std {_numbers(pixels["std"])}'),
         ('recipe', f'AdamW, rate {plan.rate:g}{heads}, cosine, batch {plan.batch * plan.gpus}{_how(plan)}'),
         ('budget', f'{many(plan.epochs, "epoch")} of {many(plan.steps, "step")}; {_time(plan)}{_LAST}'),
-        ('variants', '; '.join(f'{ARMS[name].title}: {ARMS[name].what}' for name in plan.arms)),
+        ('variants', '; '.join(f'{VARIANTS[name].title}: {VARIANTS[name].what}' for name in plan.variants)),
         ('seeds', ' '.join(map(str, plan.seeds)) + ' of each'),
     ]
     return rows
@@ -277,11 +277,11 @@ def _time(plan: Plan) -> str:
     """Estimate how long all runs take on this machine, where the network was timed."""
     if plan.network.seconds is None:
         return ''
-    images = plan.epochs * len(plan.data.splits['train'].samples) * len(plan.arms) * len(plan.seeds)
+    images = plan.epochs * len(plan.data.splits['train'].samples) * len(plan.variants) * len(plan.seeds)
     minutes = 3 * plan.network.seconds * images / 60  # backward takes twice as long as forward
     for unit, length in (('days', 1440), ('hours', 60), ('minutes', 1)):
         if minutes >= 2 * length:
-            runs = many(len(plan.arms) * len(plan.seeds), 'run')
+            runs = many(len(plan.variants) * len(plan.seeds), 'run')
             return f'about {minutes / length:.0f} {unit} for {runs} on this CPU; '
     return ''
 

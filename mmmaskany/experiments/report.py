@@ -4,12 +4,10 @@
 from __future__ import annotations
 
 import io
-import json
 import math
 import platform
 import statistics
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,16 +15,17 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from scipy import stats
 
+from mmmaskany.inference.trained import read_scalars
 from mmmaskany.version import __version__
 from mmmaskany.visualization.curves import draw_curve, new_panels
 
-from .arms import ARMS
 from .explain import disagreements, looking_sheet
 from .measure import OCCLUDED, Cost, Measured, cost, measure
 from .page import Page
 from .plan import Plan, describe, many
 from .rows import write_csv
 from .runs import METRICS, Result, Run, mean_spread
+from .variants import VARIANTS
 
 _NUMBERS = ('no', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine', 'ten')
 #: Columns of a plot that shows how the classes are confused: more cannot be told apart.
@@ -96,33 +95,33 @@ def write_report(plan: Plan, runs: Sequence[Run], results: Sequence[Result], fai
         str: The sentence that sums it up.
     """
     failures = list(failures)
-    done = {(result.arm, result.seed): result for result in results}
+    done = {(result.variant, result.seed): result for result in results}
     measured: dict[tuple[str, int], Measured] = {}
     for run in runs:
-        if (run.arm, run.seed) in done:
+        if (run.variant, run.seed) in done:
             try:
-                measured[run.arm, run.seed] = measure(run, plan)
+                measured[run.variant, run.seed] = measure(run, plan)
             except (RuntimeError, ValueError, KeyError, OSError) as error:
                 failures.append(f'{run} could not be measured: {error}')
     values = _values(plan, done, measured)
-    arms = [name for name in plan.arms if any(arm == name for arm, _ in done)]
-    sentence = _sentence(plan, values, arms)
-    title = f'{plan.data.path.name}: {", ".join(ARMS[name].title for name in plan.arms)}'
+    variants = [name for name in plan.variants if any(variant == name for variant, _ in done)]
+    sentence = _sentence(plan, values, variants)
+    title = f'{plan.data.path.name}: {", ".join(VARIANTS[name].title for name in plan.variants)}'
     page = Page(title, plan.out / 'figures')
     page.text(sentence, 'lead')
     for failure in failures:
         page.text(f'Failed: {_short(failure)}', 'bad')
-    if arms:
-        costs = _costs(plan, arms, runs, page)
-        _table(page, plan, values, arms)
-        _set_apart(page, plan, values, arms)
+    if variants:
+        costs = _costs(plan, variants, runs, page)
+        _table(page, plan, values, variants)
+        _set_apart(page, plan, values, variants)
         if measured:
-            _occlusion(page, plan, measured, arms)
-        _curves(page, plan, runs, arms)
+            _occlusion(page, plan, measured, variants)
+        _curves(page, plan, runs, variants)
         if plan.data.task == 'classification' and measured:
-            _confusion(page, plan, measured, arms)
-        _looking(page, plan, runs, measured, arms)
-        _cost_table(page, plan, arms, costs, done)
+            _confusion(page, plan, measured, variants)
+        _looking(page, plan, runs, measured, variants)
+        _cost_table(page, plan, variants, costs, done)
         _write_rows(plan, values, done, measured)
     _about(page, plan, runs)
     page.write(plan.out)
@@ -135,16 +134,16 @@ def write_report(plan: Plan, runs: Sequence[Run], results: Sequence[Result], fai
 def _values(plan: Plan, done: Mapping, measured: Mapping) -> dict[str, dict[str, dict[int, float]]]:
     """Return by the title of a metric what each variant reached with each seed."""
     table: dict[str, dict[str, dict[int, float]]] = {}
-    for (arm, seed), result in done.items():
+    for (variant, seed), result in done.items():
         for metric in plan.metrics:
             title, factor = METRICS[metric]
             if metric in result.metrics:
-                table.setdefault(title, {}).setdefault(arm, {})[seed] = result.metrics[metric] * factor
+                table.setdefault(title, {}).setdefault(variant, {})[seed] = result.metrics[metric] * factor
     if plan.data.task == 'classification':
         truth = np.array([sample.label for sample in plan.data.splits['val'].samples])
-        for (arm, seed), own in measured.items():
+        for (variant, seed), own in measured.items():
             if len(own.predicted) == len(truth):
-                table.setdefault('class mean (%)', {}).setdefault(arm, {})[seed] = class_mean(truth, own.predicted)
+                table.setdefault('class mean (%)', {}).setdefault(variant, {})[seed] = class_mean(truth, own.predicted)
     return table
 
 
@@ -165,40 +164,42 @@ def _main(values: Mapping) -> tuple[str, dict[str, dict[int, float]]]:
     return next(iter(values.items()))
 
 
-def _sentence(plan: Plan, values: Mapping, arms: Sequence[str]) -> str:
-    if not arms:
+def _sentence(plan: Plan, values: Mapping, variants: Sequence[str]) -> str:
+    if not variants:
         return 'No run has finished: the reasons are below.'
     title, table = _main(values)
     unit = title.partition(' (')[0]
-    others = [name for name in arms if name != arms[0]]
+    others = [name for name in variants if name != variants[0]]
     name = 'maskany' if 'maskany' in others else next(iter(others), None)
-    if name is None or plan.arms[0] not in arms:
-        reached = ', '.join(f'{ARMS[arm].title} {mean_spread(list(table[arm].values()))} %' for arm in arms)
+    if name is None or plan.variants[0] not in variants:
+        reached = ', '.join(
+            f'{VARIANTS[variant].title} {mean_spread(list(table[variant].values()))} %' for variant in variants
+        )
         return f'{unit}: {reached}; there is nothing to compare it with.'
-    common = sum(seed in table[arms[0]] for seed in table[name])
-    baseline = 'the plain network' if arms[0] == 'plain' else ARMS[arms[0]].title
-    return say(ARMS[name].title, baseline, paired(table[name], table[arms[0]]), common, unit)
+    common = sum(seed in table[variants[0]] for seed in table[name])
+    baseline = 'the plain network' if variants[0] == 'plain' else VARIANTS[variants[0]].title
+    return say(VARIANTS[name].title, baseline, paired(table[name], table[variants[0]]), common, unit)
 
 
-def _table(page: Page, plan: Plan, values: Mapping, arms: Sequence[str]) -> None:
+def _table(page: Page, plan: Plan, values: Mapping, variants: Sequence[str]) -> None:
     page.heading('What they reached')
-    first = ARMS[arms[0]].title
-    head, rows = ['variant'], [[ARMS[arm].title] for arm in arms]
+    first = VARIANTS[variants[0]].title
+    head, rows = ['variant'], [[VARIANTS[variant].title] for variant in variants]
     for index, (title, table) in enumerate(values.items()):
         head.append(title)
-        for row, arm in zip(rows, arms, strict=True):
-            row.append(mean_spread(list(table.get(arm, {}).values())))
-        if len(arms) > 1:
+        for row, variant in zip(rows, variants, strict=True):
+            row.append(mean_spread(list(table.get(variant, {}).values())))
+        if len(variants) > 1:
             head += [f'against {first}', '95 % interval'] if index == 0 else [f'against {first}']
-            for row, arm in zip(rows, arms, strict=True):
-                gap = paired(table.get(arm, {}), table.get(arms[0], {})) if arm != arms[0] else None
+            for row, variant in zip(rows, variants, strict=True):
+                gap = paired(table.get(variant, {}), table.get(variants[0], {})) if variant != variants[0] else None
                 row.append('' if gap is None else f'{gap[0]:+.2f}')
                 if index == 0:
                     known = gap is not None and not math.isnan(gap[1])
                     row.append(f'{gap[0] - gap[1]:+.2f} to {gap[0] + gap[1]:+.2f}' if known else '')
     head.append('seeds')
-    for row, arm in zip(rows, arms, strict=True):
-        row.append(str(len(_main(values)[1].get(arm, {}))))
+    for row, variant in zip(rows, variants, strict=True):
+        row.append(str(len(_main(values)[1].get(variant, {}))))
     page.table(head, rows)
     count = len(plan.data.splits['val'].samples)
     mean = ' The class mean counts each class alike.' if plan.data.task == 'classification' else ''
@@ -209,24 +210,34 @@ def _table(page: Page, plan: Plan, values: Mapping, arms: Sequence[str]) -> None
     )
 
 
-def _set_apart(page: Page, plan: Plan, values: Mapping, arms: Sequence[str]) -> None:
+def _set_apart(page: Page, plan: Plan, values: Mapping, variants: Sequence[str]) -> None:
     """Say of every further variant how it compares."""
     title, table = _main(values)
     unit = title.partition(' (')[0]
-    for name in arms[1:]:
-        if len(arms) > 2:
-            common = sum(seed in table[arms[0]] for seed in table[name])
-            page.text(say(ARMS[name].title, ARMS[arms[0]].title, paired(table[name], table[arms[0]]), common, unit))
+    for name in variants[1:]:
+        if len(variants) > 2:
+            common = sum(seed in table[variants[0]] for seed in table[name])
+            page.text(
+                say(
+                    VARIANTS[name].title,
+                    VARIANTS[variants[0]].title,
+                    paired(table[name], table[variants[0]]),
+                    common,
+                    unit,
+                )
+            )
 
 
 def _write_rows(plan: Plan, values: Mapping, done: Mapping, measured: Mapping) -> None:
     rows = []
-    for (arm, seed), result in done.items():
-        row = dict(arm=arm, seed=seed)
-        row.update({title: round(table[arm][seed], 4) for title, table in values.items() if seed in table.get(arm, {})})
+    for (variant, seed), result in done.items():
+        row = dict(variant=variant, seed=seed)
+        row.update(
+            {title: round(table[variant][seed], 4) for title, table in values.items() if seed in table.get(variant, {})}
+        )
         row['step (s)'] = result.step
-        if (arm, seed) in measured:
-            for test in measured[arm, seed].occlusion:
+        if (variant, seed) in measured:
+            for test in measured[variant, seed].occlusion:
                 name = f'{test["pattern"]} {test["masked"]:.0%} masked' if test['pattern'] else 'whole'
                 row[name] = test['value']
         rows.append(row)
@@ -243,15 +254,15 @@ def _png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def _occlusion(page: Page, plan: Plan, measured: Mapping, arms: Sequence[str]) -> None:
+def _occlusion(page: Page, plan: Plan, measured: Mapping, variants: Sequence[str]) -> None:
     page.heading('Under occlusion')
     title = METRICS[plan.metrics[0]][0]
     names = list(dict.fromkeys(test['pattern'] for own in measured.values() for test in own.occlusion))[1:]
     figure, panels = new_panels([{'random': 'scattered cells', 'patch': 'one patch'}.get(name, name) for name in names])
     rows = []
     for panel, name in zip(panels, names, strict=True):
-        for index, arm in enumerate(arms):
-            own = [one.occlusion for (other, _), one in measured.items() if other == arm]
+        for index, variant in enumerate(variants):
+            own = [one.occlusion for (other, _), one in measured.items() if other == variant]
             if not own:
                 continue
             shares = [test['masked'] for test in own[0] if test['pattern'] in ('', name)]
@@ -264,8 +275,8 @@ def _occlusion(page: Page, plan: Plan, measured: Mapping, arms: Sequence[str]) -
                 ]
                 for share in shares
             ]
-            draw_curve(panel, [100 * share for share in shares], reached, ARMS[arm].title, index)
-            rows.append([f'{ARMS[arm].title}, {panel.get_title()}', *(mean_spread(one) for one in reached)])
+            draw_curve(panel, [100 * share for share in shares], reached, VARIANTS[variant].title, index)
+            rows.append([f'{VARIANTS[variant].title}, {panel.get_title()}', *(mean_spread(one) for one in reached)])
         panel.set(xlabel='masked share of each image (%)', ylabel=title)
         panel.sharey(panels[0])
         panel.legend(frameon=False, fontsize=8)
@@ -276,25 +287,18 @@ def _occlusion(page: Page, plan: Plan, measured: Mapping, arms: Sequence[str]) -
     page.text(f'{count:,} validation images, masked with black; the same masks for all.', 'note')
 
 
-def _scalars(folder: Path) -> list[dict]:
-    records = []
-    for path in sorted(folder.glob('*/vis_data/scalars.json')):
-        records += [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
-    return records
-
-
-def _curves(page: Page, plan: Plan, runs: Sequence[Run], arms: Sequence[str]) -> None:
+def _curves(page: Page, plan: Plan, runs: Sequence[Run], variants: Sequence[str]) -> None:
     page.heading('How they learned')
     metric = plan.metrics[0]
     title, factor = METRICS[metric]
     figure, panels = new_panels(['training loss', f'{title}, validation'])
-    for index, arm in enumerate(arms):
+    for index, variant in enumerate(variants):
         losses: dict[int, dict[int, float]] = {}
         tested: dict[int, list[float]] = {}
         for run in runs:
-            if run.arm != arm:
+            if run.variant != variant:
                 continue
-            for record in _scalars(plan.out / run.folder):
+            for record in read_scalars(plan.out / run.folder):
                 if 'lr' in record and 'loss' in record:
                     # The later start of a run that went on has the last word on a step.
                     losses.setdefault(int(record['step']), {})[run.seed] = record['loss']
@@ -305,10 +309,14 @@ def _curves(page: Page, plan: Plan, runs: Sequence[Run], arms: Sequence[str]) ->
             means = [statistics.mean(losses[step].values()) for step in steps]
             places = [step / plan.steps for step in steps]
             every = max(1, len(steps) // 40)
-            draw_curve(panels[0], places[::every], [[value] for value in means[::every]], ARMS[arm].title, index)
+            draw_curve(
+                panels[0], places[::every], [[value] for value in means[::every]], VARIANTS[variant].title, index
+            )
         if tested:
             epochs = sorted(tested)
-            draw_curve(panels[1], epochs, [list(tested[epoch].values()) for epoch in epochs], ARMS[arm].title, index)
+            draw_curve(
+                panels[1], epochs, [list(tested[epoch].values()) for epoch in epochs], VARIANTS[variant].title, index
+            )
     for panel in panels:
         panel.set_xlabel('epoch')
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -320,18 +328,18 @@ def _curves(page: Page, plan: Plan, runs: Sequence[Run], arms: Sequence[str]) ->
     page.text('The training loss of a variant that masks is of harder images: compare the validation.', 'note')
 
 
-def _confusion(page: Page, plan: Plan, measured: Mapping, arms: Sequence[str]) -> None:
+def _confusion(page: Page, plan: Plan, measured: Mapping, variants: Sequence[str]) -> None:
     page.heading('What is confused')
     truth = np.array([sample.label for sample in plan.data.splits['val'].samples])
     classes = plan.data.classes
     tables = {}
-    for arm in arms:
-        own = [one.predicted for (other, _), one in measured.items() if other == arm]
+    for variant in variants:
+        own = [one.predicted for (other, _), one in measured.items() if other == variant]
         if own and all(len(one) == len(truth) for one in own):
             table = np.zeros((len(classes), len(classes)))
             for predicted in own:
                 np.add.at(table, (truth, predicted), 1 / len(own))
-            tables[arm] = table
+            tables[variant] = table
     if not tables:
         return
     wrong = sum(tables.values())
@@ -340,12 +348,15 @@ def _confusion(page: Page, plan: Plan, measured: Mapping, arms: Sequence[str]) -
     pairs = [divmod(int(place), len(classes)) for place in order if wrong.ravel()[place] > 0]
     if pairs:
         rows = [
-            [f'{classes[one]}, taken for {classes[other]}', *(f'{tables[arm][one, other]:.1f}' for arm in tables)]
+            [
+                f'{classes[one]}, taken for {classes[other]}',
+                *(f'{tables[variant][one, other]:.1f}' for variant in tables),
+            ]
             for one, other in pairs
         ]
-        page.table(['validation images a run', *(ARMS[arm].title for arm in tables)], rows)
+        page.table(['validation images a run', *(VARIANTS[variant].title for variant in tables)], rows)
     if len(classes) <= _CONFUSED:
-        figure, panels = new_panels([ARMS[arm].title for arm in tables], size=(4.2, 4.0))
+        figure, panels = new_panels([VARIANTS[variant].title for variant in tables], size=(4.2, 4.0))
         for panel, table in zip(panels, tables.values(), strict=True):
             shown = table / np.maximum(table.sum(1, keepdims=True), 1)
             panel.imshow(shown, cmap='Blues', vmin=0, vmax=1, interpolation='nearest')
@@ -360,16 +371,18 @@ def _confusion(page: Page, plan: Plan, measured: Mapping, arms: Sequence[str]) -
         page.picture('confusion', _png(figure), 'which class is taken for which', 420 * min(2, len(tables)))
 
 
-def _looking(page: Page, plan: Plan, runs: Sequence[Run], measured: Mapping, arms: Sequence[str]) -> None:
+def _looking(page: Page, plan: Plan, runs: Sequence[Run], measured: Mapping, variants: Sequence[str]) -> None:
     """Show the images that the first variant and MaskAny disagree on most."""
-    other = 'maskany' if 'maskany' in arms[1:] else next(iter(arms[1:]), None)
-    common = [seed for arm, seed in measured if arm == other and (arms[0], seed) in measured]
+    other = 'maskany' if 'maskany' in variants[1:] else next(iter(variants[1:]), None)
+    common = [seed for variant, seed in measured if variant == other and (variants[0], seed) in measured]
     if other is None or not common:
         return
     page.heading('Where they look')
     seeds = sorted(common)
-    places = disagreements(plan, [(measured[arms[0], seed], measured[other, seed]) for seed in seeds])
-    pair = [next(run for run in runs if run.arm == arm and run.seed == seeds[0]) for arm in (arms[0], other)]
+    places = disagreements(plan, [(measured[variants[0], seed], measured[other, seed]) for seed in seeds])
+    pair = [
+        next(run for run in runs if run.variant == variant and run.seed == seeds[0]) for variant in (variants[0], other)
+    ]
     try:
         png = looking_sheet(plan, pair, places)
     except (ImportError, RuntimeError, ValueError) as error:
@@ -377,8 +390,8 @@ def _looking(page: Page, plan: Plan, runs: Sequence[Run], measured: Mapping, arm
         return
     page.picture('looking', png, 'Grad-CAM of the images on which the variants disagree most', 900)
     page.text(
-        f'Grad-CAM, of seed {seeds[0]}, on the validation images on which {ARMS[arms[0]].title} and '
-        f'{ARMS[other].title} disagree most over all seeds.',
+        f'Grad-CAM, of seed {seeds[0]}, on the validation images on which {VARIANTS[variants[0]].title} and '
+        f'{VARIANTS[other].title} disagree most over all seeds.',
         'note',
     )
 
@@ -386,31 +399,31 @@ def _looking(page: Page, plan: Plan, runs: Sequence[Run], measured: Mapping, arm
 # ---------------------------------------------------------------------- cost, and about the experiment
 
 
-def _costs(plan: Plan, arms: Sequence[str], runs: Sequence[Run], page: Page) -> dict[str, Cost]:
+def _costs(plan: Plan, variants: Sequence[str], runs: Sequence[Run], page: Page) -> dict[str, Cost]:
     costs = {}
-    for arm in arms:
-        config = next(run.config for run in runs if run.arm == arm)
+    for variant in variants:
+        config = next(run.config for run in runs if run.variant == variant)
         try:
-            costs[arm] = cost(config, plan)
+            costs[variant] = cost(config, plan)
         except (RuntimeError, ValueError, TypeError, AttributeError) as error:
-            page.text(f'The cost of {ARMS[arm].title} could not be measured: {_short(str(error))}', 'bad')
+            page.text(f'The cost of {VARIANTS[variant].title} could not be measured: {_short(str(error))}', 'bad')
     return costs
 
 
-def _cost_table(page: Page, plan: Plan, arms: Sequence[str], costs: Mapping[str, Cost], done: Mapping) -> None:
+def _cost_table(page: Page, plan: Plan, variants: Sequence[str], costs: Mapping[str, Cost], done: Mapping) -> None:
     page.heading('What they cost')
     rows, baseline = [], None
     steady = plan.steps * plan.epochs >= STEADY
-    for arm in arms:
-        steps = [result.step for (other, _), result in done.items() if other == arm and result.step]
-        gpu = [result.memory for (other, _), result in done.items() if other == arm and result.memory]
+    for variant in variants:
+        steps = [result.step for (other, _), result in done.items() if other == variant and result.step]
+        gpu = [result.memory for (other, _), result in done.items() if other == variant and result.memory]
         step = statistics.median(steps) if steps else None
         baseline = baseline or step
-        own = costs.get(arm)
+        own = costs.get(variant)
         memory = max(gpu) if gpu else own.memory if own else None
         rows.append(
             [
-                ARMS[arm].title,
+                VARIANTS[variant].title,
                 f'{own.parameters / 1e6:.2f} M' if own else '',
                 f'{own.macs / 1e6:,.{0 if own.macs > 1e8 else 1}f} M' if own else '',
                 f'{1000 * step:,.0f} ms' if step else '',

@@ -222,7 +222,7 @@ def variant_text(name: str, config: Path, folder: Path) -> str:
 
 
 def keep_config(path: Path, text: str) -> Path:
-    """Write the config of an arm, unless it is there.
+    """Write the config of a variant, unless it is there.
 
     Args:
         path (Path): Where to.

@@ -3,11 +3,11 @@
 
 A finished run is not repeated and an interrupted one goes on, so the same list can be stopped and started at will::
 
-    runs = [Run(arm, config, seed) for seed in (0, 1, 2) for arm, config in arms.items()]
+    runs = [Run(variant, config, seed) for seed in (0, 1, 2) for variant, config in variants.items()]
     results, failures = train_all(runs, 'work_dirs/compare', ['mIoU'], Launch(gpus=8))
 
 The metrics are those of the last validation, never the best one: choosing an epoch by the test data would flatter
-every arm.
+every variant.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from mmmaskany.checkpoints.atomic import atomic_write
+from mmmaskany.inference.trained import read_scalars
 
 from .processes import start_process
 from .rows import markdown_table
@@ -61,20 +62,20 @@ class Run:
     """One training.
 
     Args:
-        arm (str): What is compared, such as 'MaskAny'; a row of the table and a folder.
+        variant (str): What is compared, such as 'MaskAny'; a row of the table and a folder.
         config (Path): The config file.
         seed (int): Goes into ``randomness.seed``. Defaults to 0.
         options (Sequence[str]): ``KEY=VALUE`` as for ``tools/train.py --cfg-options``. Defaults to ().
         env (Mapping[str, str]): Changes to the environment of the training. Defaults to {}.
-        group (str): Arms are compared within a group, such as a detector; a folder around theirs. Defaults to '',
+        group (str): Variants are compared within a group, such as a detector; a folder around theirs. Defaults to '',
             for none.
         validates (bool): Whether it ends with a validation; pre-training may have none. Defaults to True.
 
     Raises:
-        ValueError: If arm or group cannot be the name of a folder.
+        ValueError: If variant or group cannot be the name of a folder.
     """
 
-    arm: str
+    variant: str
     config: Path
     seed: int = 0
     options: Sequence[str] = ()
@@ -84,17 +85,17 @@ class Run:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, 'config', Path(self.config))
-        for name in (self.arm, self.group or '-'):
+        for name in (self.variant, self.group or '-'):
             if name in ('', '.', '..') or Path(name).name != name:
-                raise ValueError(f'arm and group of a run must be names of folders, but got {name!r}')
+                raise ValueError(f'variant and group of a run must be names of folders, but got {name!r}')
 
     def __str__(self) -> str:
-        return ' '.join(filter(None, (self.group, self.arm, f'seed {self.seed}')))
+        return ' '.join(filter(None, (self.group, self.variant, f'seed {self.seed}')))
 
     @property
     def folder(self) -> Path:
         """Path: Its work dir, below that of all runs."""
-        return Path(self.group, self.arm, f'seed{self.seed}')
+        return Path(self.group, self.variant, f'seed{self.seed}')
 
     def checkpoint(self, work_dir: str | os.PathLike) -> Path:
         """Find what it ended with.
@@ -120,7 +121,7 @@ class Result:
 
     Args:
         group (str): As in :class:`Run`.
-        arm (str): As in :class:`Run`.
+        variant (str): As in :class:`Run`.
         seed (int): As in :class:`Run`.
         config (str): Name of the config without '.py'.
         options (list[str]): What was changed in it.
@@ -130,7 +131,7 @@ class Result:
     """
 
     group: str
-    arm: str
+    variant: str
     seed: int
     config: str
     options: list[str]
@@ -170,8 +171,10 @@ class Launch:
         Args:
             parser (argparse.ArgumentParser): The parser.
         """
-        parser.add_argument('--jobs', type=int, default=1, help='runs at a time; cores and GPUs are divided among them')
-        parser.add_argument('--gpus', type=int, default=1, help='processes of each run, one per GPU')
+        parser.add_argument(
+            '--jobs', type=int, default=1, help='runs at a time (default: 1); cores and GPUs are shared'
+        )
+        parser.add_argument('--gpus', type=int, default=1, help='processes of each run, one per GPU (default: 1)')
         parser.add_argument('--slurm', metavar='PARTITION', help='start the runs in this slurm partition')
 
     @classmethod
@@ -263,9 +266,7 @@ def read_result(run: Run, folder: str | os.PathLike) -> Result:
     Raises:
         ValueError: If it should have ended with a validation, and did not.
     """
-    records = []
-    for path in sorted(Path(folder).glob('*/vis_data/scalars.json')):
-        records += [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
+    records = read_scalars(folder)
     # MMEngine validates the last epoch or iteration whatever the interval.
     if run.validates and (not records or 'lr' in records[-1]):
         raise ValueError(f'{run} must end with a validation, but the logs in {folder} do not')
@@ -276,7 +277,7 @@ def read_result(run: Run, folder: str | os.PathLike) -> Result:
     metrics = {key: value for key, value in last.items() if key not in ('time', 'data_time', 'step')}
     return Result(
         group=run.group,
-        arm=run.arm,
+        variant=run.variant,
         seed=run.seed,
         config=run.config.stem,
         options=run.all_options,
@@ -284,6 +285,13 @@ def read_result(run: Run, folder: str | os.PathLike) -> Result:
         step=statistics.median(times) if times else None,
         memory=max(memory) if memory else None,
     )
+
+
+def _read_result(path: Path) -> Result:
+    found = json.loads(path.read_text())
+    if 'arm' in found:  # what it was called in the first runs
+        found['variant'] = found.pop('arm')
+    return Result(**found)
 
 
 def train(
@@ -321,7 +329,7 @@ def train(
             f'{folder} must hold the run {what}, but holds {before}: choose another work dir, or delete it'
         )
     if done.is_file():
-        return Result(**json.loads(done.read_text()))
+        return _read_result(done)
     _write_json(asked, what)
 
     began = time.time()
@@ -371,7 +379,7 @@ def train_all(
     A run that fails does not stop the others.
 
     Args:
-        runs (Iterable[Run]): The runs, in the order to start them. The first arm of each group is the baseline.
+        runs (Iterable[Run]): The runs, in the order to start them. The first variant of each group is the baseline.
         work_dir (str | os.PathLike): Folder of all runs and of the table.
         metrics (Sequence[str]): Metrics of the table, which every run must give.
         launch (Launch, optional): How to start them. Defaults to ``Launch()``.
@@ -384,14 +392,14 @@ def train_all(
 
     Raises:
         FileNotFoundError: If a config is missing.
-        ValueError: If two runs have the same group, arm and seed.
+        ValueError: If two runs have the same group, variant and seed.
     """
     runs, launch, work_dir = list(runs), launch or Launch(), Path(work_dir)
     if missing := [str(config) for config in dict.fromkeys(run.config for run in runs) if not config.is_file()]:
         raise FileNotFoundError(f'configs must be existing files, but there is no {", ".join(missing)}')
     folders = [run.folder for run in runs]
     if twice := sorted({str(folder) for folder in folders if folders.count(folder) > 1}):
-        raise ValueError(f'group, arm and seed of a run must be its own, but these are given twice: {twice}')
+        raise ValueError(f'group, variant and seed of a run must be its own, but these are given twice: {twice}')
     print(f'{len(runs)} run{"s" * (len(runs) != 1)}, {launch.jobs} at a time, in {work_dir}', flush=True)
 
     results: dict[int, Result] = {}
@@ -449,13 +457,14 @@ def report(results: Sequence[Result], failures: Sequence[str], work_dir: str | o
 
 
 def table(runs: Sequence[Run], results: Sequence[Result], metrics: Sequence[str]) -> str:
-    """Write a Markdown table: each arm's metrics, its gaps to the baseline, and the cost of its steps.
+    """Write a Markdown table: each variant's metrics, its gaps to the baseline, and the cost of its steps.
 
-    A spread is the standard deviation over the seeds. Gaps are taken seed by seed, for both arms of a pair saw the
+    A spread is the standard deviation over the seeds. Gaps are taken seed by seed, for both variants of a pair saw the
     same order of images.
 
     Args:
-        runs (Sequence[Run]): The runs, which give the order of the rows. The first arm of each group is the baseline.
+        runs (Sequence[Run]): The runs, which give the order of the rows. The first variant of each group is the
+            baseline.
         results (Sequence[Result]): What those gave that are finished; cells of the others stay empty.
         metrics (Sequence[str]): The metrics; a metric that no run gave is left out.
 
@@ -471,20 +480,20 @@ def table(runs: Sequence[Run], results: Sequence[Result], metrics: Sequence[str]
     on_gpu = any(result.memory for result in results)
     titles += ['peak memory (MiB)'] * on_gpu
 
-    arms: dict[tuple[str, str], list[Result]] = {(run.group, run.arm): [] for run in runs}
+    variants: dict[tuple[str, str], list[Result]] = {(run.group, run.variant): [] for run in runs}
     for result in results:
-        arms[result.group, result.arm].append(result)
+        variants[result.group, result.variant].append(result)
     first: dict[str, list[Result]] = {}
     rows = []
-    for (group, arm), own in arms.items():
+    for (group, variant), own in variants.items():
         is_first, baseline = group not in first, first.setdefault(group, own)
-        row = [group] * grouped + [arm]
+        row = [group] * grouped + [variant]
         for metric in metrics:
             values = _values(own, metric)
             pairs = _values(baseline, metric)
             gaps = [] if is_first else [values[seed] - pairs[seed] for seed in values if seed in pairs]
             row += [mean_spread(list(values.values())), mean_spread(gaps, '+')]
-        steps, other = ([run.step for run in arm if run.step] for arm in (own, baseline))
+        steps, other = ([run.step for run in variant if run.step] for variant in (own, baseline))
         ratio = f'{statistics.median(steps) / statistics.median(other):.2f}' if steps and other else ''
         row += [str(len(own)), ratio]
         if on_gpu:
@@ -494,32 +503,33 @@ def table(runs: Sequence[Run], results: Sequence[Result], metrics: Sequence[str]
 
 
 def plot(runs: Sequence[Run], results: Sequence[Result], metric: str) -> Figure:
-    """Draw what the arms of one group reached.
+    """Draw what the variants of one group reached.
 
     Args:
-        runs (Sequence[Run]): The runs, which give the order of the arms. The first arm is the baseline.
-        results (Sequence[Result]): What those gave that are finished; arms without any are left out.
+        runs (Sequence[Run]): The runs, which give the order of the variants. The first variant is the baseline.
+        results (Sequence[Result]): What those gave that are finished; variants without any are left out.
         metric (str): The metric.
 
     Returns:
         Figure: The plot.
     """
-    from mmmaskany.visualization import plot_arms
+    from mmmaskany.visualization import plot_variants
 
-    arms = {
-        run.arm: list(_values([result for result in results if result.arm == run.arm], metric).values()) for run in runs
+    variants = {
+        run.variant: list(_values([result for result in results if result.variant == run.variant], metric).values())
+        for run in runs
     }
-    return plot_arms(
-        {name: values for name, values in _shorten(arms).items() if values}, METRICS.get(metric, (metric,))[0]
+    return plot_variants(
+        {name: values for name, values in _shorten(variants).items() if values}, METRICS.get(metric, (metric,))[0]
     )
 
 
-def _shorten(arms: Mapping[str, list[float]]) -> dict[str, list[float]]:
+def _shorten(variants: Mapping[str, list[float]]) -> dict[str, list[float]]:
     """Leave out of the names what all of them end in: the training and the data of configs."""
-    ending = os.path.commonprefix([name[::-1] for name in arms])[::-1]
+    ending = os.path.commonprefix([name[::-1] for name in variants])[::-1]
     at = ending.find('_')  # whole parts only
-    cut = len(ending) - at if len(arms) > 1 and at >= 0 else 0
-    return {name[: len(name) - cut]: values for name, values in arms.items()}
+    cut = len(ending) - at if len(variants) > 1 and at >= 0 else 0
+    return {name[: len(name) - cut]: values for name, values in variants.items()}
 
 
 def _values(results: Sequence[Result], metric: str) -> dict[int, float]:

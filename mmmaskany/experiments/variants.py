@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from .plan import Plan
 
 
-class Arm(NamedTuple):
+class Variant(NamedTuple):
     """A variant.
 
     Args:
@@ -140,84 +140,84 @@ def _hidden(plan: Plan, policy: str) -> dict:
 
 
 #: The variants by name; the first is what all others are compared with.
-ARMS = {
-    'plain': Arm('plain', 'the plain network', lambda plan: {}),
-    'maskany': Arm(
+VARIANTS = {
+    'plain': Variant('plain', 'the plain network', lambda plan: {}),
+    'maskany': Variant(
         'MaskAny',
         'MaskAny around it: a quarter of the image is masked in four of ten, and comes back through a second stem',
         lambda plan: _maskany(plan, _masking(plan)),
     ),
-    'unmasked': Arm('unmasked', 'MaskAny around it, nothing masked'),
-    'noreuse': Arm('no reuse', 'MaskAny around it, what is masked is lost'),
-    'aligned': Arm(
+    'unmasked': Variant('unmasked', 'MaskAny around it, nothing masked'),
+    'noreuse': Variant('no reuse', 'MaskAny around it, what is masked is lost'),
+    'aligned': Variant(
         'MaskAny aligned',
         "as MaskAny, and the second stem's features are put back where their cells came from",
     ),
-    'in-place': Arm(
+    'in-place': Variant(
         'MaskAny in place',
         'as MaskAny, but what is masked is seen at half the resolution where it is, not stitched together',
     ),
-    'early': Arm('MaskAny early', 'as MaskAny, and nothing is masked in the last third of the epochs'),
-    'maskany-autoaugment': Arm(
+    'early': Variant('MaskAny early', 'as MaskAny, and nothing is masked in the last third of the epochs'),
+    'maskany-autoaugment': Variant(
         'MaskAny + AutoAugment',
         'as MaskAny, and the second stem sees unmasked images after AutoAugment',
         lambda plan: _maskany(plan, _masking(plan, augment=_augment(plan))),
         tasks=TASKS[:1],
     ),
-    'unmasked-autoaugment': Arm(
+    'unmasked-autoaugment': Variant(
         'unmasked + AutoAugment',
         'MaskAny around it, nothing masked; the second stem sees every image after AutoAugment',
         _unmasked_augmented,
         tasks=TASKS[:1],
     ),
-    'autoaugment': Arm(
+    'autoaugment': Variant(
         'AutoAugment',
         'the plain network; AutoAugment of every image',
         lambda plan: _insert(plan, dict(type='mmmaskany.TorchvisionAutoAugment', policy='imagenet')),
         tasks=TASKS[:1],
     ),
-    'cutout': Arm(
+    'cutout': Variant(
         'Cutout',
         'the plain network; a black square, a quarter of the image, in four of ten',
         lambda plan: _erasing(plan, 0.25, 0.25, 0.4, square=True),
         tasks=TASKS[:1],
     ),
-    'random-erasing': Arm(
+    'random-erasing': Variant(
         'Random Erasing',
         'the plain network; a black rectangle of 2 to 33 % in four images of ten',
         lambda plan: _erasing(plan, 0.02, 1 / 3, 0.4, square=False),
         tasks=TASKS[:1],
     ),
-    'cutmix': Arm(
+    'cutmix': Variant(
         'CutMix',
         'the plain network; in four batches of ten a rectangle of each image is from another one',
         lambda plan: dict(model=dict(train_cfg=dict(augments=dict(type='CutMix', alpha=1.0), probs=0.4))),
         tasks=TASKS[:1],
     ),
-    'masksub': Arm(
+    'masksub': Variant(
         'MaskSub',
         'the plain network, which also learns from a half-masked view what it says of the whole one',
         _masksub,
     ),
-    'masked-keep': Arm(
+    'masked-keep': Variant(
         'masked (all kept)',
         'the plain network; in four images of ten a quarter is black, in cells, and what they hide is a target',
         lambda plan: _hidden(plan, 'keep'),
         tasks=TASKS[1:],
     ),
-    'masked-ignore': Arm(
+    'masked-ignore': Variant(
         'masked (hidden ignored)',
         'the same masks; what they hide, pixels or objects of which less than half is seen, does not count',
         lambda plan: _hidden(plan, 'ignore'),
         tasks=TASKS[1:],
     ),
-    'masked-drop': Arm(
+    'masked-drop': Variant(
         'masked (hidden dropped)',
         'the same masks; objects of which less than half is seen are background',
         lambda plan: _hidden(plan, 'drop'),
         tasks=TASKS[1:2],
     ),
-    'masked-spare': Arm(
+    'masked-spare': Variant(
         'masked (objects spared)',
         'the same masks, moved: of every object at least half stays visible, and of those smaller than a cell all',
         lambda plan: _hidden(plan, 'spare'),
@@ -226,7 +226,7 @@ ARMS = {
 }
 
 
-def check_arms(names: Sequence[str], task: str | None, epochs: int | None = None) -> list[str]:
+def check_variants(names: Sequence[str], task: str | None, epochs: int | None = None) -> list[str]:
     """Make sure that variants are known and fit the task.
 
     Args:
@@ -241,11 +241,11 @@ def check_arms(names: Sequence[str], task: str | None, epochs: int | None = None
         ValueError: If one is not known, is not for the task, or needs more epochs.
     """
     names = list(dict.fromkeys(str(name).lower() for name in names))
-    if unknown := [name for name in names if name not in ARMS]:
-        raise ValueError(f'--arms must be of {", ".join(ARMS)}, but got {", ".join(unknown)}')
-    if wrong := [name for name in names if task is not None and task not in ARMS[name].tasks]:
-        fitting = ', '.join(name for name, arm in ARMS.items() if task in arm.tasks)
-        raise ValueError(f'--arms of {task} must be of {fitting}, but got {", ".join(wrong)}')
+    if unknown := [name for name in names if name not in VARIANTS]:
+        raise ValueError(f'--variants must be of {", ".join(VARIANTS)}, but got {", ".join(unknown)}')
+    if wrong := [name for name in names if task is not None and task not in VARIANTS[name].tasks]:
+        fitting = ', '.join(name for name, variant in VARIANTS.items() if task in variant.tasks)
+        raise ValueError(f'--variants of {task} must be of {fitting}, but got {", ".join(wrong)}')
     if 'early' in names and epochs == 1:
         raise ValueError(
             'the variant early masks in the first two thirds of the epochs, so --epochs must be at least 2, but got 1: '

@@ -15,11 +15,11 @@ from mmengine.utils import get_installed_path
 from mmmaskany.checkpoints.atomic import atomic_write, reserve, serialise
 from mmmaskany.engine.checks.data import check_data
 
-from .arms import ARMS
 from .data import Data
 from .plan import HEAD_RATE, Plan, many
-from .runs import available_cores
 from .rules import variant_text
+from .runs import available_cores
+from .variants import VARIANTS
 
 _HEADER = '# Written by `mmmaskany finetune`; it may be edited, and trained by\n#     python tools/train.py {}\n'
 #: What is written must leave so much for checkpoints, in bytes, for each parameter of each run.
@@ -38,7 +38,7 @@ def check_space(plan: Plan, make: bool = True) -> None:
     Raises:
         OSError: If it cannot, or has not.
     """
-    reserve(plan.out, plan.network.parameters * _BYTES * len(plan.arms) * len(plan.seeds), make)
+    reserve(plan.out, plan.network.parameters * _BYTES * len(plan.variants) * len(plan.seeds), make)
 
 
 def write(plan: Plan) -> dict[str, Path]:
@@ -63,18 +63,18 @@ def write(plan: Plan) -> dict[str, Path]:
         atomic_write(
             plan.out / 'weights.pth', serialise(dict(state_dict=tensors, meta=dict(network=plan.network.name)))
         )
-    inherited = ['plain'] + ['maskany'] * any(ARMS[name].changes is None for name in plan.arms)
-    paths = {name: plan.out / 'configs' / f'{name}.py' for name in (*inherited, *plan.arms)}
+    inherited = ['plain'] + ['maskany'] * any(VARIANTS[name].changes is None for name in plan.variants)
+    paths = {name: plan.out / 'configs' / f'{name}.py' for name in (*inherited, *plan.variants)}
     for name, path in paths.items():
         if path.is_file():
             continue
-        if ARMS[name].changes is None:
+        if VARIANTS[name].changes is None:
             text = variant_text(name, paths['maskany'], path.parent)
         else:
-            body = config if name == 'plain' else dict(_base_='./plain.py', **ARMS[name].changes(plan))
-            text = f'# {ARMS[name].title}: {ARMS[name].what}.\n' + _python(body)
+            body = config if name == 'plain' else dict(_base_='./plain.py', **VARIANTS[name].changes(plan))
+            text = f'# {VARIANTS[name].title}: {VARIANTS[name].what}.\n' + _python(body)
         atomic_write(path, (_HEADER.format(os.path.relpath(path)) + text).encode())
-    return {name: paths[name] for name in plan.arms}
+    return {name: paths[name] for name in plan.variants}
 
 
 def find_odd(plan: Plan) -> list[str]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import sys
@@ -54,7 +55,7 @@ class Trained(NamedTuple):
 def find_run(folder: str | os.PathLike) -> FoundRun:
     """Find the run in a folder: the work dir of one training, or what holds several, as ``mmmaskany finetune`` leaves.
 
-    Of several the one of MaskAny is taken where there is such an arm, and its first seed.
+    Of several the one of MaskAny is taken where there is such a variant, and its first seed.
 
     Args:
         folder (str | os.PathLike): The folder, or a checkpoint in a work dir.
@@ -98,6 +99,21 @@ def find_run(folder: str | os.PathLike) -> FoundRun:
     return FoundRun(chosen, _config(checkpoint), checkpoint, tuple(notes))
 
 
+def read_scalars(folder: str | os.PathLike) -> list[dict]:
+    """Read what a run logged, over all its starts.
+
+    Args:
+        folder (str | os.PathLike): Its work dir.
+
+    Returns:
+        list[dict]: What was logged at a time, the oldest first: of training steps with 'lr', of validations without.
+    """
+    records = []
+    for path in sorted(Path(folder).glob('*/vis_data/scalars.json')):
+        records += [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
+    return records
+
+
 def _has_checkpoint(folder: Path) -> bool:
     return any(folder.glob('*.pth'))
 
@@ -108,7 +124,7 @@ def _is_run(folder: Path) -> bool:
 
 
 def _runs_below(folder: Path) -> list[Path]:
-    """List the runs below a folder: MaskAny before other arms, then by the numbers and letters of their paths."""
+    """List the runs below a folder: MaskAny before other variants, then by the numbers and letters of their paths."""
 
     def rank(path: Path) -> tuple:
         own = path.relative_to(folder)

@@ -2,7 +2,7 @@
 """How this project draws: plots that read without their caption, and sheets of images."""
 
 from .photos import credit, load_photo
-from .plots import COLORS, MARKERS, new_plot, plot_arms, save_figure
+from .plots import COLORS, MARKERS, new_plot, plot_variants, save_figure
 from .sheets import MASKED, Panels, batch_panels, draw_panel, mask_picture, pixels, sheet, to_array
 
 __all__ = [
@@ -17,7 +17,7 @@ __all__ = [
     'mask_picture',
     'new_plot',
     'pixels',
-    'plot_arms',
+    'plot_variants',
     'save_figure',
     'sheet',
     'to_array',

@@ -87,30 +87,30 @@ def save_figure(
     return files
 
 
-def plot_arms(arms: Mapping[str, Sequence[float]], xlabel: str) -> Figure:
-    """Draw what several arms reached: a line for each, its seeds, their mean, and the first arm as the measure.
+def plot_variants(variants: Mapping[str, Sequence[float]], xlabel: str) -> Figure:
+    """Draw what several variants reached: a line for each, its seeds, their mean, and the first variant as the measure.
 
     Args:
-        arms (Mapping[str, Sequence[float]]): The values of each arm, one per seed; the first arm is the baseline.
+        variants (Mapping[str, Sequence[float]]): The values of each variant, one per seed; the first is the baseline.
         xlabel (str): What the values are, with the unit: 'top-1 (%)'.
 
     Returns:
         Figure: The plot.
 
     Raises:
-        ValueError: If there is no arm, or an arm without a value.
+        ValueError: If there is no variant, or a variant without a value.
     """
-    if not arms or not all(arms.values()):
-        raise ValueError(f'every arm must have a value to be drawn, but got {dict(arms)}')
-    names = list(arms)
-    baseline = arms[names[0]]
+    if not variants or not all(variants.values()):
+        raise ValueError(f'every variant must have a value to be drawn, but got {dict(variants)}')
+    names = list(variants)
+    baseline = variants[names[0]]
     mean = statistics.mean(baseline)
     figure, axes = new_plot(xlabel, '', size=(7.2, 1.2 + 0.28 * len(names)))
     if len(baseline) > 1:
         spread = statistics.stdev(baseline)
         axes.axvspan(mean - spread, mean + spread, color='0.92', zorder=0, label=f'{names[0]}, ± one deviation')
     axes.axvline(mean, color='0.5', linewidth=1, linestyle='--', label=f'{names[0]}, mean')
-    for row, values in enumerate(arms.values()):
+    for row, values in enumerate(variants.values()):
         labels = ('a seed', 'mean of the seeds') if row == 0 else (None, None)
         axes.scatter(values, [row] * len(values), s=22, color=COLORS[5], label=labels[0], zorder=2)
         axes.scatter([statistics.mean(values)], [row], s=60, marker='|', color=COLORS[0], label=labels[1], zorder=3)

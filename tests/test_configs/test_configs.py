@@ -28,7 +28,7 @@ CONFIGS = [ENTRY, *sorted((ROOT / 'configs/maskany').glob('*.py'))]
 NAME = re.compile(
     r'(?P<method>maskany_)?(?P<network>(?P<mask>mask)?(?P<host>resnet\d+(-narrow)?|swin-(tiny|small|base)|vit-base-p16'
     r'|deit3-small-p16|convnext-tiny|efficientnetv2-s))'
-    r'(?P<arm>-unmasked|-noreuse|-pipeline|-autoaugment|-patch|-grid|-random)?(_(?P<pretrain>\w+)-pre)?'
+    r'(?P<variant>-unmasked|-noreuse|-pipeline|-autoaugment|-patch|-grid|-random)?(_(?P<pretrain>\w+)-pre)?'
     r'_(?P<gpus>\d+)xb(?P<batch>\d+)-coslr-(?P<epochs>\d+)e'
     r'_(?P<data>in1k|cifar10|cifar10-folders|cifar10-10k|cifar10-2k|(cifar100|tiny-imagenet)(-224px)?|cub-448px|digits)'
 )
@@ -89,11 +89,11 @@ def rate_of(name: dict) -> float:
     return {'in1k': 0.1 / 256, 'cub-448px': 0.01 / 64, 'digits': 0.1 / 32}.get(name['data'], 0.1 / 128) * batch
 
 
-def twin(path: Path, arm: str) -> Path:
+def twin(path: Path, variant: str) -> Path:
     """Name the twin of a method config."""
     name = parts(path)
     rest = '_'.join(path.stem.split('_')[2:]) if path != ENTRY else '8xb128-coslr-100e_in1k'
-    stem = f'{name["host"]}_{rest}' if arm == 'plain' else f'maskany_{name["network"]}-{arm}_{rest}'
+    stem = f'{name["host"]}_{rest}' if variant == 'plain' else f'maskany_{name["network"]}-{variant}_{rest}'
     return ROOT / 'configs/maskany' / f'{stem}.py'
 
 

@@ -118,14 +118,14 @@ MASKANY = [path for path in CONFIGS if parts(path)['kind']]
 SAME_NETWORK = [path for path in MASKANY if not parts(path)['variant']]
 
 
-def test_methods_come_in_all_arms():
+def test_methods_come_in_all_variants():
     for stem, host in HOSTS.items():
         (plain,) = ROOT.glob(f'*/{stem}.py')
         assert host.startswith(dict(detection='mmdet::', segmentation='mmseg::')[task(plain)])
-        arms = ['', 'maskany-', 'mask']
+        variants = ['', 'maskany-', 'mask']
         if re.search('convnext|vit', stem):
-            arms.remove('mask')
-        for kind in arms:
+            variants.remove('mask')
+        for kind in variants:
             assert sibling(plain, kind=kind).is_file()
 
 

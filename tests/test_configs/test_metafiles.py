@@ -77,8 +77,14 @@ def test_entries_say_what_the_configs_are():
             *('Mask R-CNN, ResNet-18 (narrow)', 'plain, from scratch', 'Digit scenes (COCO format)', 'Epochs', 8, 8),
         ),
     }
-    for name, (architecture, arm, data, unit, length, batch) in expected.items():
-        own = {'Architecture': architecture, 'Arm': arm, 'Training Data': data, unit: length, 'Batch Size': batch}
+    for name, (architecture, variant, data, unit, length, batch) in expected.items():
+        own = {
+            'Architecture': architecture,
+            'Variant': variant,
+            'Training Data': data,
+            unit: length,
+            'Batch Size': batch,
+        }
         assert found[name].items() >= own.items()
 
 
@@ -196,7 +202,7 @@ def test_table_shows_what_was_measured(tmp_path):
         Config='configs/x/a.py',
         Metadata={
             'Architecture': 'Net',
-            'Arm': 'plain',
+            'Variant': 'plain',
             'Training Data': 'Toys',
             'Epochs': 3,
             'Parameters': 1_234_567,
@@ -215,7 +221,7 @@ def test_table_shows_what_was_measured(tmp_path):
     folder = tmp_path / 'configs/x'
     assert TABLES['update'](text, [model], folder, tmp_path) == (
         'before\n<!-- models: Toys -->\n'
-        '| Model | Arm | Parameters (M) | Epochs | Top-1 (%) | Top-5 (%) | Measured on | Files |\n'
+        '| Model | Variant | Parameters (M) | Epochs | Top-1 (%) | Top-5 (%) | Measured on | Files |\n'
         '| --- | --- | ---: | ---: | ---: | ---: | --- | --- |\n'
         '| Net | plain | 1.23 | 3 | 91.23 ± 0.20 |  | a GPU, 3 seeds | [config](a.py) [model](https://host/a.pth) |\n'
         '<!-- /models -->\nafter\n'
@@ -252,13 +258,13 @@ def test_configs_say_what_was_measured():
 
 def test_columns_are_those_of_the_task(tmp_path):
     def model(name, schedule, *results):
-        metadata = {'Architecture': name, 'Arm': 'plain', 'Parameters': 1e6, **schedule}
+        metadata = {'Architecture': name, 'Variant': 'plain', 'Parameters': 1e6, **schedule}
         return dict(Name=name, Config=f'configs/{name}.py', Metadata=metadata, Results=list(results))
 
     boxes = dict(Metrics={'box AP': 37.4})
     masks = {'Metrics': {'mask AP': 34.71}, 'Standard Deviation': {'mask AP': 0.1}}
     detectors = [model('a', {'Epochs': 12}, boxes), model('b', {'Epochs': 36}, dict(Metrics={'box AP': None}), masks)]
-    heads = '| Model | Arm | Parameters (M) |'
+    heads = '| Model | Variant | Parameters (M) |'
     assert TABLES['render'](detectors, tmp_path / 'configs', tmp_path).splitlines() == [
         f'{heads} Epochs | Box AP | Mask AP | Measured on | Files |',
         '| --- | --- | ---: | ---: | ---: | ---: | --- | --- |',

@@ -22,14 +22,14 @@ from mmmaskany.models.selfsup.mix_mask import FRAMEWORKS, build_mixing
 FOLDER = ROOT / 'configs/mixmask'
 CONFIGS = sorted(FOLDER.glob('*.py'))
 FRAMEWORK = {'mocov2': 'MoCo', 'simsiam': 'SimSiam'}
-ARM = r'(?P<mixing>(unmix-)?(mixmask-)?(discrete-)?)(?P<framework>mocov2|simsiam)'
+VARIANT = r'(?P<mixing>(unmix-)?(mixmask-)?(discrete-)?)(?P<framework>mocov2|simsiam)'
 TRAINING = (
     r'_(?P<gpus>\d+)xb(?P<batch>\d+)-(?P<job>linear-)?(?P<decay>coslr|steplr)-(?P<epochs>\d+)e_(?P<data>[a-z\d-]+)'
 )
 NET = r'(?P<net>resnet50|resnet18-narrow|resnet18)'
-PRETRAINING = re.compile(rf'{ARM}_{NET}{TRAINING}')
-CLASSIFIER = re.compile(rf'{NET}_({ARM}-pre|scratch){TRAINING}')
-DETECTOR = re.compile(rf'(mask|faster)-rcnn_{ARM}-pre-r50(-c4|_fpn)_ms-(?P<schedule>1x|24k)_(coco|voc0712)')
+PRETRAINING = re.compile(rf'{VARIANT}_{NET}{TRAINING}')
+CLASSIFIER = re.compile(rf'{NET}_({VARIANT}-pre|scratch){TRAINING}')
+DETECTOR = re.compile(rf'(mask|faster)-rcnn_{VARIANT}-pre-r50(-c4|_fpn)_ms-(?P<schedule>1x|24k)_(coco|voc0712)')
 SIDES = {'in1k': 224, 'cifar100': 32, 'digits': 32}
 PRETRAININGS = [path for path in CONFIGS if PRETRAINING.fullmatch(path.stem)]
 CLASSIFIERS = [path for path in CONFIGS if CLASSIFIER.fullmatch(path.stem)]

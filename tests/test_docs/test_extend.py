@@ -162,9 +162,9 @@ randomness = dict(seed=0)
         build_pattern(cfg.backbone.masking.pattern)
     )
     ablate = runpy.run_path(str(ROOT / 'tools/analysis_tools/ablate_masks.py'))
-    arm = dict(type='guest.DiscPattern', scale=0.5, cell=4)
-    arm = Config.fromfile(ablate['write_config'](cfg, tmp_path / 'arm.py', arm, 0.5))
-    assert build_pattern(arm.model.backbone.masking.pattern).patterns[0].name == 'disc'
+    variant = dict(type='guest.DiscPattern', scale=0.5, cell=4)
+    variant = Config.fromfile(ablate['write_config'](cfg, tmp_path / 'variant.py', variant, 0.5))
+    assert build_pattern(variant.model.backbone.masking.pattern).patterns[0].name == 'disc'
     with pytest.raises(
         TypeError, match=r'masking\.pattern\.patterns\.0\.sacle must be an option of DiscPattern, which'
     ):

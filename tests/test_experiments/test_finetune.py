@@ -24,12 +24,12 @@ from mmmaskany import cli, user_errors
 from mmmaskany.checkpoints.protection import read_checkpoint
 from mmmaskany.experiments import finetune as command
 from mmmaskany.experiments import plan as planning
-from mmmaskany.experiments.arms import ARMS, check_arms
 from mmmaskany.experiments.data import TASKS, look
 from mmmaskany.experiments.explain import unmatched
 from mmmaskany.experiments.networks import find_network
 from mmmaskany.experiments.report import class_mean, paired, say
 from mmmaskany.experiments.runs import Result
+from mmmaskany.experiments.variants import VARIANTS, check_variants
 from mmmaskany.experiments.write import check_space, find_odd, write
 
 
@@ -39,10 +39,10 @@ def run(*options):
     return command.main(parser.parse_args(list(map(str, options))))
 
 
-def make_plan(root, network, out, arms=('plain', 'maskany'), size=32, **options):
+def make_plan(root, network, out, variants=('plain', 'maskany'), size=32, **options):
     data = look(root)
     found = find_network(str(network), None, data.task != 'classification', size)
-    return planning.choose(data, found, out, check_arms(arms, data.task), [0], size, **options)
+    return planning.choose(data, found, out, check_variants(variants, data.task), [0], size, **options)
 
 
 # ---------------------------------------------------------------------- numbers
@@ -88,13 +88,13 @@ def test_anchors_follow_the_boxes():
 # ---------------------------------------------------------------------- what is written
 
 
-@pytest.mark.parametrize('arm', [name for name, arm in ARMS.items() if 'classification' in arm.tasks])
-def test_every_variant_trains_a_step(class_folders, tiny_network, tmp_path, arm):
-    plan = make_plan(class_folders('red', 'blue'), tiny_network, tmp_path / 'out', ('plain', arm))
+@pytest.mark.parametrize('variant', [name for name, variant in VARIANTS.items() if 'classification' in variant.tasks])
+def test_every_variant_trains_a_step(class_folders, tiny_network, tmp_path, variant):
+    plan = make_plan(class_folders('red', 'blue'), tiny_network, tmp_path / 'out', ('plain', variant))
     from mmengine.optim import OptimWrapper
     from mmengine.registry import DATASETS, MODELS
 
-    config = write(plan)[arm]
+    config = write(plan)[variant]
     cfg = Config.fromfile(config)
     model = MODELS.build(cfg.model).train()
     dataset = DATASETS.build(cfg.train_dataloader.dataset)
@@ -106,32 +106,32 @@ def test_every_variant_trains_a_step(class_folders, tiny_network, tmp_path, arm)
     losses = model.train_step(batch, OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.01)))
     assert math.isfinite(float(losses['loss']))
     plain = ('plain', 'cutout', 'random-erasing', 'cutmix', 'masksub', 'autoaugment')
-    assert hasattr(model.backbone, 'dual_stem') == (arm not in plain)
+    assert hasattr(model.backbone, 'dual_stem') == (variant not in plain)
 
 
-DENSE = [(task, name) for task in TASKS[1:] for name, arm in ARMS.items() if task in arm.tasks]
+DENSE = [(task, name) for task in TASKS[1:] for name, variant in VARIANTS.items() if task in variant.tasks]
 
 
-@pytest.mark.parametrize(('task', 'arm'), DENSE)
-def test_every_variant_of_a_dense_task_trains_a_step(boxes, label_maps, tiny_network, tmp_path, task, arm):
+@pytest.mark.parametrize(('task', 'variant'), DENSE)
+def test_every_variant_of_a_dense_task_trains_a_step(boxes, label_maps, tiny_network, tmp_path, task, variant):
     from mmengine.dataset import pseudo_collate
     from mmengine.optim import OptimWrapper
     from mmengine.registry import DATASETS, MODELS, init_default_scope
 
     root = boxes() if task == 'detection' else label_maps()
-    plan = make_plan(root, tiny_network, tmp_path / 'out', ('plain', arm), size=64)
-    cfg = Config.fromfile(write(plan)[arm])
+    plan = make_plan(root, tiny_network, tmp_path / 'out', ('plain', variant), size=64)
+    cfg = Config.fromfile(write(plan)[variant])
     init_default_scope(cfg.default_scope)
     model = MODELS.build(cfg.model).train()
     dataset = DATASETS.build(cfg.train_dataloader.dataset)
     batch = pseudo_collate([dataset[index] for index in range(4)])
     losses = model.train_step(batch, OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.01)))
     assert math.isfinite(float(losses['loss']))
-    assert any(name.startswith('sub.') for name in losses) == (arm == 'masksub')
-    policy = arm.removeprefix('masked-')
-    if policy != arm and task == 'detection':
+    assert any(name.startswith('sub.') for name in losses) == (variant == 'masksub')
+    policy = variant.removeprefix('masked-')
+    if policy != variant and task == 'detection':
         assert model.objects.policy == policy and 'masked_share' in losses
-    elif policy != arm:
+    elif policy != variant:
         assert model.hidden_weight == dict(keep=1, ignore=0)[policy]
 
 
@@ -174,7 +174,7 @@ def test_steps_of_several_processes(class_folders, tiny_network, tmp_path, monke
 def test_cells_reach_every_border(class_folders, boxes, label_maps, tiny_network, tmp_path, task, size):
     root = dict(classification=lambda: class_folders('red', 'blue'), detection=boxes, segmentation=label_maps)[task]()
     plan = make_plan(root, tiny_network, tmp_path / 'out', ('plain', 'masksub'), size=size)
-    cells = ARMS['masksub'].changes(plan)['model']['sub_masking']['pattern']
+    cells = VARIANTS['masksub'].changes(plan)['model']['sub_masking']['pattern']
     cell, side = cells['cell'], size if task != 'detection' else -(-size // 32) * 32
     assert side % cell == 0 and side / 14 <= cell <= side / 4 or task == 'detection' and cell == 32 and side > 448
 
@@ -267,7 +267,7 @@ def test_wrong_options_leave_nothing(class_folders, tiny_network, tmp_path):
     root, out = class_folders('red', 'blue'), tmp_path / 'out'
     base = (root, '--model', tiny_network, '--out', out, '--size', 32)
     for wrong, message in (
-        (('--arms', 'plain', 'mask-any'), '--arms must be of plain, maskany'),
+        (('--variants', 'plain', 'mask-any'), '--variants must be of plain, maskany'),
         (('--seeds', 0), '--seeds must be at least 1'),
         (('--size', 8), '--size must be at least 32'),
         (('--lr', 0), '--lr must be above 0 and below 1, but got 0'),
@@ -276,7 +276,7 @@ def test_wrong_options_leave_nothing(class_folders, tiny_network, tmp_path):
         (('--weights', tmp_path / 'none.pth'), 'none.pth'),
         (('--zero-label', 'background'), '--zero-label needs label maps'),
         (
-            ('--arms', 'early', '--epochs', 1),
+            ('--variants', 'early', '--epochs', 1),
             'early masks in the first two thirds of the epochs, so --epochs must be at l',
         ),
         (('--out', tiny_network / 'out', '--dry-run'), 'MB can be written, but got: Not a directory'),
@@ -286,14 +286,14 @@ def test_wrong_options_leave_nothing(class_folders, tiny_network, tmp_path):
             run(*base, *wrong)
         assert not out.exists()
     assert run(*base, '--dry-run') == 0
-    assert check_arms(['cutmix', 'masked-drop'], None) == ['cutmix', 'masked-drop']  # the task is not known yet
-    with pytest.raises(ValueError, match='--arms of classification must be of .*, but got masked-drop'):
-        run(*base, '--arms', 'plain', 'masked-drop', '--dry-run')
+    assert check_variants(['cutmix', 'masked-drop'], None) == ['cutmix', 'masked-drop']  # the task is not known yet
+    with pytest.raises(ValueError, match='--variants of classification must be of .*, but got masked-drop'):
+        run(*base, '--variants', 'plain', 'masked-drop', '--dry-run')
     assert not out.exists()
-    with pytest.raises(ValueError, match='--arms of detection must be of plain, maskany, unmasked, noreuse'):
-        check_arms(['cutmix'], 'detection')
+    with pytest.raises(ValueError, match='--variants of detection must be of plain, maskany, unmasked, noreuse'):
+        check_variants(['cutmix'], 'detection')
     with pytest.raises(ValueError, match='segmentation must be of plain, .*masked-ignore, but got masked-drop'):
-        check_arms(['masked-keep', 'masked-drop'], 'segmentation')
+        check_variants(['masked-keep', 'masked-drop'], 'segmentation')
 
 
 @pytest.mark.parametrize('name', ['timm/vit_tiny_patch16_224', 'timm/swin_tiny_patch4_window7_224'])
@@ -316,12 +316,12 @@ def test_the_size_of_a_network_is_its_own_where_it_takes_no_other():
 
 
 def test_early_masks_need_two_epochs():
-    assert check_arms(['early'], 'detection', 2) == check_arms(['early'], 'detection') == ['early']
-    assert check_arms(['maskany'], 'detection', 1) == ['maskany']
+    assert check_variants(['early'], 'detection', 2) == check_variants(['early'], 'detection') == ['early']
+    assert check_variants(['maskany'], 'detection', 1) == ['maskany']
     with pytest.raises(
         ValueError, match='--epochs must be at least 2, but got 1: with one it would be the same as mask'
     ):
-        check_arms(['plain', 'EARLY'], 'detection', 1)
+        check_variants(['plain', 'EARLY'], 'detection', 1)
 
 
 def test_weights_of_another_network(class_folders, tiny_network, tmp_path):
@@ -343,7 +343,7 @@ def test_weights_of_another_network(class_folders, tiny_network, tmp_path):
         ('one class', "at least two classes, but .* holds one, 'red'"),
         ('one image', 'at least two images to train on, but blue'),
         ('two readings', 'fits two readings'),
-        ('unknown variant', '--arms must be of plain, maskany'),
+        ('unknown variant', '--variants must be of plain, maskany'),
         ('no weights', '--weights must be a file'),
         ('a folder as weights', 'must be an existing file, but got .*, a folder'),
         ('a config without a model', 'must be a config with a `model`'),
@@ -450,13 +450,13 @@ def finished(tmp_path_factory):
     root, network, out = write_classes(folder / 'data', ('red', 'green', 'blue')), folder / 'tiny.py', folder / 'out'
     network.write_text(TINY)
     (out / 'configs').mkdir(parents=True)
-    for arm, change in (
+    for variant, change in (
         ('unmasked', 'model = dict(backbone=dict(depth=19))'),
         ('noreuse', 'model = dict(data_preprocessor=dict(std=[0.0, 0.0, 0.0]))'),
         ('cutout', 'import os\nos.kill(os.getpid(), 9)'),
     ):
-        (out / 'configs' / f'{arm}.py').write_text(f"_base_ = './plain.py'\n{change}\n")
-    command_line = start(root, network, out, '--arms', 'cutout', 'unmasked', 'noreuse', 'plain', 'maskany')
+        (out / 'configs' / f'{variant}.py').write_text(f"_base_ = './plain.py'\n{change}\n")
+    command_line = start(root, network, out, '--variants', 'cutout', 'unmasked', 'noreuse', 'plain', 'maskany')
     said, _ = command_line.communicate()
     results = [Result(**result) for result in json.loads((out / 'results.json').read_text())]
     options = dict(model=str(network), seeds=1, epochs=EPOCHS, size=32)
@@ -466,11 +466,11 @@ def finished(tmp_path_factory):
 def test_runs_that_die_do_not_take_the_others_along(finished):
     _, out, _, results, code, said = finished
     assert code == 1
-    assert [result.arm for result in results] == ['plain', 'maskany']
+    assert [result.variant for result in results] == ['plain', 'maskany']
     failed = re.findall(r'\*\*Failed: (.*)\*\*', (out / 'report.md').read_text())
-    for arm, why in (('cutout', 'exit code -9'), ('unmasked', '19'), ('noreuse', 'loss')):
-        assert f'failed {arm} seed 0 failed with exit code' in said
-        assert any(line.startswith(f'{arm} seed 0') and why in line for line in failed), (arm, failed)
+    for variant, why in (('cutout', 'exit code -9'), ('unmasked', '19'), ('noreuse', 'loss')):
+        assert f'failed {variant} seed 0 failed with exit code' in said
+        assert any(line.startswith(f'{variant} seed 0') and why in line for line in failed), (variant, failed)
 
 
 def test_what_it_says_can_be_copied(finished):
@@ -487,7 +487,7 @@ def test_what_it_says_can_be_copied(finished):
 def test_killed_and_given_again_it_ends_as_if_nothing_had_been(finished, tmp_path):
     root, undisturbed, options, results, _, _ = finished
     out = tmp_path / 'out'
-    command_line = start(root, options['model'], out, '--arms', 'plain', 'maskany')
+    command_line = start(root, options['model'], out, '--variants', 'plain', 'maskany')
     while not list((out / 'maskany').glob('seed0/epoch_*.pth')):
         assert command_line.poll() is None, command_line.communicate()[0]
         time.sleep(0.02)
@@ -496,15 +496,17 @@ def test_killed_and_given_again_it_ends_as_if_nothing_had_been(finished, tmp_pat
     assert not (out / 'maskany' / 'seed0' / 'result.json').exists()
     before = (out / 'plain' / 'seed0' / 'train.log').read_bytes()
 
-    again = start(root, options['model'], out, '--arms', 'plain', 'maskany')
+    again = start(root, options['model'], out, '--variants', 'plain', 'maskany')
     said, _ = again.communicate()
     assert again.returncode == 0, said
     assert (out / 'plain' / 'seed0' / 'train.log').read_bytes() == before
     assert 'resumed epoch' in (out / 'maskany' / 'seed0' / 'train.log').read_text()
-    for arm, result in zip(('plain', 'maskany'), json.loads((out / 'results.json').read_text()), strict=True):
-        expected = next(result for result in results if result.arm == arm)
+    for variant, result in zip(('plain', 'maskany'), json.loads((out / 'results.json').read_text()), strict=True):
+        expected = next(result for result in results if result.variant == variant)
         assert result['metrics'] == expected.metrics
-        one, other = (read_checkpoint(place / arm / 'seed0' / f'epoch_{EPOCHS}.pth') for place in (undisturbed, out))
+        one, other = (
+            read_checkpoint(place / variant / 'seed0' / f'epoch_{EPOCHS}.pth') for place in (undisturbed, out)
+        )
         assert all(torch.equal(tensor, other['state_dict'][name]) for name, tensor in one['state_dict'].items())
     assert (out / 'report.html').is_file()
 
@@ -519,7 +521,7 @@ def test_the_report_says_it_all(finished):
     assert 'http://' not in page and 'https://' not in page
     assert re.findall(r'src="(?!data:)', page) == []
     rows = list(csv.DictReader((out / 'results.csv').open()))
-    assert [row['arm'] for row in rows] == ['plain', 'maskany']
+    assert [row['variant'] for row in rows] == ['plain', 'maskany']
     assert float(rows[0]['top-1 (%)']) == pytest.approx(results[0].metrics['accuracy/top1'], abs=1e-3)
     assert all(row['class mean (%)'] and row['random 50% masked'] for row in rows)
 
@@ -528,7 +530,7 @@ def test_given_again_nothing_is_trained_again_and_another_experiment_is_refused(
     root, out, options, results, _, _ = finished
     (out / 'report.html').unlink()
     before = (out / 'plain' / 'seed0' / 'train.log').read_text()
-    again = command.finetune(root, out=out, **dict(options, arms=['plain', 'maskany']))
+    again = command.finetune(root, out=out, **dict(options, variants=['plain', 'maskany']))
     assert again == results and all(isinstance(result, Result) for result in again)
     assert (out / 'plain' / 'seed0' / 'train.log').read_text() == before
     assert (out / 'report.html').is_file()

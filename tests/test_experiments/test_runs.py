@@ -21,9 +21,9 @@ def step(time, **more):
     return dict(lr=0.1, loss=1.0, time=time, data_time=0.25, step=1, **more)
 
 
-def result(arm, seed, step=None, group='', **metrics):
+def result(variant, seed, step=None, group='', **metrics):
     metrics = {key.replace('__', '/'): value for key, value in metrics.items()}
-    return Result(group, arm, seed, 'config', [], metrics, step, None)
+    return Result(group, variant, seed, 'config', [], metrics, step, None)
 
 
 # ---------------------------------------------------------------------- reading
@@ -65,7 +65,7 @@ def rows(text):
 
 
 def test_table_by_hand():
-    runs = [Run(arm, 'x.py', seed) for seed in (0, 1, 2) for arm in ('plain', 'MaskAny', 'late')]
+    runs = [Run(variant, 'x.py', seed) for seed in (0, 1, 2) for variant in ('plain', 'MaskAny', 'late')]
     results = [
         result('plain', 0, step=0.2, coco__bbox_mAP=0.30, coco__segm_mAP=0.25),
         result('plain', 1, step=0.4, coco__bbox_mAP=0.32, coco__segm_mAP=0.25),
@@ -84,9 +84,9 @@ def test_table_by_hand():
 
 
 def test_each_group_has_its_own_baseline():
-    runs = [Run(arm, 'x.py', group=group) for group in ('fcn', 'upernet') for arm in ('plain', 'MaskAny')]
+    runs = [Run(variant, 'x.py', group=group) for group in ('fcn', 'upernet') for variant in ('plain', 'MaskAny')]
     values = [40.0, 39.5, 42.0, 44.0]
-    results = [result(run.arm, 0, group=run.group, mIoU=value) for run, value in zip(runs, values, strict=True)]
+    results = [result(run.variant, 0, group=run.group, mIoU=value) for run, value in zip(runs, values, strict=True)]
     text = rows(table(runs, results, ['mIoU']))
     assert text[0][:4] == ['group', 'run', 'mIoU (%)', 'against the first']
     assert [row[:4] for row in text[2:]] == [
@@ -95,12 +95,12 @@ def test_each_group_has_its_own_baseline():
         ['upernet', 'plain', '42.00', ''],
         ['upernet', 'MaskAny', '44.00', '+2.00'],
     ]
-    # Where the first arm failed nothing else takes its place.
+    # Where the first variant failed nothing else takes its place.
     assert [row[3] for row in rows(table(runs, results[1:], ['mIoU']))[2:]] == ['', '', '', '+2.00']
 
 
 def test_memory_has_a_column_where_a_gpu_was_used():
-    runs = [Run(arm, 'x.py') for arm in ('plain', 'MaskAny', 'late')]
+    runs = [Run(variant, 'x.py') for variant in ('plain', 'MaskAny', 'late')]
     results = [replace(result('plain', 0, mIoU=1.0), memory=900), replace(result('MaskAny', 0, mIoU=2.0), memory=950)]
     text = rows(table(runs, results, ['mIoU']))
     assert [row[-1] for row in text] == ['peak memory (MiB)', '---:', '900', '950', '']
@@ -110,12 +110,12 @@ def test_memory_has_a_column_where_a_gpu_was_used():
 
 
 def test_plot_by_hand():
-    arms = ['resnet18_8e_digits', 'maskany_resnet18_8e_digits', 'late_resnet18_8e_digits']
-    runs = [Run(arm, 'x.py', seed) for arm in arms for seed in (0, 1)]
-    results = [result(arms[0], 0, mIoU=40.0), result(arms[0], 1, mIoU=44.0), result(arms[1], 1, mIoU=45.0)]
+    variants = ['resnet18_8e_digits', 'maskany_resnet18_8e_digits', 'late_resnet18_8e_digits']
+    runs = [Run(variant, 'x.py', seed) for variant in variants for seed in (0, 1)]
+    results = [result(variants[0], 0, mIoU=40.0), result(variants[0], 1, mIoU=44.0), result(variants[1], 1, mIoU=45.0)]
     axes = plot(runs, results, 'mIoU').axes[0]
     assert axes.get_xlabel() == 'mIoU (%)'
-    # What all names end in says nothing; an arm without a result has no row.
+    # What all names end in says nothing; a variant without a result has no row.
     assert [label.get_text() for label in axes.get_yticklabels()] == ['resnet18', 'maskany_resnet18']
     assert [points.get_offsets()[:, 0].tolist() for points in axes.collections] == [[40, 44], [42], [45], [45]]
     assert [float(x) for x in axes.lines[0].get_xdata()] == [42, 42]
@@ -123,10 +123,10 @@ def test_plot_by_hand():
     assert legend == ['resnet18, ± one deviation', 'resnet18, mean', 'a seed', 'mean of the seeds']
 
 
-def test_one_arm_keeps_its_name():
+def test_one_variant_keeps_its_name():
     figure = plot([Run('resnet18_digits', 'x.py')], [result('resnet18_digits', 0, mIoU=40.0)], 'mIoU')
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ['resnet18_digits']
-    with pytest.raises(ValueError, match='every arm must have a value to be drawn, but got {}'):
+    with pytest.raises(ValueError, match='every variant must have a value to be drawn, but got {}'):
         plot([Run('a', 'x.py')], [], 'mIoU')
 
 
@@ -195,7 +195,7 @@ def test_runs_fail_finish_and_go_on(config, tmp_path, capfd):
     broken = Run('broken', config, options=['train_dataloader.dataset.data_root=/nowhere'])
     results, failures = train_all([broken, run], tmp_path, ['accuracy/top1'], Launch(jobs=2))
     (result,), (failure,) = results, failures
-    assert (result.arm, result.seed, result.config) == ('good', 2, 'tiny')
+    assert (result.variant, result.seed, result.config) == ('good', 2, 'tiny')
     assert 'broken seed 0 failed with exit code 2' in failure and '/nowhere must exist' in failure
     assert 'broken seed 0: FAILED' in capfd.readouterr().out
     accuracy = result.metrics['accuracy/top1']

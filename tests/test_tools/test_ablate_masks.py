@@ -30,7 +30,7 @@ def quick(tiny_config):
 
 
 def test_the_grid_has_true_shares(ablate):
-    arms = ablate['grid'](['patch', 'grid'], [dict(scale=0.5), dict(scale=math.sqrt(0.1))], (32, 32))
+    variants = ablate['grid'](['patch', 'grid'], [dict(scale=0.5), dict(scale=math.sqrt(0.1))], (32, 32))
     # A third of 8 cells are 3 of them, of 32 px 10: the true share is what is drawn, not the one asked for.
     shares = {
         'patch_scale0.5': 0.25,
@@ -38,8 +38,10 @@ def test_the_grid_has_true_shares(ablate):
         'patch_scale0.3162': 100 / 1024,
         'grid_scale0.3162': 9 / 64,
     }
-    assert {str(arm): arm.masked for arm in arms} == shares
-    assert [str(arm) for arm in ablate['grid'](['random'], [dict(ratio=0.3)], (32, 32), cell=8)] == ['random_ratio0.3']
+    assert {str(variant): variant.masked for variant in variants} == shares
+    assert [str(variant) for variant in ablate['grid'](['random'], [dict(ratio=0.3)], (32, 32), cell=8)] == [
+        'random_ratio0.3'
+    ]
     with pytest.raises(ValueError, match='must mask at least one cell and leave one'):
         ablate['grid'](['grid'], [dict(scale=0.5), dict(scale=0.99)], (32, 32))
 
@@ -49,32 +51,32 @@ def test_only_the_pattern_changes(ablate, tmp_path):
     prob = ablate['masked_images'](ablate['read_masking'](cfg))
     assert prob == pytest.approx(0.4)
     pattern = dict(type='mmmaskany.GridPattern', scale=0.5, cell=4, base=1)
-    arm = Config.fromfile(ablate['write_config'](cfg, tmp_path / 'arm.py', pattern, prob))
-    masking = arm.model.backbone.pop('masking')
+    variant = Config.fromfile(ablate['write_config'](cfg, tmp_path / 'variant.py', pattern, prob))
+    masking = variant.model.backbone.pop('masking')
     assert masking.pattern == dict(type='mmmaskany.MixturePattern', patterns=[pattern], probs=[prob])
     whole = Config.fromfile(ablate['write_config'](cfg, tmp_path / 'whole.py', None, prob))
     assert whole.model.backbone.pop('masking') is None
     own = Config.fromfile(DIGITS)
     assert masking.fill == own.model.backbone.pop('masking').fill
-    assert arm.to_dict() == whole.to_dict() == own.to_dict()
+    assert variant.to_dict() == whole.to_dict() == own.to_dict()
     every = Config.fromfile(ablate['write_config'](cfg, tmp_path / 'every.py', pattern, 1))
     assert every.model.backbone.masking.pattern == pattern
     assert cfg.model.backbone.masking.pattern.type == 'mmmaskany.MixturePattern'
     # The runs of one folder are of one config.
-    ablate['write_config'](cfg, tmp_path / 'arm.py', pattern, prob)
-    with pytest.raises(ValueError, match=r'arm.py must be what this command trains, but is another config'):
-        ablate['write_config'](cfg, tmp_path / 'arm.py', pattern, 0.5)
+    ablate['write_config'](cfg, tmp_path / 'variant.py', pattern, prob)
+    with pytest.raises(ValueError, match=r'variant.py must be what this command trains, but is another config'):
+        ablate['write_config'](cfg, tmp_path / 'variant.py', pattern, 0.5)
 
 
 def test_rows_and_curves(ablate, tmp_path):
-    arms = ablate['grid'](['patch'], [dict(scale=0.5), dict(scale=0.75)], (32, 32))
+    variants = ablate['grid'](['patch'], [dict(scale=0.5), dict(scale=0.75)], (32, 32))
     values = {'unmasked': (90, 92), 'patch_scale0.5': (95, 93), 'patch_scale0.75': (80, 84)}
     results = [
-        Result('', arm, seed, 'x', [], {'accuracy/top1': value}, None, None)
-        for arm, own in values.items()
+        Result('', variant, seed, 'x', [], {'accuracy/top1': value}, None, None)
+        for variant, own in values.items()
         for seed, value in enumerate(own)
     ]
-    rows = ablate['rows_of'](results, arms, 'accuracy/top1')
+    rows = ablate['rows_of'](results, variants, 'accuracy/top1')
     nothing = dict(scale='', ratio='', cell='')
     assert rows[0] == {'pattern': 'unmasked', 'masked': 0, **nothing, 'seed': 0, 'top-1 (%)': 90}
     assert [(row['pattern'], row['masked'], row['scale'], row['seed']) for row in rows[2:4]] == [

@@ -86,7 +86,7 @@ def test_masksub_against_its_twin(tool, tmp_path):
 
 def test_mixmask_against_its_twin(tool, tmp_path, capsys):
     rest = 'mocov2_resnet18-narrow_1xb64-coslr-15e_digits.py'
-    configs = [TOOLS.parent / 'configs/mixmask' / f'{arm}{rest}' for arm in ('', 'mixmask-')]
+    configs = [TOOLS.parent / 'configs/mixmask' / f'{variant}{rest}' for variant in ('', 'mixmask-')]
     arguments = [*map(str, configs), '--size', '32', '32', '--turns', '2', '--warmup', '1', '--batch', '16']
     tool('analysis_tools/benchmark_configs')([*arguments, '--out', str(tmp_path / 'figures.json')])
     figures = json.loads((tmp_path / 'figures.json').read_text())

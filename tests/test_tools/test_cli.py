@@ -128,6 +128,18 @@ def test_show(capsys):
     assert card.size == (32, 32)  # of its images
 
 
+def test_show_of_a_training_is_what_it_reached(trained, tmp_path):
+    records = [json.loads(line) for path in trained.glob('*/vis_data/scalars.json') for line in path.open()]
+    reached = records[-1]['accuracy/top1']
+    (measured,) = (line for line in mmmaskany.show(trained).measured if line.startswith('accuracy/top1'))
+    assert measured == f'accuracy/top1 {reached:.4g} (the last validation of this training, at 2)'
+
+    name = 'maskany_resnet18-narrow_1xb32-coslr-8e_digits.py'
+    assert mmmaskany.show(ROOT / 'configs/maskany' / name).measured
+    (tmp_path / name).write_text(Config.fromfile(ROOT / 'configs/maskany' / name).pretty_text)
+    assert mmmaskany.show(tmp_path / name).measured == []  # of the shipped one's name, but changed, maybe
+
+
 @pytest.mark.parametrize(
     ('config', 'size'),
     [
@@ -444,13 +456,13 @@ def test_what_finetune_started_from_is_no_run(tmp_path):
     from mmmaskany.inference.trained import find_run
 
     torch.save(dict(state_dict={}, meta={}), tmp_path / 'weights.pth')
-    for arm in ('plain', 'maskany'):
-        folder = tmp_path / arm / 'seed0'
+    for variant in ('plain', 'maskany'):
+        folder = tmp_path / variant / 'seed0'
         folder.mkdir(parents=True)
         torch.save(
             dict(state_dict={}, meta=dict(epoch=1, iter=1), message_hub={}, optimizer={}), folder / 'epoch_1.pth'
         )
-        (folder / f'{arm}.py').write_text('model = dict()')
+        (folder / f'{variant}.py').write_text('model = dict()')
     found = find_run(tmp_path)
     assert found.folder == tmp_path / 'maskany' / 'seed0' and found.config.name == 'maskany.py'
     assert 'holds 2 runs' in found.notes[0]

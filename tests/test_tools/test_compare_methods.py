@@ -10,14 +10,16 @@ from mmengine.config import Config
 from mmmaskany.experiments.runs import Result
 
 
-def finish(work_dir, **arms):
+def finish(work_dir, **variants):
     """Write what finished runs with seeds 0 and 1 leave: ``finish(work_dir, plain=(70.0, 74.0))``."""
-    for arm, values in arms.items():
+    for variant, values in variants.items():
         for seed, value in enumerate(values):
-            result = Result('', arm, seed, arm, [f'randomness.seed={seed}'], {'accuracy/top1': value}, 0.1, None)
-            folder = work_dir / arm / f'seed{seed}'
+            result = Result(
+                '', variant, seed, variant, [f'randomness.seed={seed}'], {'accuracy/top1': value}, 0.1, None
+            )
+            folder = work_dir / variant / f'seed{seed}'
             folder.mkdir(parents=True)
-            (folder / 'run.json').write_text(json.dumps(dict(config=arm, options=result.options)))
+            (folder / 'run.json').write_text(json.dumps(dict(config=variant, options=result.options)))
             (folder / 'result.json').write_text(json.dumps(asdict(result)))
 
 
@@ -46,12 +48,12 @@ def test_what_cannot_be_compared_is_refused(tool, finished, capsys):
     work_dir, configs = finished
     for arguments, message in (
         (['--configs', 'nope.py'], 'configs must be existing files, but there is no nope.py'),
-        (['--configs', configs[0], configs[0]], 'group, arm and seed of a run must be its own'),
-        ([configs[0]], 'one of the arguments --arms --configs is required'),
-        (['--arms', 'plain'], 'CONFIG and --arms must be given together, or --configs alone'),
-        ([configs[0], '--configs', configs[0]], 'CONFIG and --arms must be given together, or --configs alone'),
-        ([configs[0], '--arms', 'plain', 'noresue'], 'a variant must be one of maskany, plain, unmasked, noreuse'),
-        (['nope.py', '--arms', 'plain'], 'config nope.py must be a file, but is missing'),
+        (['--configs', configs[0], configs[0]], 'group, variant and seed of a run must be its own'),
+        ([configs[0]], 'one of the arguments --variants/--arms --configs is required'),
+        (['--arms', 'plain'], 'CONFIG and --variants must be given together, or --configs alone'),
+        ([configs[0], '--configs', configs[0]], 'CONFIG and --variants must be given together, or --configs alone'),
+        ([configs[0], '--variants', 'plain', 'noresue'], 'a variant must be one of maskany, plain, unmasked, noreuse'),
+        (['nope.py', '--variants', 'plain'], 'config nope.py must be a file, but is missing'),
     ):
         with pytest.raises(SystemExit):
             tool('analysis_tools/compare_methods')([str(work_dir), *arguments])
@@ -59,10 +61,10 @@ def test_what_cannot_be_compared_is_refused(tool, finished, capsys):
     assert not (work_dir / 'configs').exists()
 
 
-def test_variants_of_one_config_become_arms(tool, tiny_config, tmp_path, capsys):
+def test_variants_of_one_config_are_trained(tool, tiny_config, tmp_path, capsys):
     work_dir, config = tmp_path / 'runs', tiny_config()
     finish(work_dir, plain=(70.0, 74.0), noreuse=(73.0, 79.0))
-    command = [str(work_dir), config, '--arms', 'plain', 'noreuse', '--seeds', '0', '1']
+    command = [str(work_dir), config, '--variants', 'plain', 'noreuse', '--seeds', '0', '1']
     assert tool('analysis_tools/compare_methods')(command) == 0
     assert '| noreuse | 76.00 ± 4.24 | +4.00 ± 1.41 | 2 | 1.00 |' in capsys.readouterr().out
     own = Config.fromfile(config).model.backbone

@@ -17,8 +17,10 @@ def script():
 @pytest.mark.parametrize('twins', [False, True])
 def test_every_pretraining_is_probed_from_its_own_checkpoint(script, twins, tmp_path):
     first = script['pretraining'](['mocov2', 'simsiam'], [0, 1], twins)
-    arms = ['mocov2', 'mixmask-mocov2', 'simsiam', 'mixmask-simsiam']
-    assert [run.arm for run in first if run.seed == 0] == [arm for arm in arms if twins or 'mix' in arm]
+    variants = ['mocov2', 'mixmask-mocov2', 'simsiam', 'mixmask-simsiam']
+    assert [run.variant for run in first if run.seed == 0] == [
+        variant for variant in variants if twins or 'mix' in variant
+    ]
     for run in first:
         assert not run.validates
         (tmp_path / run.folder).mkdir(parents=True)
@@ -27,11 +29,11 @@ def test_every_pretraining_is_probed_from_its_own_checkpoint(script, twins, tmp_
     assert len(runs) == len(first) + 2 and len({run.folder for run in runs}) == len(runs)
     assert all(run.config.is_file() for run in [*first, *runs])
     for run in runs:
-        if run.arm == 'random weights':
+        if run.variant == 'random weights':
             assert '_scratch_' in run.config.name and not run.options
         else:
-            assert f'_{run.arm}-pre_' in run.config.name
-            checkpoint = tmp_path / 'pre-training' / run.arm / f'seed{run.seed}' / 'epoch_15.pth'
+            assert f'_{run.variant}-pre_' in run.config.name
+            checkpoint = tmp_path / 'pre-training' / run.variant / f'seed{run.seed}' / 'epoch_15.pth'
             assert run.options == [f'model.backbone.init_cfg.checkpoint={checkpoint}']
 
 
@@ -39,8 +41,8 @@ def test_every_pretraining_is_probed_from_its_own_checkpoint(script, twins, tmp_
 def test_verdict(script, scratch, worth):
     values = {'mocov2': (88.0, 86.0), 'mixmask-mocov2': (90.0, 85.0), 'random weights': scratch}
     results = [
-        Result('linear probe', arm, seed, '', [], {'accuracy/top1': value}, None, None)
-        for arm, pair in values.items()
+        Result('linear probe', variant, seed, '', [], {'accuracy/top1': value}, None, None)
+        for variant, pair in values.items()
         for seed, value in enumerate(pair)
     ]
     line, gains = script['verdict'](results, 'mixmask-mocov2')
@@ -50,7 +52,7 @@ def test_verdict(script, scratch, worth):
         f'mixmask-mocov2: {gain:+.2f} points over random weights, least {85 - scratch[1]:+.2f}; '
         '+0.50 against the framework alone, -1.00 to +2.00 (2 seeds)'
     )
-    line, _ = script['verdict']([run for run in results if run.seed == 0 and run.arm != 'mocov2'], 'mixmask-mocov2')
+    line, _ = script['verdict']([run for run in results if run.seed == 0 and run.variant != 'mocov2'], 'mixmask-mocov2')
     assert line.endswith('over random weights, least +30.00 (1 seed)')
 
 

@@ -16,7 +16,7 @@ def script():
 
 def test_every_network_is_trained_from_its_own_classifier_and_from_scratch(script, tmp_path):
     classifiers = script['pretraining']([0, 1])
-    assert [(run.arm, run.seed) for run in classifiers] == [
+    assert [(run.variant, run.seed) for run in classifiers] == [
         ('plain', 0),
         ('MaskAny', 0),
         ('plain', 1),
@@ -29,11 +29,11 @@ def test_every_network_is_trained_from_its_own_classifier_and_from_scratch(scrip
     assert len(runs) == 16 and len({run.folder for run in runs}) == 16
     assert all(run.config.is_file() for run in [*classifiers, *runs])
     for run in runs:
-        assert ('maskany-' in run.config.name) is run.arm.startswith('MaskAny')
-        if run.arm.endswith('-scratch'):
+        assert ('maskany-' in run.config.name) is run.variant.startswith('MaskAny')
+        if run.variant.endswith('-scratch'):
             assert '-scratch_' in run.config.name and not run.options
         else:
-            checkpoint = tmp_path / 'classification' / run.arm / f'seed{run.seed}' / 'epoch_8.pth'
+            checkpoint = tmp_path / 'classification' / run.variant / f'seed{run.seed}' / 'epoch_8.pth'
             assert run.options == [f'model.backbone.init_cfg.checkpoint={checkpoint}']
 
 
@@ -41,8 +41,8 @@ def test_every_network_is_trained_from_its_own_classifier_and_from_scratch(scrip
 def test_verdict(script, scratch, worth):
     values = {'plain': (0.6, 0.8), 'MaskAny': (0.5, 0.5), 'MaskAny-scratch': scratch}
     results = [
-        Result('detection', arm, seed, '', [], {'coco/bbox_mAP': value}, None, None)
-        for arm, pair in values.items()
+        Result('detection', variant, seed, '', [], {'coco/bbox_mAP': value}, None, None)
+        for variant, pair in values.items()
         for seed, value in enumerate(pair)
     ]
     line, gains = script['verdict'](results, 'detection', 'coco/bbox_mAP')

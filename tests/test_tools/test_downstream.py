@@ -123,7 +123,7 @@ def test_a_segmentor_under_slurm(downstream, checkpoints, write_host_config, tmp
     arguments = ('segmentation', checkpoints['maskresnet'], '--configs', config, '--work-dir', tmp_path / 'runs')
     assert downstream(*arguments, '--slurm', 'part') == 0
     (result,) = json.loads((tmp_path / 'runs' / 'results.json').read_text())
-    assert (result['group'], result['arm']) == ('fcn_squares', 'maskresnet')
+    assert (result['group'], result['variant']) == ('fcn_squares', 'maskresnet')
     log = (tmp_path / 'runs' / 'fcn_squares' / 'maskresnet' / 'seed0' / 'train.log').read_text()
     assert 'srun --partition=part' in log and 'srun --job-name=fcn_squares-maskresnet-seed-0' in log
     assert f'mIoU: {result["metrics"]["mIoU"]:.4f}' in log

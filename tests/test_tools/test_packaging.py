@@ -134,7 +134,7 @@ def test_the_wheel_is_enough(wheel, tmp_path):
     command = site.parents[2] / 'bin' / 'mmmaskany'
     assert 'maskany_r50_in1k' in call(command, 'list', 'maskany_r50_in1k')
     data, out = home / 'data' / 'digits', home / 'out'
-    options = ['--model', 'timm/resnet10t', '--size', '32', '--epochs', '1', '--seeds', '1', '--arms', 'plain']
+    options = ['--model', 'timm/resnet10t', '--size', '32', '--epochs', '1', '--seeds', '1', '--variants', 'plain']
     call(command, 'finetune', data, '--out', out, *options)
     assert '| plain |' in (out / 'report.md').read_text()
 

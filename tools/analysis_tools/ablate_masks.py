@@ -33,8 +33,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs
 from mmmaskany.analysis.named_patterns import NAMED_PATTERNS, masked_share, pattern_cfg
 from mmmaskany.engine.checks.config import OptionAction, read_config
 from mmmaskany.experiments.rows import grouped, write_csv
-from mmmaskany.experiments.runs import METRICS, Launch, Result, Run, report, train_all
 from mmmaskany.experiments.rules import keep_config, read_masking
+from mmmaskany.experiments.runs import METRICS, Launch, Result, Run, report, train_all
 from mmmaskany.models.algebra import build_pattern
 from mmmaskany.user_errors import run
 from mmmaskany.visualization import new_plot, save_figure
@@ -43,7 +43,7 @@ from mmmaskany.visualization.curves import draw_curve, draw_level
 BASELINE = 'unmasked'
 
 
-class Arm(NamedTuple):
+class Variant(NamedTuple):
     """One pattern at one masked share.
 
     Args:
@@ -103,8 +103,10 @@ def image_size(cfg: Config) -> tuple[int, int]:
     return tuple(DATASETS.build(cfg.train_dataloader.dataset)[0]['inputs'].shape[-2:])
 
 
-def grid(patterns: Sequence[str], shares: Sequence[dict], size: tuple[int, int], cell: int | None = None) -> list[Arm]:
-    """List the arms.
+def grid(
+    patterns: Sequence[str], shares: Sequence[dict], size: tuple[int, int], cell: int | None = None
+) -> list[Variant]:
+    """List the variants.
 
     Args:
         patterns (Sequence[str]): Names of patterns, see :func:`mmmaskany.analysis.named_patterns.pattern_cfg`.
@@ -114,17 +116,17 @@ def grid(patterns: Sequence[str], shares: Sequence[dict], size: tuple[int, int],
             Defaults to None.
 
     Returns:
-        list[Arm]: The arms; every pattern at every share.
+        list[Variant]: The variants; every pattern at every share.
 
     Raises:
         ValueError: If a pattern is not known, asks for scores, or would mask nothing or everything.
     """
     cfgs = [(name, pattern_cfg(name, min(size), cell, **share)) for share in shares for name in patterns]
-    return [Arm(name, cfg, masked_share(build_pattern(cfg, ('images',)), *size)) for name, cfg in cfgs]
+    return [Variant(name, cfg, masked_share(build_pattern(cfg, ('images',)), *size)) for name, cfg in cfgs]
 
 
 def write_config(cfg: Config, path: Path, pattern: dict | None, prob: float) -> Path:
-    """Write the config of an arm.
+    """Write the config of a variant.
 
     Args:
         cfg (Config): The config that is varied; it is not changed.
@@ -138,21 +140,21 @@ def write_config(cfg: Config, path: Path, pattern: dict | None, prob: float) -> 
     Raises:
         ValueError: If there is another config already, whose runs these would be mixed with.
     """
-    arm = Config(cfg.to_dict())
+    variant = Config(cfg.to_dict())
     if pattern is None:
-        arm.model.backbone.masking = None
+        variant.model.backbone.masking = None
     else:
         mixed = dict(type='mmmaskany.MixturePattern', patterns=[pattern], probs=[prob])
-        arm.model.backbone.masking.pattern = pattern if prob == 1 else mixed
-    return keep_config(path, arm.pretty_text)
+        variant.model.backbone.masking.pattern = pattern if prob == 1 else mixed
+    return keep_config(path, variant.pretty_text)
 
 
-def rows_of(results: Sequence[Result], arms: Sequence[Arm], metric: str) -> list[dict]:
+def rows_of(results: Sequence[Result], variants: Sequence[Variant], metric: str) -> list[dict]:
     """List what every run gave.
 
     Args:
         results (Sequence[Result]): The results.
-        arms (Sequence[Arm]): The arms.
+        variants (Sequence[Variant]): The variants.
         metric (str): The metric.
 
     Returns:
@@ -160,12 +162,12 @@ def rows_of(results: Sequence[Result], arms: Sequence[Arm], metric: str) -> list
         ``cell`` of the pattern where it has them, ``seed``, and the metric under its title.
     """
     title, factor = METRICS.get(metric, (metric, 1))
-    by_name = {str(arm): arm for arm in arms} | {BASELINE: Arm(BASELINE, {}, 0.0)}
+    by_name = {str(variant): variant for variant in variants} | {BASELINE: Variant(BASELINE, {}, 0.0)}
     rows = []
     for result in results:
-        arm = by_name[result.arm]
-        share = {key: arm.pattern.get(key, '') for key in ('scale', 'ratio', 'cell')}
-        row = dict(pattern=arm.name, masked=round(arm.masked, 4), **share, seed=result.seed)
+        variant = by_name[result.variant]
+        share = {key: variant.pattern.get(key, '') for key in ('scale', 'ratio', 'cell')}
+        row = dict(pattern=variant.name, masked=round(variant.masked, 4), **share, seed=result.seed)
         rows.append({**row, title: round(result.metrics[metric] * factor, 4)})
     return rows
 
@@ -234,17 +236,19 @@ def main(argv: list[str] | None = None) -> int:
                 '--cfg-options model.backbone.masking.reuse=True'
             )
         own = [dict(scale=scale) for scale in roots] if reuse else [dict(ratio=ratio) for ratio in ratios]
-        arms = grid(args.patterns, own, image_size(cfg), args.cell)
+        variants = grid(args.patterns, own, image_size(cfg), args.cell)
         folder = args.work_dir / 'configs'
         configs = {BASELINE: write_config(cfg, folder / f'{BASELINE}.py', None, prob)}
-        configs |= {str(arm): write_config(cfg, folder / f'{arm}.py', arm.pattern, prob) for arm in arms}
+        configs |= {
+            str(variant): write_config(cfg, folder / f'{variant}.py', variant.pattern, prob) for variant in variants
+        }
         runs = [Run(name, config, seed) for seed in args.seeds for name, config in configs.items()]
         results, failures = train_all(runs, args.work_dir, [args.metric], Launch.from_args(args))
     except (ValueError, TypeError, KeyError, OSError) as error:
         print(f'error: {error.args[0] if isinstance(error, KeyError) else error}', file=sys.stderr)
         return 1
     if results:
-        rows = rows_of(results, arms, args.metric)
+        rows = rows_of(results, variants, args.metric)
         write_csv(rows, args.work_dir / 'ablation.csv')
         seeds = f'seed{"s" * (len(args.seeds) > 1)} {", ".join(map(str, args.seeds))}'
         how = 'reused' if reuse else 'lost'

@@ -12,10 +12,10 @@ Of a config that masks in the model, a shipped one or your own, the variants nee
 `WORK_DIR/configs`, by the rules that also make the shipped ones (mmmaskany/experiments/rules.py)::
 
     python tools/analysis_tools/compare_methods.py work_dirs/compare configs/maskany/maskany_resnet18_x.py \\
-        --arms plain unmasked noreuse maskany
+        --variants plain unmasked noreuse maskany
 
-The first config or arm is the baseline that the others are compared with. The metrics are those of the last
-validation, never the best ones: choosing an epoch by the test data would flatter every arm.
+The first config or variant is the baseline that the others are compared with. The metrics are those of the last
+validation, never the best ones: choosing an epoch by the test data would flatter every variant.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
 from mmmaskany.experiments.rows import write_csv
-from mmmaskany.experiments.runs import Launch, Run, plot, report, train_all
 from mmmaskany.experiments.rules import RULES, keep_config, variant_text
+from mmmaskany.experiments.runs import Launch, Run, plot, report, train_all
 from mmmaskany.user_errors import run
 from mmmaskany.visualization import save_figure
 
@@ -54,31 +54,36 @@ def variants(config: Path, names: Sequence[str], folder: Path) -> dict[str, Path
 
 def main(argv: list[str] | None = None) -> int:
     """Train and print the table; return the exit status."""
-    parser = argparse.ArgumentParser(
-        description=__doc__.split('\n')[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('work_dir', type=Path, help='folder of all runs and of the table')
-    parser.add_argument('config', type=Path, nargs='?', help='a config that masks in the model, for --arms')
+    parser.add_argument('config', type=Path, nargs='?', help='a config that masks in the model, for --variants')
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument('--arms', nargs='+', help=f'variants of the config, of {" ".join(RULES)}')
+    what.add_argument('--variants', '--arms', nargs='+', help=f'variants of the config, of {" ".join(RULES)}')
     what.add_argument('--configs', type=Path, nargs='+', help='what is compared; the first is the baseline')
-    parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2], help='seeds of each arm')
-    parser.add_argument('--metric', nargs='+', default=['accuracy/top1'], help='metrics of the validation')
+    parser.add_argument(
+        '--seeds', type=int, nargs='+', default=[0, 1, 2], help='seeds of each variant (default: 0 1 2)'
+    )
+    parser.add_argument(
+        '--metric',
+        nargs='+',
+        default=['accuracy/top1'],
+        help='metrics of the validation (default: accuracy/top1): coco/bbox_mAP of a detector, mIoU of a segmentor',
+    )
     parser.add_argument('--cfg-options', nargs='+', default=[], help='overrides for every run, as in tools/train.py')
     Launch.add_arguments(parser)
     args = parser.parse_args(argv)
-    if (args.config is None) != (args.arms is None):
-        parser.error('CONFIG and --arms must be given together, or --configs alone')
+    if (args.config is None) != (args.variants is None):
+        parser.error('CONFIG and --variants must be given together, or --configs alone')
     try:
         configs = [(config.stem, config) for config in args.configs or []]
-        if args.arms:
-            configs = variants(args.config, args.arms, args.work_dir / 'configs').items()
-        runs = [Run(arm, config, seed, args.cfg_options) for seed in args.seeds for arm, config in configs]
+        if args.variants:
+            configs = variants(args.config, args.variants, args.work_dir / 'configs').items()
+        runs = [Run(variant, config, seed, args.cfg_options) for seed in args.seeds for variant, config in configs]
         results, failures = train_all(runs, args.work_dir, args.metric, Launch.from_args(args))
     except (ValueError, KeyError, FileNotFoundError) as error:
         parser.error(str(error.args[0]))
     if results:
-        write_csv([dict(run=r.arm, seed=r.seed, **r.metrics) for r in results], args.work_dir / 'results.csv')
+        write_csv([dict(run=r.variant, seed=r.seed, **r.metrics) for r in results], args.work_dir / 'results.csv')
         for metric in args.metric:
             save_figure(plot(runs, results, metric), args.work_dir / metric.replace('/', '-'))
     return report(results, failures, args.work_dir)

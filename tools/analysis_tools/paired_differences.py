@@ -1,11 +1,11 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
-"""Compare the arms of a finished ``mmmaskany finetune``: is a difference more than chance, of seeds and of images?
+"""Compare the variants of a finished ``mmmaskany finetune``: is a difference more than chance, of seeds and of images?
 
-    python tools/analysis_tools/paired_arms.py work_dirs/flowers --named maskany:plain --also maskany:noreuse
+    python tools/analysis_tools/paired_differences.py work_dirs/flowers --named maskany:plain --also maskany:noreuse
 
-DIR is what the command wrote for images with one class each. For each arm against the plain network: the difference in
-top-1, its 95 % interval over seeds and images, both paired, and the probability of one as large by chance. What was
-named beforehand (--named ARM:OTHER) is tested alone; all other comparisons, those of --also ARM:OTHER too, are
+DIR is what the command wrote for images with one class each. For each variant against the plain network: the difference
+in top-1, its 95 % interval over seeds and images, both paired, and the probability of one as large by chance. What was
+named beforehand (--named VARIANT:OTHER) is tested alone; all other comparisons, those of --also VARIANT:OTHER too, are
 corrected for how many they are (Holm).
 """
 
@@ -31,7 +31,7 @@ def scores(folder: Path) -> dict[str, dict[int, np.ndarray]]:
         folder (Path): What ``mmmaskany finetune`` wrote.
 
     Returns:
-        dict[str, dict[int, np.ndarray]]: By arm and seed, 100 or 0 for each image.
+        dict[str, dict[int, np.ndarray]]: By variant and seed, 100 or 0 for each image.
 
     Raises:
         FileNotFoundError: If there is no finished run.
@@ -56,7 +56,7 @@ def scores(folder: Path) -> dict[str, dict[int, np.ndarray]]:
 def compare(
     found: dict[str, dict[int, np.ndarray]], named: list[tuple[str, str]], also: list[tuple[str, str]] = ()
 ) -> str:
-    """Compare arms, all with the plain network.
+    """Compare variants, all with the plain network.
 
     Args:
         found (dict): As of :func:`scores`.
@@ -67,30 +67,36 @@ def compare(
         str: A table as Markdown.
 
     Raises:
-        ValueError: If an arm is not there, two that were named have fewer than two seeds in common, or nothing can be
-            compared.
+        ValueError: If a variant is not there, two that were named have fewer than two seeds in common, or nothing can
+            be compared.
     """
-    others = [(arm, 'plain') for arm in found if arm != 'plain' and 'plain' in found and (arm, 'plain') not in named]
+    others = [
+        (variant, 'plain')
+        for variant in found
+        if variant != 'plain' and 'plain' in found and (variant, 'plain') not in named
+    ]
     if not (named or also or others):
-        raise ValueError(f'there must be two arms to compare, one of them plain or --named, but got {", ".join(found)}')
-    few = [arm for arm, other in others if len(found[arm].keys() & found[other].keys()) < 2]
-    others = [(arm, other) for arm, other in others if arm not in few] + list(also)
+        raise ValueError(
+            f'there must be two variants to compare, one of them plain or --named, but got {", ".join(found)}'
+        )
+    few = [variant for variant, other in others if len(found[variant].keys() & found[other].keys()) < 2]
+    others = [(variant, other) for variant, other in others if variant not in few] + list(also)
     differences = []
-    for arm, other in (*named, *others):
-        if absent := [name for name in (arm, other) if name not in found]:
-            raise ValueError(f'arms must be of {", ".join(found)}, but got {", ".join(absent)}')
-        seeds = sorted(found[arm].keys() & found[other].keys())
+    for variant, other in (*named, *others):
+        if absent := [name for name in (variant, other) if name not in found]:
+            raise ValueError(f'variants must be of {", ".join(found)}, but got {", ".join(absent)}')
+        seeds = sorted(found[variant].keys() & found[other].keys())
         if len(seeds) < 2:
-            raise ValueError(f'{arm} and {other} must have two seeds in common, but have {seeds}')
-        pair = (np.stack([found[name][seed] for seed in seeds]) for name in (arm, other))
+            raise ValueError(f'{variant} and {other} must have two seeds in common, but have {seeds}')
+        pair = (np.stack([found[name][seed] for seed in seeds]) for name in (variant, other))
         differences.append(paired_difference(*pair))
     chances = [each.p for each in differences[: len(named)]] + holm([each.p for each in differences[len(named) :]])
     rows = []
-    for (arm, other), difference, chance in zip((*named, *others), differences, chances, strict=True):
-        own = mean_spread([scored.mean() for scored in found[arm].values()])
+    for (variant, other), difference, chance in zip((*named, *others), differences, chances, strict=True):
+        own = mean_spread([scored.mean() for scored in found[variant].values()])
         gap = f'{difference.mean:+.2f} ± {difference.half:.2f}'
-        rows.append([arm, own, other, gap, f'{chance:.3f}'])
-    text = markdown_table(['arm', 'top-1 (%)', 'against', 'difference', 'chance'], rows, words=(0, 2))
+        rows.append([variant, own, other, gap, f'{chance:.3f}'])
+    text = markdown_table(['variant', 'top-1 (%)', 'against', 'difference', 'chance'], rows, words=(0, 2))
     if few:
         text += f'\nNot compared, for want of two seeds that plain has, too: {", ".join(few)}.'
     return text.rstrip()
@@ -100,8 +106,8 @@ def main(argv: list[str] | None = None) -> int:
     """Compare and print; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('dir', metavar='DIR', type=Path, help='what mmmaskany finetune wrote')
-    parser.add_argument('--named', nargs='*', default=[], metavar='ARM:OTHER', help='comparisons named beforehand')
-    parser.add_argument('--also', nargs='*', default=[], metavar='ARM:OTHER', help='further comparisons')
+    parser.add_argument('--named', nargs='*', default=[], metavar='VARIANT:OTHER', help='comparisons named beforehand')
+    parser.add_argument('--also', nargs='*', default=[], metavar='VARIANT:OTHER', help='further comparisons')
     args = parser.parse_args(argv)
     try:
         if wrong := [pair for pair in (*args.named, *args.also) if pair.count(':') != 1]:
@@ -113,7 +119,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f'error: {error}', file=sys.stderr)
         return 1
     seeds, images = max(map(len, found.values())), len(next(iter(next(iter(found.values())).values())))
-    print(f'\n± is a 95 % interval over {seeds} seeds and {images:,} images; {len(found)} arms were looked at.')
+    print(f'\n± is a 95 % interval over {seeds} seeds and {images:,} images; {len(found)} variants were looked at.')
     return 0
 
 

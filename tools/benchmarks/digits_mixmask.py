@@ -43,11 +43,11 @@ def pretraining(frameworks: Sequence[str], seeds: Sequence[int], twins: bool) ->
     Returns:
         list[Run]: Each with every seed.
     """
-    arms = [arm for name in frameworks for arm in ([name] * twins + [f'mixmask-{name}'])]
+    variants = [variant for name in frameworks for variant in ([name] * twins + [f'mixmask-{name}'])]
     return [
-        Run(arm, CONFIGS / PRETRAINING.format(arm), seed, group='pre-training', validates=False)
+        Run(variant, CONFIGS / PRETRAINING.format(variant), seed, group='pre-training', validates=False)
         for seed in seeds
-        for arm in arms
+        for variant in variants
     ]
 
 
@@ -66,8 +66,8 @@ def probes(pretrained: Sequence[Run], work_dir: Path) -> list[Run]:
         *(Run(RANDOM, CONFIGS / PROBE.format('scratch'), seed, group='linear probe') for seed in seeds),
         *(
             Run(
-                run.arm,
-                CONFIGS / PROBE.format(f'{run.arm}-pre'),
+                run.variant,
+                CONFIGS / PROBE.format(f'{run.variant}-pre'),
                 run.seed,
                 [f'model.backbone.init_cfg.checkpoint={run.checkpoint(work_dir)}'],
                 group='linear probe',
@@ -77,22 +77,22 @@ def probes(pretrained: Sequence[Run], work_dir: Path) -> list[Run]:
     ]
 
 
-def verdict(results: Sequence[Result], arm: str) -> tuple[str, bool]:
-    """Say what the features of an arm are worth.
+def verdict(results: Sequence[Result], variant: str) -> tuple[str, bool]:
+    """Say what the features of a variant are worth.
 
     Args:
         results (Sequence[Result]): All results.
-        arm (str): 'mixmask-mocov2', say.
+        variant (str): 'mixmask-mocov2', say.
 
     Returns:
         tuple[str, bool]: A line, and whether they are better than those of random weights with every seed.
     """
     own, scratch, twin = (
-        {run.seed: run.metrics[METRIC] for run in results if (run.group, run.arm) == ('linear probe', name)}
-        for name in (arm, RANDOM, arm.removeprefix('mixmask-'))
+        {run.seed: run.metrics[METRIC] for run in results if (run.group, run.variant) == ('linear probe', name)}
+        for name in (variant, RANDOM, variant.removeprefix('mixmask-'))
     )
     gains = [own[seed] - scratch[seed] for seed in own]
-    line = f'{arm}: {mean(gains):+.2f} points over random weights, least {min(gains):+.2f}'
+    line = f'{variant}: {mean(gains):+.2f} points over random weights, least {min(gains):+.2f}'
     if twin:
         gaps = [own[seed] - twin[seed] for seed in own]
         line += f'; {mean(gaps):+.2f} against the framework alone, {min(gaps):+.2f} to {max(gaps):+.2f}'
@@ -122,8 +122,8 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     if status := report(results, failures, args.work_dir):
         return status
-    for arm in dict.fromkeys(run.arm for run in first if run.arm.startswith('mixmask-')):
-        line, worth = verdict(results, arm)
+    for variant in dict.fromkeys(run.variant for run in first if run.variant.startswith('mixmask-')):
+        line, worth = verdict(results, variant)
         print(line)
         status |= not worth
     return status

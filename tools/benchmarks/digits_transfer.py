@@ -25,7 +25,7 @@ from mmmaskany.experiments.runs import METRICS, Launch, Result, Run, report, tra
 from mmmaskany.user_errors import run
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
-#: Where an arm's config and its classifier's differ from those of the other arms.
+#: Where a variant's config and its classifier's differ from those of the other variants.
 NETWORKS = {'plain': '', 'MaskAny': 'maskany'}
 CLASSIFIER = '{}resnet18-narrow_1xb32-coslr-8e_digits.py'
 #: Config of a task, and what it measures.
@@ -45,9 +45,9 @@ def pretraining(seeds: Sequence[int]) -> list[Run]:
         list[Run]: Both networks with every seed.
     """
     return [
-        Run(arm, CONFIGS / 'maskany' / CLASSIFIER.format(f'{name}_' if name else ''), seed, group='classification')
+        Run(variant, CONFIGS / 'maskany' / CLASSIFIER.format(f'{name}_' if name else ''), seed, group='classification')
         for seed in seeds
-        for arm, name in NETWORKS.items()
+        for variant, name in NETWORKS.items()
     ]
 
 
@@ -66,12 +66,12 @@ def finetuning(seeds: Sequence[int], work_dir: Path) -> list[Run]:
         for task, (config, _) in TASKS.items():
             for scratch in ('', '-scratch'):
                 for classifier in pretraining([seed]):
-                    name = NETWORKS[classifier.arm]
+                    name = NETWORKS[classifier.variant]
                     path = CONFIGS / task / config.format(f'{name}-' if name else '', scratch)
                     options = (
                         [] if scratch else [f'model.backbone.init_cfg.checkpoint={classifier.checkpoint(work_dir)}']
                     )
-                    runs.append(Run(classifier.arm + scratch, path, seed, options, group=task))
+                    runs.append(Run(classifier.variant + scratch, path, seed, options, group=task))
     return runs
 
 
@@ -88,14 +88,16 @@ def verdict(results: Sequence[Result], task: str, metric: str) -> tuple[str, boo
     """
     title, factor = METRICS[metric]
     values = {
-        arm: {run.seed: run.metrics[metric] * factor for run in results if (run.group, run.arm) == (task, arm)}
-        for arm in ('MaskAny', 'MaskAny-scratch', 'plain')
+        variant: {
+            run.seed: run.metrics[metric] * factor for run in results if (run.group, run.variant) == (task, variant)
+        }
+        for variant in ('MaskAny', 'MaskAny-scratch', 'plain')
     }
     own, scratch, plain = values.values()
     gain, gain_spread = gap(own, scratch)
     behind, behind_spread = gap(own, plain)
-    # The larger of the two arms' standard deviations and that of their difference.
-    spread = max(gain_spread, *(statistics.stdev(arm.values()) for arm in (own, scratch)))
+    # The larger of the two variants' standard deviations and that of their difference.
+    spread = max(gain_spread, *(statistics.stdev(variant.values()) for variant in (own, scratch)))
     line = (
         f"{task}, {title}: MaskAny's checkpoint gives {gain:+.2f} over scratch (spread {spread:.2f}), and "
         f'{behind:+.2f} ± {behind_spread:.2f} against the plain network from the plain checkpoint'

@@ -166,7 +166,7 @@ def make_runs(args: argparse.Namespace) -> list[Run]:
     pairs.sort(key=lambda pair: method(pair[0]))  # stable: checkpoints stay in their order
     return [
         Run(
-            arm=start.name,
+            variant=start.name,
             config=config,
             seed=seed,
             options=[

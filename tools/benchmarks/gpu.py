@@ -90,10 +90,10 @@ def pieces(tiny: bool = False) -> dict[str, str]:
             found[f'dense-{name}{"" if amp else "-single"}'] = measure('benchmark_configs', batch, 50, both, amp, small)
     found['digits'] = 'python tools/dataset_converters/digits.py'
     for name, config in TRAININGS.items():
-        for arm in ('', 'maskany-'):
+        for variant in ('', 'maskany-'):
             for amp in ('--amp', ''):
-                piece = f'train-{name}-{arm or "plain-"}{"mixed" if amp else "single"}'
-                found[piece] = f'python tools/train.py {config.format(arm)} {amp} --work-dir {{folder}}/{piece}'
+                piece = f'train-{name}-{variant or "plain-"}{"mixed" if amp else "single"}'
+                found[piece] = f'python tools/train.py {config.format(variant)} {amp} --work-dir {{folder}}/{piece}'
     return found
 
 

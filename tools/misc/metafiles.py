@@ -9,15 +9,15 @@ By hand only `configs/*/results.yml` are kept: the collection, and what was meas
 entry of a metafile is
 
     Architecture      the network; of a detector or segmentor its head, then its backbone
-    Arm               plain, MaskAny ...; after a comma what else is special about it
+    Variant               plain, MaskAny ...; after a comma what else is special about it
     Training Data     the data set that a table is made of; results are on its validation part
     Epochs            or Iterations: how long it is trained
     Batch Size        images a step, of all GPUs: auto_scale_lr.base_batch_size
     Parameters        of the whole model, frozen ones too; counted once, when the config is new
     Results           the metrics of the config's evaluators in %, empty until they were measured
 
-The network, the arm and the data set are read from the name of the config and put into words by the tables below: a
-new network, arm or data set is one line there. `model_tables.py` makes the READMEs' tables of the metafiles.
+The network, the variant and the data set are read from the name of the config and put into words by the tables below: a
+new network, variant or data set is one line there. `model_tables.py` makes the READMEs' tables of the metafiles.
 """
 
 from __future__ import annotations
@@ -94,8 +94,8 @@ NETWORKS = {
 }
 #: Pre-trainings that are told of a network.
 PRETRAINED = {'mae-pre': 'MAE', 'clip-pre': 'CLIP'}
-#: Arms of classifiers, by what stands in the name.
-CLASSIFICATION_ARMS = {
+#: Variants of classifiers, by what stands in the name.
+CLASSIFICATION_VARIANTS = {
     '-unmasked': 'unmasked',
     '-noreuse': 'masks without reuse',
     '-pipeline': 'MaskAny, data pipeline',
@@ -115,8 +115,8 @@ SPECIALITIES = {
     '-objects': 'masked outside of objects',
     '-hidden': 'hidden pixels weighed',
 }
-#: Arms of configs/masking, by the first word of the name.
-MASKING_ARMS = {
+#: Variants of configs/masking, by the first word of the name.
+MASKING_VARIANTS = {
     'cutout': 'Cutout',
     'gridmask': 'GridMask',
     'random-token': 'random cells, learned token',
@@ -135,9 +135,9 @@ MASKING_ARMS = {
 }
 #: Siamese pre-training: the framework, and what is mixed.
 SIAMESE = re.compile(r'(?P<un>unmix-)?(?P<mask>mixmask-(?P<discrete>discrete-)?)?(?P<framework>mocov2|simsiam)')
-#: How arms begin, those first that others are compared with.
-ARM_ORDER = ('random weights', 'plain', 'unmasked', 'masks without reuse', 'MoCo', 'SimSiam', 'MixMask', 'Un-Mix')
-ARM_ORDER += ('MaskAny', 'MaskSub', *MASKING_ARMS.values())
+#: How variants begin, those first that others are compared with.
+VARIANT_ORDER = ('random weights', 'plain', 'unmasked', 'masks without reuse', 'MoCo', 'SimSiam', 'MixMask', 'Un-Mix')
+VARIANT_ORDER += ('MaskAny', 'MaskSub', *MASKING_VARIANTS.values())
 
 
 #: What is to be done about a name that has something new.
@@ -211,8 +211,8 @@ def architecture_of(name: str, cfg: Config) -> str:
     return network + ''.join(f' from {title}' for mark, title in PRETRAINED.items() if mark in name)
 
 
-def arm_of(name: str, folder: str, scope: str) -> str:
-    """Read the arm from the name of a config.
+def variant_of(name: str, folder: str, scope: str) -> str:
+    """Read the variant from the name of a config.
 
     Args:
         name (str): The name.
@@ -223,7 +223,7 @@ def arm_of(name: str, folder: str, scope: str) -> str:
         str: Such as 'plain' or 'MaskAny, data pipeline'.
 
     Raises:
-        ValueError: If it is of configs/masking, and the arm is not known.
+        ValueError: If it is of configs/masking, and the variant is not known.
     """
     if '_scratch_' in name:
         return 'random weights'
@@ -233,13 +233,14 @@ def arm_of(name: str, folder: str, scope: str) -> str:
         framework = {'mocov2': 'MoCo v2', 'simsiam': 'SimSiam'}[found['framework']]
         return f'{mixed} on {framework}' if mixed else framework
     if folder == 'masking':
-        if (method := name.partition('_')[0]) not in MASKING_ARMS:
+        if (method := name.partition('_')[0]) not in MASKING_VARIANTS:
             raise ValueError(
-                f'the name must begin with one of {", ".join(MASKING_ARMS)}, but got {name}: {_ADD} MASKING_ARMS'
+                f'the name must begin with one of {", ".join(MASKING_VARIANTS)}, but got {name}: '
+                f'{_ADD} MASKING_VARIANTS'
             )
-        return MASKING_ARMS[method]
-    marks = CLASSIFICATION_ARMS if scope == 'mmpretrain' else SPECIALITIES
-    special = [arm for mark, arm in marks.items() if re.search(f'{mark}[_-]', name)]
+        return MASKING_VARIANTS[method]
+    marks = CLASSIFICATION_VARIANTS if scope == 'mmpretrain' else SPECIALITIES
+    special = [variant for mark, variant in marks.items() if re.search(f'{mark}[_-]', name)]
     if '-autoaugment_' in name:
         return f'{"unmasked" if name.startswith("maskany_") else "plain"}, AutoAugment'
     if scope == 'mmpretrain' and special:
@@ -340,7 +341,7 @@ def entry_of(path: Path, cfg: Config, folder: str, results: dict, measured: dict
         'Config': path.as_posix(),
         'Metadata': {
             'Architecture': architecture_of(name, cfg),
-            'Arm': arm_of(name, folder, scope),
+            'Variant': variant_of(name, folder, scope),
             'Training Data': data,
             **{key: length for key, length in loops.items() if length},
             'Batch Size': cfg.auto_scale_lr.base_batch_size,
@@ -384,8 +385,11 @@ def order_of(model: dict) -> tuple:
         metadata.get('Epochs') or metadata.get('Iterations'),
         network != host,
         network.startswith('MaskAny '),
-        next((index for index, arm in enumerate(ARM_ORDER) if metadata['Arm'].startswith(arm)), len(ARM_ORDER)),
-        len(metadata['Arm']),
+        next(
+            (index for index, variant in enumerate(VARIANT_ORDER) if metadata['Variant'].startswith(variant)),
+            len(VARIANT_ORDER),
+        ),
+        len(metadata['Variant']),
         name,
     )
 

@@ -70,7 +70,7 @@ def render(models: list[dict], folder: Path, root: Path = ROOT) -> str:
         raise ValueError(f'a metric must be one of {list(METRICS)}, but got {metric!r} in {named[metric]["Name"]}')
     metrics = [metric for metric in METRICS if metric in named]
 
-    heads = ['Model', 'Arm', 'Parameters (M)', *schedules, *(METRICS[metric] for metric in metrics)]
+    heads = ['Model', 'Variant', 'Parameters (M)', *schedules, *(METRICS[metric] for metric in metrics)]
     numbers = len(heads) - 2
     rows = []
     for model in models:
@@ -79,7 +79,7 @@ def render(models: list[dict], folder: Path, root: Path = ROOT) -> str:
         rows.append(
             [
                 metadata['Architecture'],
-                metadata['Arm'],
+                metadata['Variant'],
                 f'{metadata["Parameters"] / 1e6:.2f}',
                 *(str(metadata.get(key, '')) for key in schedules),
                 *(measured(model, metric) for metric in metrics),
