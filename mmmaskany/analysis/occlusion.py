@@ -1,28 +1,40 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
-"""Parts of test images hidden, in the same way for every network that is tested: by masks, and by pasted objects."""
+"""Networks tested on images of which a part is hidden, the same part for every network."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
-from pathlib import Path
+import copy
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import NamedTuple
 
-import cv2
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from mmmaskany.checkpoints.normalisation import swaps_channels
+from mmmaskany.checkpoints.reading import still
 from mmmaskany.engine.seeding.seeds import derive_seed
-from mmmaskany.masking import Fill, Pattern
+from mmmaskany.masking import ConstantFill, Fill, LayerMasking, Pattern
+from mmmaskany.masking.draw import select
+from mmmaskany.models.algebra import build_pattern
 
+from .candidates import TASKS, Loaded, build_evaluator
+from .named_patterns import masked_share, pattern_cfg
+
+#: What hidden pixels show, and how a plot calls it.
+FILLS = {
+    'black': 'black',
+    'mean': 'the mean colour',
+    'texture': 'smooth textures',
+    'image': 'the same place of another image',
+    'layers': 'nothing: no layer sees them',
+}
+#: A way to hide a share of images, given their place in the data and their partners: a context in which a network is
+#: called with the images that are given back, beside the share that is hidden of each.
+Hide = Callable[[Tensor, int, 'Tensor | None'], AbstractContextManager['tuple[Tensor, list[float]]']]
 #: Masks are drawn for so many images at a time.
 _BLOCK = 32
-#: Objects are pasted that are at least so many pixels wide and high.
-_SMALLEST = 32
 #: Colours of a smooth texture along each side of an image.
 _COLOURS = 4
 
@@ -126,136 +138,126 @@ def textures(count: int, height: int, width: int, first: int = 0, seed: int = 0)
     return 255 * smooth.clamp(0, 1)
 
 
-class PastedObjects:
-    """Objects of other photos, cut out along their outlines and pasted onto images until enough of them is hidden.
+def build_fill(kind: str, preprocessor: torch.nn.Module) -> ConstantFill:
+    """Build a fill of one colour, in units of the normalised images.
 
     Args:
-        annotations (str | Path): A COCO json with outlines as polygons; crowds and masks in other forms are left out.
-        folder (str | Path): The folder of its images.
-        size (float): Area of a pasted object as a share of the image. Defaults to 0.1.
-        most (int): Objects that are read, evenly spread over all. Defaults to 200.
+        kind (str): 'black', or 'mean' for the mean colour of the data as the config states it.
+        preprocessor (nn.Module): The data preprocessor, with the ``mean`` and ``std`` of its normalisation, if any.
+
+    Returns:
+        ConstantFill: The fill.
 
     Raises:
-        FileNotFoundError: If a file is missing.
-        ValueError: If no object is outlined by polygons and at least 32 px wide and high, the file is no such json, or
-            a photo is of another size than it states.
+        ValueError: If the mean is asked for, but the config does not normalise.
     """
-
-    def __init__(self, annotations: str | Path, folder: str | Path, size: float = 0.1, most: int = 200) -> None:
-        self.size = size
-        outlined = list(_outlined(Path(annotations), Path(folder)))
-        count = min(most, len(outlined))
-        chosen = [outlined[index * len(outlined) // count] for index in range(count)]
-        cuts = [_cut_out(*each, annotations) for each in chosen]
-        self.objects = [(image, mask) for image, mask in cuts if mask.any()]
-        if not self.objects:
-            raise ValueError(
-                f'{annotations} must outline objects by polygons, at least {_SMALLEST} px wide and high, but none of '
-                'its annotations does'
-            )
-
-    def paste(
-        self, images: Tensor, share: float, pixels: Pixels, first: int = 0, seed: int = 0
-    ) -> tuple[Tensor, list[float]]:
-        """Hide at least a share of each image; a larger share adds objects to those of a smaller one.
-
-        Args:
-            images (Tensor): Consecutive images of the data, as a network sees them, ``(B, 3, H, W)``; never modified.
-            share (float): The share, in (0, 1).
-            pixels (Pixels): How pixels become what it sees.
-            first (int): Place of the first image in the data. Defaults to 0.
-            seed (int): Other seeds paste other objects. Defaults to 0.
-
-        Returns:
-            tuple[Tensor, list[float]]: The images, and the share that is hidden of each.
-        """
-        if not 0 < share < 1:
-            raise ValueError(f'ratio must be in (0, 1), but got {share}')
-        height, width = images.shape[-2:]
-        pasted, shares = [], []
-        for index in range(len(images)):
-            canvas = np.zeros((height, width, 3), np.uint8)
-            hidden = np.zeros((height, width), bool)
-            for cut in islice(self._cuts(first + index, seed, height, width), 1000):
-                _paste(canvas, hidden, *cut)
-                if hidden.mean() >= share:
-                    break
-            seen = pixels.seen(torch.from_numpy(canvas).permute(2, 0, 1)).to(images)
-            pasted.append(torch.where(torch.from_numpy(hidden).to(images.device), seen, images[index]))
-            shares.append(float(hidden.mean()))
-        return torch.stack(pasted), shares
-
-    def _cuts(self, place: int, seed: int, height: int, width: int) -> Iterator[tuple]:
-        """Yield objects for the image of a place, each with its outline and where its upper left corner comes."""
-        draw = np.random.default_rng(derive_seed('objects', seed, place))
-        while True:
-            image, mask = self.objects[draw.integers(len(self.objects))]
-            zoom = (self.size * height * width / mask.sum()) ** 0.5
-            size = [max(1, round(zoom * side)) for side in mask.shape[::-1]]
-            image = cv2.resize(image, size, interpolation=cv2.INTER_AREA if zoom < 1 else cv2.INTER_LINEAR)
-            mask = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST).astype(bool)
-            if draw.random() < 0.5:
-                image, mask = image[:, ::-1], mask[:, ::-1]
-            yield image, mask, int(draw.integers(height)) - size[1] // 2, int(draw.integers(width)) - size[0] // 2
+    mean = getattr(preprocessor, 'mean', None)
+    if kind == 'mean' and mean is None:
+        raise ValueError("the mean colour needs the data's mean in data_preprocessor.mean, but the config has none")
+    if kind == 'mean' or mean is None:
+        return ConstantFill(0.0)
+    return ConstantFill((-mean / preprocessor.std).flatten().tolist())
 
 
-def _outlined(annotations: Path, folder: Path) -> Iterator[tuple[Path, dict, list[np.ndarray]]]:
-    """Yield the objects that are outlined by polygons and large enough: photo, its record, and the polygons."""
-    try:
-        data = json.loads(annotations.read_text())
-        images = {image['id']: image for image in data['images']}
-        records = list(data['annotations'])
-    except (ValueError, TypeError, KeyError) as error:
+def by_pattern(
+    name: str, ratio: float, loaded: Loaded, fill: str = 'black', cell: int | None = None, seed: int = 0
+) -> Hide:
+    """Return how a pattern hides a share of images.
+
+    Args:
+        name (str): The pattern, see :func:`~.named_patterns.pattern_cfg`.
+        ratio (float): The share.
+        loaded (Loaded): The network.
+        fill (str): What hidden pixels show, of :data:`FILLS`. Defaults to 'black'.
+        cell (int | None): Side of a cell in pixels; None is an eighth of the images' side. Defaults to None.
+        seed (int): Other seeds hide other places. Defaults to 0.
+
+    Returns:
+        Hide: What hides.
+
+    Raises:
+        ValueError: If its layers are to be masked, and it is no classifier.
+    """
+    preprocessor = loaded.model.data_preprocessor
+    pixels = Pixels.of(preprocessor)
+    constant = build_fill(fill, preprocessor) if fill in ('black', 'mean') else None
+    if fill == 'layers' and loaded.cfg.default_scope != 'mmpretrain':
         raise ValueError(
-            f'{annotations} must be COCO annotations, with images and annotations, but reading it fails: '
-            f'{type(error).__name__}: {error}'
-        ) from error
-    for place, record in enumerate(records):
-        outlines = record.get('segmentation')
-        if not isinstance(outlines, list) or not any(outlines):  # a box alone, a crowd, or nothing
-            continue
-        try:
-            image = images[record['image_id']]
-            polygons = [np.array(each, float).reshape(-1, 2) for each in outlines if each]
-            photo = folder / image['file_name']
-        except (ValueError, TypeError, KeyError) as error:
-            raise ValueError(
-                f'annotation {record.get("id", place)} of {annotations} must have the image_id of one of its images '
-                f'and polygons as lists of x and y, but reading it fails: {type(error).__name__}: {error}'
-            ) from error
-        corners = np.concatenate(polygons)
-        if np.isfinite(corners).all() and np.ptp(corners, 0).min() >= _SMALLEST:
-            yield photo, image, polygons
-
-
-def _cut_out(
-    file: Path, record: dict, polygons: Sequence[np.ndarray], annotations: str | Path
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the pixels around an object, ``(h, w, 3)``, and which of them are the object's, bool ``(h, w)``."""
-    image = cv2.imread(str(file))
-    if image is None:
-        raise FileNotFoundError(f'objects are cut out of photos, but there is none to read at {file}')
-    height, width = image.shape[:2]
-    stated = record.get('height', height), record.get('width', width)
-    if stated != (height, width):
-        raise ValueError(
-            f'{file} must be of the size that {annotations} states, {stated[1]} x {stated[0]} px, for its outlines to '
-            f'fit, but is of {width} x {height} px'
+            f'--fill layers is for classifiers, which predict for an image as a whole, but got a '
+            f'{TASKS[loaded.cfg.default_scope]}'
         )
-    mask = np.zeros((height, width), np.uint8)
-    for polygon in polygons:
-        cv2.fillPoly(mask, [polygon.round().astype(np.int32)], 1)
-    corners = np.concatenate(polygons)
-    (left, top), (right, bottom) = np.floor(corners.min(0)).astype(int), np.ceil(corners.max(0)).astype(int) + 1
-    box = np.s_[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)]
-    return image[box], mask[box].astype(bool)
+    patterns: dict[tuple[int, int], tuple] = {}
+
+    @contextmanager
+    def hide(images: Tensor, first: int, partners: Tensor | None) -> Iterator[tuple[Tensor, list[float]]]:
+        size = tuple(images.shape[-2:])
+        if size not in patterns:
+            # Which looks at nothing: all networks see the same masks.
+            pattern = build_pattern(pattern_cfg(name, min(size), cell, ratio=ratio), ())
+            layers = LayerMasking(loaded.model, size) if fill == 'layers' else None
+            patterns[size] = pattern, masked_share(pattern, *size), layers
+        pattern, share, layers = patterns[size]
+        shares = [share] * len(images)
+        if layers is not None:
+            with layers.masked(images, occlusion_mask(images, pattern, first, seed)) as visible:
+                yield visible, shares
+            return
+        if fill == 'texture':
+            partners = pixels.seen(textures(len(images), *size, first, seed)).to(images)
+        content = constant or (lambda images, mask: select(mask, partners, images))
+        yield occlude(images, pattern, content, first, seed), shares
+
+    return hide
 
 
-def _paste(canvas: np.ndarray, hidden: np.ndarray, image: np.ndarray, mask: np.ndarray, top: int, left: int) -> None:
-    """Paste an object; what lies outside of the canvas is cut off."""
-    height, width = hidden.shape
-    image = image[max(-top, 0) : height - top, max(-left, 0) : width - left]
-    mask = mask[max(-top, 0) : height - top, max(-left, 0) : width - left]
-    place = np.s_[max(top, 0) : max(top, 0) + mask.shape[0], max(left, 0) : max(left, 0) + mask.shape[1]]
-    canvas[place][mask] = image[mask]
-    hidden[place] |= mask
+def whole(images: Tensor, first: int, partners: Tensor | None) -> AbstractContextManager[tuple[Tensor, list[float]]]:
+    """Hide nothing."""
+    return nullcontext((images, [0.0] * len(images)))
+
+
+def evaluate_hidden(
+    loaded: Loaded,
+    ways: Sequence[Hide],
+    partners: Iterator[Tensor] | None = None,
+    watch: Callable[[Iterable], Iterable] = iter,
+    note: Callable[[int, Sequence], None] | None = None,
+) -> list[tuple[dict, float]]:
+    """Test a network on its test data, hidden in each of some ways.
+
+    Args:
+        loaded (Loaded): The network.
+        ways (Sequence[Hide]): The ways.
+        partners (Iterator[Tensor] | None): Other images, a batch for each of the network's. Defaults to None.
+        watch (Callable): Goes over the batches in its own way, to show how far it is. Defaults to ``iter``.
+        note (Callable | None): Called with the place of the first image of a batch, and what was predicted for the
+            batch in the first way. Defaults to None.
+
+    Returns:
+        list[tuple[dict, float]]: For each way what the evaluator gave, and the mean share that was hidden.
+    """
+    with still():
+        evaluators = [build_evaluator(loaded.cfg, loaded.dataset, loaded.places) for _ in ways]
+    shares: list[list[float]] = [[] for _ in ways]
+    first = 0
+    with torch.no_grad():
+        for images, samples in watch(loaded.batches()):
+            partner = None if partners is None else _of_size(next(partners), images)
+            for hide, evaluator, own in zip(ways, evaluators, shares, strict=True):
+                with hide(images, first, partner) as (left, found):
+                    predicted = loaded.model(left, copy.deepcopy(samples), mode='predict')
+                if note and evaluator is evaluators[0]:
+                    note(first, predicted)
+                evaluator.process(predicted)
+                own += found
+            first += len(images)
+    with still():
+        return [
+            (evaluator.evaluate(first), sum(own) / first) for evaluator, own in zip(evaluators, shares, strict=True)
+        ]
+
+
+def _of_size(partners: Tensor, images: Tensor) -> Tensor:
+    """Return partners at the size of the images that they stand in for."""
+    if partners.shape == images.shape:
+        return partners
+    return F.interpolate(partners, images.shape[-2:], mode='bilinear', align_corners=False)

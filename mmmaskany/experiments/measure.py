@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,21 +20,17 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.optim import OptimWrapper
 from mmengine.registry import DATASETS, MODELS, init_default_scope
-from mmengine.runner import Runner
 from torch import nn
-from torch.utils.data import Dataset, Subset
+from torch.utils.data import Dataset
 
-from mmmaskany.analysis.candidates import build_evaluator
-from mmmaskany.analysis.named_patterns import pattern_cfg
-from mmmaskany.analysis.occlusion import occlude
+from mmmaskany.analysis.candidates import Loaded
+from mmmaskany.analysis.occlusion import by_pattern, evaluate_hidden, whole
 from mmmaskany.checkpoints.atomic import atomic_write
 from mmmaskany.checkpoints.protection import read_checkpoint
 from mmmaskany.checkpoints.reading import silence, still
 from mmmaskany.engine.hooks.launch_check_hook import check_checkpoint
 from mmmaskany.engine.launch import collate_tensors
 from mmmaskany.inference.samples import count_flops, draw_batch
-from mmmaskany.masking import ConstantFill
-from mmmaskany.models.algebra import build_pattern
 
 from .plan import Plan
 from .runs import METRICS, Run
@@ -138,11 +134,13 @@ def _measure(run: Run, plan: Plan) -> Measured:
                 for box, label in zip(boxes.bboxes.tolist(), boxes.labels.tolist(), strict=True)
             ]
 
-    occlusion = _occluded(model, cfg, Subset(dataset, sorted(chosen)), plan, note, sorted(chosen))
+    occlusion = _occluded(Loaded(model, dataset, sorted(chosen), cfg), plan, note)
     if rest:
-        for places, _, samples in _predictions(model, cfg, Subset(dataset, rest)):
-            for place, sample in zip(places, samples, strict=True):
-                note(rest[place], sample)
+        places = iter(rest)
+        with torch.no_grad():
+            for images, samples in Loaded(model, dataset, rest, cfg).batches():
+                for sample in model(images, samples, mode='predict'):
+                    note(next(places), sample)
     order = sorted(predicted)
     return Measured(
         occlusion,
@@ -152,56 +150,23 @@ def _measure(run: Run, plan: Plan) -> Measured:
     )
 
 
-def _batches(model: nn.Module, cfg: Config, dataset: Dataset) -> Iterator[tuple[list[int], dict, dict]]:
-    """Yield the places of images, the batch as loaded, and as the network takes it."""
-    loader = dict(cfg.test_dataloader, dataset=dataset, persistent_workers=False)
-    first = 0
-    for data in Runner.build_dataloader(loader):
-        batch = model.data_preprocessor(data, False)
-        size = len(batch['inputs'])
-        yield list(range(first, first + size)), data, batch
-        first += size
-
-
-def _predictions(model: nn.Module, cfg: Config, dataset: Dataset) -> Iterator[tuple[list[int], dict, Sequence]]:
-    for places, data, batch in _batches(model, cfg, dataset):
-        with torch.no_grad():
-            yield places, data, model(batch['inputs'], batch['data_samples'], mode='predict')
-
-
-def _occluded(
-    model: nn.Module, cfg: Config, dataset: Subset, plan: Plan, note: object, indices: Sequence[int]
-) -> list[dict]:
-    """Test a network on whole and on masked images."""
+def _occluded(loaded: Loaded, plan: Plan, note: Callable[[int, object], None]) -> list[dict]:
+    """Test a network on whole and on masked images; note what it predicts of the whole ones."""
     dense = plan.data.task != 'classification'
     patterns, shares = (OCCLUSIONS[:1], SHARES[:2]) if dense else (OCCLUSIONS, SHARES)
-    tests = [('', 0.0), *((name, share) for name in patterns for share in shares)]
-    with still():
-        evaluators = [build_evaluator(cfg, dataset.dataset, indices) for _ in tests]
-    preprocessor = model.data_preprocessor
-    fill = ConstantFill((-preprocessor.mean / preprocessor.std).flatten().tolist())
-    built: dict[tuple, object] = {}
-    for places, data, batch in _batches(model, cfg, dataset):
-        images, size = batch['inputs'], tuple(batch['inputs'].shape[-2:])
-        for (name, share), evaluator in zip(tests, evaluators, strict=True):
-            masked = images
-            if name:
-                key = (name, share, size)
-                if key not in built:
-                    built[key] = build_pattern(pattern_cfg(name, min(size), ratio=share))
-                masked = occlude(images, built[key], fill, places[0])
-            with torch.no_grad():
-                samples = model(masked, copy.deepcopy(batch['data_samples']), mode='predict')
-            if not name:
-                for place, sample in zip(places, samples, strict=True):
-                    note(indices[place], sample)
-            evaluator.process(data_samples=samples, data_batch=data)
+    tests = [(name, share) for name in patterns for share in shares]
+    ways = [whole, *(by_pattern(name, share, loaded) for name, share in tests)]
+
+    def note_all(first: int, samples: Sequence) -> None:
+        for place, sample in zip(loaded.places[first:], samples, strict=False):
+            note(place, sample)
+
     metric = plan.metrics[0]
     rows = []
-    with still():
-        for (name, share), evaluator in zip(tests, evaluators, strict=True):
-            value = evaluator.evaluate(len(dataset)).get(metric, 0.0) * METRICS[metric][1]
-            rows.append(dict(pattern=name, masked=share, value=round(max(0.0, float(value)), 4)))
+    found = evaluate_hidden(loaded, ways, note=note_all)
+    for (name, share), (metrics, _) in zip([('', 0.0), *tests], found, strict=True):
+        value = metrics.get(metric, 0.0) * METRICS[metric][1]
+        rows.append(dict(pattern=name, masked=share, value=round(max(0.0, float(value)), 4)))
     return rows
 
 

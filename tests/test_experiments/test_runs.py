@@ -213,6 +213,11 @@ def test_runs_fail_finish_and_go_on(config, tmp_path, capfd):
     _, failures = train_all([run], tmp_path, ['mIoU'])
     assert failures == ["good seed 2 must give ['mIoU'], but its last validation gave ['accuracy/top1']"]
 
+    # Results of before variants were called so are read.
+    stored = tmp_path / run.folder / 'result.json'
+    stored.write_text(stored.read_text().replace('"variant":', '"arm":'))
+    assert train_all([run], tmp_path, ['accuracy/top1']) == (results, [])
+
     # An interrupted run goes on, here between its last checkpoint and its result, with two processes.
     folder = tmp_path / run.folder
     (folder / 'result.json').unlink()

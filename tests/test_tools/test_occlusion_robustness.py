@@ -14,7 +14,8 @@ from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner
 
 from mmmaskany.analysis.candidates import Candidate, load_candidate
-from mmmaskany.analysis.occlusion import PastedObjects, Pixels, occlude, occlusion_mask, textures
+from mmmaskany.analysis.occlusion import Pixels, occlude, occlusion_mask, textures
+from mmmaskany.analysis.pasted_objects import PastedObjects
 from mmmaskany.masking import ConstantFill, GridPattern, LayerMasking, RandomPattern
 
 ROOT = Path(__file__).parents[2]
@@ -238,16 +239,6 @@ def test_detectors_and_segmentors(host, metric, occlusion, write_host_config, cr
     assert occlusion['main'](two) == 1
     what = 'detector' if host == 'mmdet' else 'segmentor'
     assert f'must be the config of a {what}, but is of mmpretrain' in capsys.readouterr().err
-
-
-def test_black_is_black(occlusion):
-    preprocessor = torch.nn.Module()
-    assert occlusion['build_fill']('black', preprocessor).value == 0
-    with pytest.raises(ValueError, match="needs the data's mean"):
-        occlusion['build_fill']('mean', preprocessor)
-    preprocessor.mean, preprocessor.std = torch.tensor([[[10.0]], [[20.0]]]), torch.tensor([[[5.0]], [[5.0]]])
-    assert occlusion['build_fill']('black', preprocessor).value == [-2.0, -4.0]
-    assert occlusion['build_fill']('mean', preprocessor).value == 0
 
 
 def test_what_does_not_fit_is_an_error_without_traceback(occlusion, trained, tiny_config, tmp_path, capsys):

@@ -25,128 +25,39 @@ every single number; and `occlusion.json`, what was measured so far: the same co
 from __future__ import annotations
 
 import argparse
-import copy
 import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 
-import torch
 from rich.console import Console
 from rich.progress import track
-from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
-from mmmaskany.analysis.candidates import TASKS, Candidate, Loaded, build_evaluator, load_candidate
-from mmmaskany.analysis.named_patterns import NAMED_PATTERNS, masked_share, pattern_cfg
-from mmmaskany.analysis.occlusion import PastedObjects, Pixels, occlude, occlusion_mask, textures
+from mmmaskany.analysis.candidates import TASKS, Candidate, Loaded, load_candidate
+from mmmaskany.analysis.named_patterns import NAMED_PATTERNS, pattern_cfg
+from mmmaskany.analysis.occlusion import FILLS, Hide, Pixels, by_pattern, evaluate_hidden, whole
+from mmmaskany.analysis.pasted_objects import PastedObjects
 from mmmaskany.checkpoints.atomic import atomic_write
-from mmmaskany.checkpoints.reading import still
 from mmmaskany.experiments.rows import grouped, markdown_table, write_csv
 from mmmaskany.experiments.runs import METRICS, mean_spread
-from mmmaskany.masking import ConstantFill, LayerMasking
-from mmmaskany.masking.draw import select
 from mmmaskany.models.algebra import build_pattern
 from mmmaskany.user_errors import run
 from mmmaskany.visualization import save_figure
 from mmmaskany.visualization.curves import draw_curve, new_panels
 
-#: What hidden pixels show, and how a plot calls it.
-FILLS = {
-    'black': 'black',
-    'mean': 'the mean colour',
-    'texture': 'smooth textures',
-    'image': 'the same place of another image',
-    'layers': 'nothing: no layer sees them',
-}
 #: The pattern of pasted objects.
 OBJECTS = 'objects'
 #: The metric of each task, by the scope of its configs.
 METRIC_OF = {'mmpretrain': 'accuracy/top1', 'mmdet': 'coco/bbox_mAP', 'mmseg': 'mIoU'}
-#: A way to hide a share of images, given their place in the data and their partners: a context in which a network is
-#: called with the images that are given back, beside the share that is hidden of each.
-Hide = Callable[[Tensor, int, 'Tensor | None'], AbstractContextManager['tuple[Tensor, list[float]]']]
-
-
-def build_fill(kind: str, preprocessor: torch.nn.Module) -> ConstantFill:
-    """Build a fill of one colour, in units of the normalised images.
-
-    Args:
-        kind (str): 'black', or 'mean' for the mean colour of the data as the config states it.
-        preprocessor (nn.Module): The data preprocessor, with the ``mean`` and ``std`` of its normalisation, if any.
-
-    Returns:
-        ConstantFill: The fill.
-
-    Raises:
-        ValueError: If the mean is asked for, but the config does not normalise.
-    """
-    mean = getattr(preprocessor, 'mean', None)
-    if kind == 'mean' and mean is None:
-        raise ValueError("--fill mean needs the data's mean in data_preprocessor.mean, but the config has none")
-    if kind == 'mean' or mean is None:
-        return ConstantFill(0.0)
-    return ConstantFill((-mean / preprocessor.std).flatten().tolist())
-
-
-def by_pattern(name: str, ratio: float, args: argparse.Namespace, loaded: Loaded) -> Hide:
-    """Return how a pattern hides a share of images.
-
-    Args:
-        name (str): The pattern.
-        ratio (float): The share.
-        args (argparse.Namespace): The command line.
-        loaded (Loaded): The network.
-
-    Returns:
-        Hide: What hides.
-
-    Raises:
-        ValueError: If its layers are to be masked, and it is no classifier.
-    """
-    preprocessor = loaded.model.data_preprocessor
-    pixels = Pixels.of(preprocessor)
-    constant = build_fill(args.fill, preprocessor) if args.fill in ('black', 'mean') else None
-    if args.fill == 'layers' and loaded.cfg.default_scope != 'mmpretrain':
-        raise ValueError(
-            f'--fill layers is for classifiers, which predict for an image as a whole, but got a '
-            f'{TASKS[loaded.cfg.default_scope]}'
-        )
-    patterns: dict[tuple[int, int], tuple] = {}
-
-    @contextmanager
-    def hide(images: Tensor, first: int, partners: Tensor | None) -> Iterator[tuple[Tensor, list[float]]]:
-        size = tuple(images.shape[-2:])
-        if size not in patterns:
-            cfg = pattern_cfg(name, min(size), args.cell, ratio=ratio)
-            pattern = build_pattern(cfg, ())  # which looks at nothing: all networks see the same masks
-            layers = LayerMasking(loaded.model, size) if args.fill == 'layers' else None
-            patterns[size] = pattern, masked_share(pattern, *size), layers
-        pattern, share, layers = patterns[size]
-        shares = [share] * len(images)
-        if layers is not None:
-            with layers.masked(images, occlusion_mask(images, pattern, first, args.seed)) as visible:
-                yield visible, shares
-            return
-        if args.fill == 'texture':
-            partners = pixels.seen(textures(len(images), *size, first, args.seed)).to(images)
-        fill = constant or (lambda images, mask: select(mask, partners, images))
-        yield occlude(images, pattern, fill, first, args.seed), shares
-
-    return hide
 
 
 def by_objects(ratio: float, args: argparse.Namespace, loaded: Loaded, objects: PastedObjects) -> Hide:
     """Return how pasted objects hide a share of images; as :func:`by_pattern`."""
     pixels = Pixels.of(loaded.model.data_preprocessor)
     return lambda images, first, _: nullcontext(objects.paste(images, ratio, pixels, first, args.seed))
-
-
-def whole(images: Tensor, first: int, partners: Tensor | None) -> AbstractContextManager[tuple[Tensor, list[float]]]:
-    """Hide nothing."""
-    return nullcontext((images, [0.0] * len(images)))
 
 
 def measure(loaded: Loaded, ways: Sequence[Hide], args: argparse.Namespace, what: str = '') -> list[dict]:
@@ -166,39 +77,24 @@ def measure(loaded: Loaded, ways: Sequence[Hide], args: argparse.Namespace, what
         ValueError: If the evaluator does not give the metric.
     """
     metric = args.metric or METRIC_OF[loaded.cfg.default_scope]
-    with still():
-        evaluators = [build_evaluator(loaded.cfg, loaded.dataset, loaded.places) for _ in ways]
-    shares: list[list[float]] = [[] for _ in ways]
-    if args.fill == 'image' and len(loaded.places) < 2:
+    count = len(loaded.places)
+    if args.fill == 'image' and count < 2:
         raise ValueError('--fill image needs another image for each, so at least 2 test images, but got 1')
-    partners = loaded.batches(shift=len(loaded.places) // 2) if args.fill == 'image' else None
-    batches, first = -(-len(loaded.places) // loaded.cfg.test_dataloader.batch_size), 0
-    console = Console(stderr=True)
-    with torch.no_grad():
-        for images, samples in track(loaded.batches(), what, batches, console=console, transient=True):
-            partner = None if partners is None else _of_size(next(partners)[0], images)
-            for hide, evaluator, own in zip(ways, evaluators, shares, strict=True):
-                with hide(images, first, partner) as (left, found):
-                    evaluator.process(loaded.model(left, copy.deepcopy(samples), mode='predict'))
-                own += found
-            first += len(images)
+    partners = (images for images, _ in loaded.batches(shift=count // 2)) if args.fill == 'image' else None
+    bar = dict(
+        description=what,
+        total=-(-count // loaded.cfg.test_dataloader.batch_size),
+        console=Console(stderr=True),
+        transient=True,
+    )
     title, factor = METRICS.get(metric, (metric, 1))
     rows = []
-    for evaluator, own in zip(evaluators, shares, strict=True):
-        with still():
-            metrics = evaluator.evaluate(first)
+    for metrics, share in evaluate_hidden(loaded, ways, partners, lambda batches: track(batches, **bar)):
         if metrics and metric not in metrics:
             raise ValueError(f'--metric must be one that the test_evaluator gives, {list(metrics)}, not {metric}')
         value = max(0.0, float(metrics.get(metric, 0)))  # a detector that finds nothing has no metric, or -1
-        rows.append(dict(masked=round(sum(own) / first, 4), images=first, **{title: round(value * factor, 4)}))
+        rows.append(dict(masked=round(share, 4), images=count, **{title: round(value * factor, 4)}))
     return rows
-
-
-def _of_size(partners: Tensor, images: Tensor) -> Tensor:
-    """Return partners at the size of the images that they stand in for."""
-    if partners.shape == images.shape:
-        return partners
-    return torch.nn.functional.interpolate(partners, images.shape[-2:], mode='bilinear', align_corners=False)
 
 
 class Kept:
@@ -268,7 +164,7 @@ def measure_all(args: argparse.Namespace) -> Iterator[list[dict]]:
                 ways = [
                     by_objects(ratio, args, loaded, objects)
                     if name == OBJECTS
-                    else by_pattern(name, ratio, args, loaded)
+                    else by_pattern(name, ratio, loaded, args.fill, args.cell, args.seed)
                     for ratio in args.ratios
                 ]
             what = f'{candidate.label}, {candidate.checkpoint}: {f"{name} masks" if name else "whole images"}'
