@@ -49,7 +49,7 @@ def changed(monkeypatch):
 
 @pytest.fixture
 def network(changed, monkeypatch):
-    """Register a model of each host with such a module as its backbone: ``network(**init_cfg)`` builds it."""
+    """Register a model of each library with such a module as its backbone: ``network(**init_cfg)`` builds it."""
 
     class Backbone(BaseModule):
         def __init__(self, init_cfg=None):

@@ -342,7 +342,7 @@ def test_gradient_checkpointing_gives_the_same_gradients(name):
         each.train()
         torch.manual_seed(0)
         with warnings.catch_warnings():
-            warnings.simplefilter('ignore')  # checkpoint's advice to the hosts about use_reentrant
+            warnings.simplefilter('ignore')  # checkpoint's advice to the libraries about use_reentrant
             loss(each(image)).backward()
     gradients = dict(other.dual_stem.named_parameters())
     for key, parameter in model.dual_stem.named_parameters():

@@ -147,7 +147,7 @@ def measure(cfg: dict, folder: Path) -> list[str]:
         list[str]: The cells of its row, but the first.
 
     Raises:
-        ImportError: If its host is not installed.
+        ImportError: If its library is not installed.
         ValueError: If MaskAny does not go around it, or does not take its checkpoint.
     """
     torch.manual_seed(0)
@@ -216,8 +216,8 @@ def main(argv: list[str] | None = None) -> list[list[str]]:
     else:
         path = Path(args.out)
         path.parent.mkdir(parents=True, exist_ok=True)
-        hosts = [sys.modules[name] for name in ('torch', 'mmpretrain', 'mmdet', 'mmseg', 'timm') if name in sys.modules]
-        versions = ', '.join(f'{host.__name__} {host.__version__}' for host in hosts)
+        names = ('torch', 'mmpretrain', 'mmdet', 'mmseg', 'timm')
+        versions = ', '.join(f'{name} {sys.modules[name].__version__}' for name in names if name in sys.modules)
         old = path.read_text(encoding='utf-8') if path.is_file() else ''
         rest = KEPT + old.partition(KEPT)[2] if KEPT in old else ''  # written by hand, and by checkpoint_table.py
         path.write_text(f'{INTRODUCTION}\nMeasured with {versions}.\n\n{table}{rest}', encoding='utf-8')

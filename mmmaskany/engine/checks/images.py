@@ -29,7 +29,7 @@ _DEEP += ('.jp2', '.j2k', '.jpc', '.jpf', '.jpx', '.j2c')
 
 
 def list_files(root: Path) -> list[str]:
-    """List the files below a folder as the hosts do, which leave out files, but not folders, that begin with a dot.
+    """List the files below a folder as the libraries do, which leave out files, but not folders, that begin with a dot.
 
     Args:
         root (Path): The folder.

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mmmaskany.checkpoints.format import FormatMixin
 from mmmaskany.masking import Draw, put_back
-from mmmaskany.masking.draw import on_host
+from mmmaskany.masking.draw import on_cpu
 from mmmaskany.masking.masking import resize
 
 from .find import dry_run
@@ -118,7 +118,7 @@ class DualStem(FormatMixin, nn.Module):
                 f'both stems must return features of one shape, but got {tuple(visible.shape)} of the visible image '
                 f'and {tuple(reused.shape)} of the reused one: the reused stem needs half the stride of the other'
             )
-        if self.draw is not None and not (on_host(self.draw.masked) and not self.draw.masked.any()):
+        if self.draw is not None and not (on_cpu(self.draw.masked) and not self.draw.masked.any()):
             strides = int(2 * self.stride), max(1, int(self.stride))
             placed = put_back(features, self.draw, size, strides, image.shape[-2:])
             reused = torch.where(self.draw.masked.view(-1, 1, 1, 1), placed, reused)

@@ -57,7 +57,7 @@ _WAY_OUT = "name another module as `stem`, or take fuse_at='levels', which needs
 
 _LAYERS = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
 
-#: The stems of further families, the newest first: the class of the hosts, or None, and the names of the modules.
+#: The stems of further families, the newest first: the class of their hosts, or None, and the names of the modules.
 _registered: list[tuple[type | None, tuple[str, ...]]] = []
 
 
