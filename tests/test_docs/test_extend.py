@@ -363,7 +363,7 @@ def test_a_fusion_in_every_backbone(ours):
 def test_a_family_is_found(ours):
     tiny = ours.backbones.TinyNet(8)
     stem = find_stem(tiny)
-    assert stem.parts == ('entry.conv', 'entry.norm') and stem.twin.conv.stride == (1, 1) and stem.channels == 8
+    assert stem.parts == ('entry.conv', 'entry.norm') and stem.reused.conv.stride == (1, 1) and stem.channels == 8
 
     class Derived(ours.backbones.TinyNet):
         pass

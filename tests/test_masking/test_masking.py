@@ -165,10 +165,10 @@ def test_gradients(make_images):
 def test_module(make_images):
     masking = Masking(GridPattern(scale=0.5, cell=4), TokenFill())
     masking(make_images(2, 16, 16))
-    twin = copy.deepcopy(masking)
-    assert list(twin.state_dict()) == ['fill.token']
+    copied = copy.deepcopy(masking)
+    assert list(copied.state_dict()) == ['fill.token']
     images = make_images(2, 16, 16)
-    assert torch.equal(masking(images, generator=seeded()).visible, twin(images, generator=seeded()).visible)
+    assert torch.equal(masking(images, generator=seeded()).visible, copied(images, generator=seeded()).visible)
     assert 'pattern=GridPattern(scale=0.5, cell=[4], base=4), reuse=True' in repr(masking)
     assert isinstance(Masking(PatchPattern(0.5)).fill, ConstantFill)
 

@@ -29,7 +29,7 @@ HR_STAGES = {
     for count in (1, 2, 3, 4)
 }
 
-#: Host, its stem as found, the stride of the twin, and whether the stem cuts patches.
+#: Host, its stem as found, the stride of the reused stem, and whether the stem cuts patches.
 FAMILIES = {
     'ConvNeXt': (
         dict(arch=dict(depths=[1, 1, 1, 1], channels=[8, 8, 16, 16]), out_indices=(2, 3), gap_before_final_norm=False),

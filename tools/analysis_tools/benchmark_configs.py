@@ -39,13 +39,13 @@ from mmmaskany.inference.samples import SIZES, draw_batch, is_self_supervised
 from mmmaskany.user_errors import run
 
 
-def build(config: Path, args: argparse.Namespace, twin: nn.Module | None) -> tuple[Work, Work]:
+def build(config: Path, args: argparse.Namespace, source: nn.Module | None) -> tuple[Work, Work]:
     """Build a config's model and return its training step and its inference.
 
     Args:
         config (Path): The config.
         args (argparse.Namespace): The command line.
-        twin (nn.Module | None): A model whose weights it takes where they fit. MaskAny adopts them, so that both find
+        source (nn.Module | None): A model whose weights it takes where they fit. MaskAny adopts them, so that both find
             the same objects: what is found is work, too.
 
     Returns:
@@ -69,9 +69,9 @@ def build(config: Path, args: argparse.Namespace, twin: nn.Module | None) -> tup
     model.init_weights()
     logger.setLevel(level)
     model = revert_sync_batchnorm(model).to(args.device)
-    if twin:
+    if source:
         with contextlib.suppress(ValueError, RuntimeError):  # a backbone of another architecture keeps its own
-            model.load_state_dict(twin.state_dict(), strict=False)
+            model.load_state_dict(source.state_dict(), strict=False)
     optim_wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
     for group in optim_wrapper.param_groups:
         group['lr'] = 0.0

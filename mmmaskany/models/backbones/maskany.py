@@ -254,9 +254,9 @@ class MaskAnyMixin(Host):
             setattr(self.get_submodule(owner), name, dual)
 
     def _host_name(self, name: str) -> str:
-        """Return the name of the host's tensor that one of the reused stem is a twin of."""
+        """Return the name of the host's tensor that one of the reused stem is a copy of."""
         owner, dot, last = self.stem_parts[-1].rpartition('.')
-        if len(self.stem_parts) == 1:  # the twin of a single module bears the names within it
+        if len(self.stem_parts) == 1:  # the copy of a single module bears the names within it
             return f'{self.stem_parts[-1]}.visible.{name}'
         part, _, rest = name.partition('.')  # that of several repeats theirs
         return f'{owner}{dot}{part}.visible.{rest}' if part == last else f'{owner}{dot}{name}'
@@ -484,7 +484,7 @@ def MaskAny(
         found = find_stem(host, stem)
         owner, _, name = found.parts[-1].rpartition('.')
         fuse = build_fusion(fusion, found.channels)
-        dual = DualStem(host.get_submodule(found.parts[-1]), found.twin, fuse, found.stride)
+        dual = DualStem(host.get_submodule(found.parts[-1]), found.reused, fuse, found.stride)
         setattr(host.get_submodule(owner), name, dual)
         host.stem_parts, host.halved = found.parts, found.halved
     elif fuse_at == 'levels':
