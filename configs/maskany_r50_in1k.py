@@ -14,7 +14,7 @@
 #         Unknown, and so not claimed: optimiser, rate, epochs and batch of the paper's training. docs/fidelity.md has
 #         all of it in one table.
 # Data    data/imagenet/{train,val}/<class>/*, or flat folders with meta/{train,val}.txt (mmpretrain's ImageNet).
-# Recipe  The plain one of the hosts' own ResNet-50: SGD with momentum 0.9, weight decay 1e-4, 100 epochs, random
+# Recipe  The plain one of mmpretrain's own ResNet-50: SGD with momentum 0.9, weight decay 1e-4, 100 epochs, random
 #         resized crop to 224 px and flip, cross entropy; no mixup, no label smoothing, no EMA. What is gained over the
 #         plain twin is then the masking's. Two changes: a cosine instead of steps, and 8 x 128 images a step instead
 #         of 8 x 32, with five epochs of warm-up, because today's GPUs are made for it.

@@ -26,8 +26,8 @@ ROOT = Path(__file__).resolve().parents[1]
 INSTALL = 'bash tools/install.sh'
 INSTALL_HERE = 'bash tools/install.sh --current-env'
 OK, NOTE, FAIL = 'ok', 'note', 'FAIL'
-#: The sets of hosts: which distribution brings a module. Both own the same files.
-HOSTS = {
+#: The sets of OpenMMLab's libraries: which distribution brings a module. Both own the same files.
+SETS = {
     'originals': dict(mmcv='mmcv', mmengine='mmengine', mmpretrain='mmpretrain', mmdet='mmdet', mmseg='mmsegmentation'),
     'onedl': dict(
         mmcv='onedl-mmcv',
@@ -90,7 +90,7 @@ def load(name):
     """The module, or the one-line reason why it cannot be imported."""
     try:
         return importlib.import_module(name), ''
-    except Exception as error:  # hosts raise AssertionError, broken extensions OSError
+    except Exception as error:  # libraries raise AssertionError, broken extensions OSError
         return None, one_line(error)
 
 
@@ -104,8 +104,8 @@ def is_there(module):
     return importlib.util.find_spec(module) is not None
 
 
-def found_hosts(installed):
-    """The distributions of each set of hosts that are installed.
+def found_sets(installed):
+    """The distributions of each set of libraries that are installed.
 
     Args:
         installed (set[str]): Names of all installed distributions.
@@ -113,21 +113,21 @@ def found_hosts(installed):
     Returns:
         dict[str, list[str]]: Names by the set, ``'originals'`` and ``'onedl'``.
     """
-    found = {name: set(hosts.values()) & installed for name, hosts in HOSTS.items()}
+    found = {name: set(modules.values()) & installed for name, modules in SETS.items()}
     found['originals'] |= OTHER_MMCV & installed
-    return {name: sorted(hosts) for name, hosts in found.items()}
+    return {name: sorted(there) for name, there in found.items()}
 
 
-def choose_hosts():
-    """The set of hosts for this interpreter: the one that is installed, else the one that its Python can build."""
-    found = [name for name, hosts in found_hosts(distributions()).items() if hosts]
+def choose_set():
+    """The set of libraries for this interpreter: the one that is installed, else the one that its Python can build."""
+    found = [name for name, there in found_sets(distributions()).items() if there]
     if len(found) == 1:
         return found[0]
     return 'originals' if sys.version_info < (3, 13) else 'onedl'
 
 
 def half_removed(installed):
-    """Folders of hosts among the installed packages that no distribution owns: what an uninstall left behind.
+    """Folders of OpenMMLab's libraries that no installed distribution owns: what an uninstall left behind.
 
     Args:
         installed (set[str]): Names of all installed distributions.
@@ -136,8 +136,8 @@ def half_removed(installed):
         dict[str, str]: The folder of each such module.
     """
     folders = {}
-    for module in HOSTS['originals']:
-        owners = {hosts[module] for hosts in HOSTS.values()} | (OTHER_MMCV if module == 'mmcv' else set())
+    for module in SETS['originals']:
+        owners = {modules[module] for modules in SETS.values()} | (OTHER_MMCV if module == 'mmcv' else set())
         for place in dict.fromkeys((sysconfig.get_path('purelib'), sysconfig.get_path('platlib'))):
             if not owners & installed and Path(place, module).is_dir():
                 folders[module] = str(Path(place, module))
@@ -187,10 +187,10 @@ def check_torch(page):
     return torch
 
 
-def check_setuptools(page, hosts):
+def check_setuptools(page, chosen):
     setuptools, _ = load('setuptools')
     version = getattr(setuptools, '__version__', 'not installed')
-    if hosts == 'originals' and load('pkg_resources')[0] is None:
+    if chosen == 'originals' and load('pkg_resources')[0] is None:
         fix = 'pip install "setuptools>=64,<81"'
         page.row(FAIL, 'setuptools', f'{version}: no pkg_resources (gone since 82), which mmengine and mmcv need', fix)
     else:
@@ -250,7 +250,7 @@ def check_mmcv(page, torch, installed):
     page.row(OK, 'mmcv', f'{mmcv.__version__}, operators work')
 
 
-def check_hosts(page, installed):
+def check_openmmlab(page, installed):
     mmpretrain, reason = load('mmpretrain')
     if mmpretrain is None:
         page.row(FAIL, 'mmpretrain', reason, INSTALL_HERE)
@@ -264,28 +264,27 @@ def check_hosts(page, installed):
         if not is_there(name):
             page.row(NOTE, name, f'not installed: no {task}', INSTALL_HERE)
             continue
-        host, reason = load(name)
+        library, reason = load(name)
         missing = [part for part in ('ftfy', 'regex') if name == 'mmseg' and not is_there(part)]
-        if host is None:
+        if library is None:
             page.row(FAIL, name, reason, INSTALL_HERE)
         elif missing:
-            page.row(
-                FAIL, name, f'{host.__version__} needs {" and ".join(missing)} and does not say so to pip', INSTALL_HERE
-            )
+            text = f'{library.__version__} needs {" and ".join(missing)} and does not say so to pip'
+            page.row(FAIL, name, text, INSTALL_HERE)
         else:
-            page.row(OK, name, host.__version__)
+            page.row(OK, name, library.__version__)
 
 
 def check_strangers(page, installed):
-    """Distributions that do harm beside the hosts."""
-    found = found_hosts(installed)
+    """Distributions that do harm beside OpenMMLab's libraries."""
+    found = found_sets(installed)
     if all(found.values()):
         both = ', '.join(found['originals'] + found['onedl'])
         page.row(
             FAIL,
             'forks',
             f'originals and onedl-* forks overwrite each other: {both}',
-            f'{INSTALL} --hosts {choose_hosts()}',
+            f'{INSTALL} --hosts {choose_set()}',
         )
     elif found['onedl']:
         page.row(OK, 'forks', ', '.join(found['onedl']))
@@ -323,7 +322,7 @@ def check_mmmaskany(page, torch):
         if found is None:
             page.row(FAIL, 'registry', reason, 'an intact copy of this repository (git status)')
         else:
-            page.row(OK, 'registry', 'mmmaskany.* resolves in the scopes of the hosts')
+            page.row(OK, 'registry', 'mmmaskany.* resolves in the scopes of the libraries')
 
     logging, _ = load('mmengine.logging')
     if torch is None or logging is None:
@@ -366,7 +365,7 @@ def way():
             f'then: {INSTALL}'
         )
     light = f'classifiers alone are quicker: {INSTALL} --classification'
-    forks = 'the maintained forks of the hosts, as this Python asks for; ' if sys.version_info >= (3, 13) else ''
+    forks = 'the maintained forks, as this Python asks for; ' if sys.version_info >= (3, 13) else ''
     return f'{INSTALL} ({forks}compiles mmcv once, about 3 minutes on two cores; {light})'
 
 
@@ -381,11 +380,11 @@ def doctor():
     installed = distributions()
     check_python(page)
     torch = check_torch(page)
-    check_setuptools(page, choose_hosts())
+    check_setuptools(page, choose_set())
     check_libraries(page)
     check_mmengine(page)
     check_mmcv(page, torch, installed)
-    check_hosts(page, installed)
+    check_openmmlab(page, installed)
     check_strangers(page, installed)
     check_mmmaskany(page, torch)
     if page.failed or page.partial:

@@ -1,8 +1,8 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
 """The registry nodes of the ``mmmaskany`` scope.
 
-Every node hangs directly below MMEngine's root registry, not below one of the hosts: so ``type='mmmaskany.X'``
-resolves alike from the ``mmpretrain``, ``mmdet`` and ``mmseg`` scopes.
+Every node hangs directly below MMEngine's root registry, not below that of mmpretrain, mmdet or mmseg: so
+``type='mmmaskany.X'`` resolves alike from the ``mmpretrain``, ``mmdet`` and ``mmseg`` scopes.
 """
 
 import contextlib
@@ -32,8 +32,8 @@ def name_of(kind: object) -> str:
     return getattr(kind, '__name__', None) or str(kind).split('.')[-1]
 
 
-def host_of(cfg: Mapping) -> str | None:
-    """Return the host of a config: its default scope; pure Python configs have none, but their model has a module."""
+def library_of(cfg: Mapping) -> str | None:
+    """Return a config's library: its default scope; pure Python configs have none, but their model has a module."""
     kind = (cfg.get('model') or {}).get('type')
     return cfg.get('default_scope') or (getattr(kind, '__module__', '').split('.')[0] or None)
 

@@ -44,14 +44,14 @@ COUNTS = dict(
     num_queries=10,
 )
 
-# For each `_base_` of a host MMEngine reads all metafiles of that host again.
+# For each `_base_` of a library MMEngine reads all metafiles of that library again.
 _read = functools.cache(mmengine.config.utils.load)
 _is_installed = functools.cache(mmengine.config.config.is_installed)
 
 
 @functools.cache
 def load(path: Path | str) -> Config:
-    """Load a config, or what a host ships ('mmdet::...'), which is slow; tests only read it."""
+    """Load a config, or what a library ships ('mmdet::...'), which is slow; tests only read it."""
     with (
         mock.patch.object(mmengine.config.utils, 'load', _read),
         mock.patch.object(mmengine.config.config, 'is_installed', _is_installed),
@@ -74,7 +74,7 @@ def tree(path: Path | str) -> dict:
 
 
 def unscoped(node):
-    """Leave out the scopes that MMEngine notes in what is inherited from a host."""
+    """Leave out the scopes that MMEngine notes in what is inherited from a library."""
     if isinstance(node, dict):
         return {key: unscoped(value) for key, value in node.items() if key != '_scope_'}
     return [unscoped(value) for value in node] if isinstance(node, list) else node

@@ -92,7 +92,7 @@ assert state() == before and 'mmpretrain' not in sys.modules
 import mmpretrain.datasets, mmpretrain.models
 finders = list(sys.meta_path)
 for part in ('models', 'datasets', 'engine'):
-    if os.fork() == 0:  # each in a process of its own, that has imported the hosts already
+    if os.fork() == 0:  # each in a process of its own, that has imported the libraries already
         try:
             __import__(f'mmmaskany.{part}')
             after = state()
@@ -113,7 +113,7 @@ def run(code, **environment):
 
 
 @pytest.mark.parametrize('scope', ['mmpretrain', 'mmdet', 'mmseg'])
-def test_names_resolve_from_each_host(scope):
+def test_names_resolve_from_each_library(scope):
     pytest.importorskip(scope)
     result = run(f"""
 import sys
@@ -135,18 +135,18 @@ print('all found')
     assert result.stdout.endswith('all found\n'), result.stderr
 
 
-@pytest.mark.parametrize('host', ['mmpretrain', 'mmdet', 'mmseg'])
-def test_configs_build_on_those_of_the_hosts(host, tmp_path):
-    """Whichever set of hosts is installed: MMEngine itself knows the name of the original distribution only."""
-    pytest.importorskip(host)
+@pytest.mark.parametrize('library', ['mmpretrain', 'mmdet', 'mmseg'])
+def test_configs_build_on_those_of_the_libraries(library, tmp_path):
+    """Whichever set of libraries is installed: MMEngine itself knows the name of the original distribution only."""
+    pytest.importorskip(library)
     import mmmaskany.registry  # noqa: F401
 
-    (tmp_path / 'config.py').write_text(f"_base_ = '{host}::_base_/default_runtime.py'")
+    (tmp_path / 'config.py').write_text(f"_base_ = '{library}::_base_/default_runtime.py'")
     assert Config.fromfile(tmp_path / 'config.py').env_cfg.mp_cfg.mp_start_method == 'fork'
-    assert MODULE2PACKAGE[host] == host
+    assert MODULE2PACKAGE[library] == library
 
 
-def test_classification_works_where_the_other_hosts_are_missing():
+def test_classification_works_where_the_other_libraries_are_missing():
     result = run(BLOCK + CLASSIFY)
     assert result.returncode == 0, result.stderr
     assert result.stdout.split()[-3:] == ['loss', 'loss_visible', 'loss_reused']
@@ -183,7 +183,7 @@ print('done')
     assert result.stdout.endswith('done\n'), result.stderr
 
 
-def test_nothing_imports_the_other_hosts():
+def test_nothing_imports_the_other_libraries():
     # mmpretrain imports mmdet by itself where it is installed, so they are blocked and everything is imported.
     result = run(
         BLOCK

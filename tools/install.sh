@@ -16,7 +16,7 @@ about 5 minutes on two cores, 3 of them for compiling mmcv's operators (once: pi
                    that is there, else what the Python can build: the forks from 3.13 on. The other set is taken out
   --python PYTHON  the interpreter that .venv is made with; default: the first one found, 3.11 first
   --current-env    install into the active environment instead, and keep what works there: a torch from 2.6 on
-                   with its GPU build, an mmcv with operators, the hosts or their onedl-* forks
+                   with its GPU build, an mmcv with operators, the libraries or their onedl-* forks
   --check          change nothing; say what is missing and exit 1 if anything is
   -h, --help       print this text
 
@@ -64,7 +64,7 @@ trap 'say "install.sh: stopped; run it again to go on"; exit 130' INT TERM
 
 # ---------------------------------------------------------------------------------------------- the environment
 
-# unfit PYTHON SET: what keeps an interpreter from carrying a set of hosts, or any if none is named; empty if nothing.
+# unfit PYTHON SET: what keeps an interpreter from carrying a set of libraries, or any if none is named; empty if nothing.
 unfit() {
   command -v -- "$1" >/dev/null || { say 'not found'; return; }
   "$1" - "$2" 2>/dev/null <<'EOF' || say 'does not run'
@@ -146,7 +146,7 @@ reasons() { grep "^$1"$'\t' <<<"$plan" | awk -F '\t' '{print "  " $2 ": " $3}'; 
 
 cd -- "$root"
 say "Looking at $py ..."
-[[ -n "$hosts" ]] || hosts="$("$py" -c 'import runpy; print(runpy.run_path("mmmaskany/environment.py")["choose_hosts"]())')"
+[[ -n "$hosts" ]] || hosts="$("$py" -c 'import runpy; print(runpy.run_path("mmmaskany/environment.py")["choose_set"]())')"
 if [[ "$hosts" == onedl ]]; then
   pins=(requirements/onedl.txt) mmcv=onedl-mmcv
 else
@@ -293,7 +293,7 @@ if needs others; then
   mapfile -t owners < <("$py" -c '
 import runpy
 environment = runpy.run_path("mmmaskany/environment.py")
-print(*sum(environment["found_hosts"](environment["distributions"]()).values(), []), sep="\n")')
+print(*sum(environment["found_sets"](environment["distributions"]()).values(), []), sep="\n")')
   run others "Taking out ${owners[*]} (seconds)" "$py" -m pip uninstall -y "${owners[@]}"
   look
 fi

@@ -14,7 +14,7 @@ digits, prints one table and draws what the masks do and what was found. After t
 cores.
 
   --classification  only the classifiers, with an install that needs no compiler (tools/install.sh --classification)
-  --hosts SET    the set of hosts, as for tools/install.sh: originals or onedl
+  --hosts SET    the set of libraries, as for tools/install.sh: originals or onedl
   --current-env  install into the active environment and use it, as tools/install.sh does
   --no-install   use .venv as it is, or the active environment where there is none
   -h, --help     print this text

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a checkout needs
 import mmmaskany  # noqa: F401
 from mmmaskany.engine import launch
 from mmmaskany.engine.pictures import keep_all_pictures
-from mmmaskany.registry import host_of, name_of
+from mmmaskany.registry import library_of, name_of
 from mmmaskany.user_errors import run
 
 
@@ -82,7 +82,7 @@ def load_config(args: argparse.Namespace) -> Config:
 
 
 def draw_predictions(cfg: Config, args: argparse.Namespace) -> None:
-    """Turn on the host's visualization hook, whose arguments differ from host to host.
+    """Turn on the library's visualization hook, whose arguments differ from library to library.
 
     Args:
         cfg (Config): The config; changed in place.
@@ -95,9 +95,9 @@ def draw_predictions(cfg: Config, args: argparse.Namespace) -> None:
     if hook is None:
         raise ValueError('--show and --show-dir need default_hooks.visualization, but the config has none')
     hook.update(show=args.show, interval=args.interval, wait_time=args.wait_time)
-    if host_of(cfg) == 'mmpretrain':
+    if library_of(cfg) == 'mmpretrain':
         hook.update(enable=True, out_dir=args.show_dir)
-    elif host_of(cfg) == 'mmdet':
+    elif library_of(cfg) == 'mmdet':
         hook.update(draw=True, test_out_dir=args.show_dir)
     else:
         hook.draw = True
@@ -118,7 +118,7 @@ def use_tta(cfg: Config) -> None:
     if missing:
         raise ValueError(
             f'--tta needs tta_model and tta_pipeline in the config, but {" and ".join(missing)} is missing. What '
-            "may be done to an image depends on the data: see the hosts' configs for examples"
+            "may be done to an image depends on the data: see the libraries' configs for examples"
         )
     cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
     dataset = cfg.test_dataloader.dataset
@@ -141,10 +141,10 @@ def dump_predictions(runner: Runner, out: str) -> None:
     """
     metrics = runner.test_evaluator.metrics
     if out.endswith(('.pkl', '.pickle')):
-        detection = host_of(runner.cfg) == 'mmdet'  # its metric compresses the masks
+        detection = library_of(runner.cfg) == 'mmdet'  # its metric compresses the masks
         dump = METRICS.build(dict(type='mmdet.DumpDetResults', out_file_path=out)) if detection else DumpResults(out)
         metrics.append(dump)
-    elif host_of(runner.cfg) == 'mmseg':
+    elif library_of(runner.cfg) == 'mmseg':
         mmengine.mkdir_or_exist(out)
         for metric in metrics:
             metric.output_dir = out

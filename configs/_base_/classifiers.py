@@ -18,5 +18,5 @@ classifiers = {
     )
 }
 
-# The hosts leave the seed to chance; here every run can be repeated and resumed.
+# The libraries leave the seed to chance; here every run can be repeated and resumed.
 randomness = dict(seed=0, deterministic=False)

@@ -19,5 +19,5 @@ pretrained = dict(
     ),
 )
 
-# The hosts leave the seed to chance; here every run can be repeated and resumed.
+# The libraries leave the seed to chance; here every run can be repeated and resumed.
 randomness = dict(seed=0, deterministic=False)

@@ -1,5 +1,5 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
-# MaskAny around the hosts' own ResNet-50: a plain checkpoint of it loads as it is.
+# MaskAny around mmpretrain's own ResNet-50: a plain checkpoint of it loads as it is.
 _base_ = '../maskany_r50_in1k.py'
 
 model = dict(

@@ -21,8 +21,8 @@ from mmmaskany.user_errors import run
 from mmmaskany.visualization import COLORS, save_figure
 
 ROOT = Path(__file__).resolve().parents[2]
-#: What is the host's, and what is ours.
-HOST, OURS = '#5b6770', COLORS[0]
+#: What is the library's, and what is ours.
+LIBRARY, OURS = '#5b6770', COLORS[0]
 #: The middles of the boxes from left to right, and of the three ways from top to bottom.
 COLUMNS = (0.0, 3.1, 6.1, 8.9, 10.8, 12.5)
 ROWS = (4.4, 2.2, 0.0)
@@ -51,7 +51,7 @@ WAYS = (
 
 def box(axes: Axes, x: float, y: float, label: str) -> Text:
     """Draw a box around its label, which begins with '*' where it is ours."""
-    color = OURS if label.startswith('*') else HOST
+    color = OURS if label.startswith('*') else LIBRARY
     frame = dict(boxstyle='round,pad=0.5', facecolor=color, edgecolor=color)
     return axes.text(x, y, label.removeprefix('*'), ha='center', va='center', fontsize=9, color='white', bbox=frame)
 
@@ -85,10 +85,10 @@ def draw() -> Figure:
         ha='center',
         va='center',
         fontsize=9,
-        bbox=dict(boxstyle='round,pad=0.5', facecolor='none', edgecolor=HOST),
+        bbox=dict(boxstyle='round,pad=0.5', facecolor='none', edgecolor=LIBRARY),
     )
     box(axes, COLUMNS[4], -0.5, '*of this package')
-    box(axes, COLUMNS[5], -0.5, 'of the host')
+    box(axes, COLUMNS[5], -0.5, 'of the library')
     arrows = [(fusion, rest), (rest, result), *((stem, fusion) for stem in stems)]
     for y, (title, *labels) in zip(ROWS, WAYS, strict=True):
         axes.text(-1.35, y + 0.85, title, fontsize=10, fontweight='bold', color='0.2')

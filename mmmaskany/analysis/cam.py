@@ -1,8 +1,8 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
-"""Grad-CAM of the hosts' models, by the grad-cam library: where in an image a model finds what it says.
+"""Grad-CAM of classifiers, detectors and segmentors: where in an image a model finds what it says.
 
-Classifiers, detectors and segmentors are brought into the one form that the library takes, and the features of any
-backbone, maps or tokens, into maps. Source: Grad-CAM, arXiv 1610.02391.
+The models of mmpretrain, mmdet and mmseg are brought into the one form that the grad-cam library takes, and the
+features of any backbone, maps or tokens, into maps. Source: Grad-CAM, arXiv 1610.02391.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Explanation:
 
 
 class Outputs(nn.Module):
-    """A host's model, whose forward returns one output per image that can be differentiated.
+    """A model of mmpretrain, mmdet or mmseg, whose forward returns one output per image that can be differentiated.
 
     That is the logits ``(classes,)``, the map of logits ``(classes, h, w)``, or the detections with their scores.
 

@@ -9,12 +9,12 @@ from torch import nn
 from mmmaskany.inference.samples import count_flops, draw_batch
 
 
-def count(model: nn.Module, host: str, size: tuple[int, int]) -> dict[str, dict[str, int]]:
+def count(model: nn.Module, library: str, size: tuple[int, int]) -> dict[str, dict[str, int]]:
     """Count the parameters of a model, and its multiply-accumulates for one image.
 
     Args:
-        model (nn.Module): The host's model.
-        host (str): 'mmpretrain', 'mmdet' or 'mmseg'.
+        model (nn.Module): A model of that library.
+        library (str): 'mmpretrain', 'mmdet' or 'mmseg'.
         size (tuple[int, int]): Height and width of the image in px.
 
     Returns:
@@ -39,12 +39,12 @@ def count(model: nn.Module, host: str, size: tuple[int, int]) -> dict[str, dict[
             hooks.append(part.register_forward_pre_hook(lambda *_, name=name: add(name, -1)))
             hooks.append(part.register_forward_hook(lambda *_, name=name: add(name, 1)))
 
-    batch = draw_batch(model, host, 1, size)
+    batch = draw_batch(model, library, 1, size)
     images, samples = batch['inputs'][0][None].float(), batch['data_samples']
     for sample in samples:
         sample.set_metainfo(dict(batch_input_shape=size, pad_shape=size))
     with count_flops() as counter:
-        if host == 'mmseg':
+        if library == 'mmseg':
             model.encode_decode(images, [sample.metainfo for sample in samples])
         else:
             model(images, samples, mode='tensor')

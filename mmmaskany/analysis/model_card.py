@@ -28,7 +28,7 @@ class Card(NamedTuple):
     Args:
         name (str): Its name.
         config (str): Path of its config.
-        host (str): 'mmpretrain', 'mmdet' or 'mmseg'.
+        library (str): 'mmpretrain', 'mmdet' or 'mmseg'.
         size (tuple[int, int]): Height and width of the image that its costs are of, in px.
         costs (dict[str, dict[str, int]]): ``parameters`` and ``macs`` of ``backbone``, ``reused stem`` and ``total``.
         masks (list[str]): What masks in training, and how much.
@@ -38,7 +38,7 @@ class Card(NamedTuple):
 
     name: str
     config: str
-    host: str
+    library: str
     size: tuple[int, int]
     costs: dict[str, dict[str, int]]
     masks: list[str]
@@ -58,7 +58,7 @@ def show(name: str | os.PathLike, size: tuple[int, int] | None = None) -> Card:
 
     Raises:
         FileNotFoundError: If the folder holds no training.
-        ValueError: If there is no such model, or its config is of no host.
+        ValueError: If there is no such model, or its config is of no such library.
     """
     import torch
     from mmengine.registry import MODELS, init_default_scope
@@ -80,17 +80,17 @@ def show(name: str | os.PathLike, size: tuple[int, int] | None = None) -> Card:
             f'NAME must be a model, a config or the folder of a training, but {path} does not exist'
         )
     cfg = read_config(str(path))
-    host = cfg.get('default_scope')
-    if host not in SIZES or 'model' not in cfg:
+    library = cfg.get('default_scope')
+    if library not in SIZES or 'model' not in cfg:
         raise ValueError(f'{path} must be the config of a network, with default_scope in {list(SIZES)} and a model')
     size = tuple(size or image_size(cfg))
     if min(size) < 1:
         raise ValueError(f'--shape must be positive, but got {size[0]} {size[1]}')
-    init_default_scope(host)
+    init_default_scope(library)
     torch.manual_seed(0)
-    costs = count(MODELS.build(cfg.model), host, size)
+    costs = count(MODELS.build(cfg.model), library, size)
     measured = _measured_in(read_scalars(run.folder)) if run else _measured_of(path)
-    return Card(path.stem, str(path), host, size, costs, list(_masks(cfg, size)), measured)
+    return Card(path.stem, str(path), library, size, costs, list(_masks(cfg, size)), measured)
 
 
 def _measured_in(records: list[dict]) -> list[str]:

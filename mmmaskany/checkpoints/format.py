@@ -107,7 +107,7 @@ class FormatMixin:
     A new network computes the newest function. What a checkpoint holds goes on computing the one that it was trained
     with, also when it is trained on and saved again: the number of that function is part of the module's state, as its
     extra state (``torch.nn.Module.get_extra_state``). It travels with the tensors, whoever renames them, takes a prefix
-    off or averages them, and is what ``_metadata`` of a state dict would be if MMEngine and the hosts did not lose that
+    off or averages them, and is what ``_metadata`` of a state dict would be if OpenMMLab's libraries did not lose that
     on their ways (``init_cfg`` with a prefix, mmdet's and mmseg's Swin).
 
     A checkpoint that holds tensors of the module, but no number for it, was written before its function first changed.

@@ -109,7 +109,7 @@ def new_norms(module: nn.Module, names: Iterable[str]) -> list[str]:
     """Return the output norms that a checkpoint lacks because what it was trained for had no such output.
 
     A classifier has the norm of its last level alone, ``norm3``: the others of a detector are new. A ViT that was
-    pre-trained to reconstruct has no ``ln2``, the norm of the mean. The hosts start them anew.
+    pre-trained to reconstruct has no ``ln2``, the norm of the mean. The libraries start them anew.
 
     Args:
         module (nn.Module): The backbone.

@@ -1,9 +1,9 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
-"""What publishers call the tensors of a network, and what the hosts call them.
+"""What publishers call the tensors of a network, and what OpenMMLab's libraries call them.
 
 Each :class:`Naming` turns the names of one publisher into those of mmpretrain's backbone (mmdet and mmseg have the same
-where they have the network), and a few tensors where the host stores them otherwise: Swin's merging of patches, CLIP's
-tokens. Names alone decide; whether the result fits is for :func:`mmmaskany.checkpoints.reading.place` to find out.
+where they have the network), and a few tensors where mmpretrain stores them otherwise: Swin's merging of patches,
+CLIP's tokens. Names alone decide; :func:`mmmaskany.checkpoints.reading.place` finds out whether the result fits.
 mmpretrain's own converters (``.mim/tools/model_converters``) do the same for some of them, file to file; the tests
 compare the two.
 """
@@ -27,7 +27,7 @@ class Naming(NamedTuple):
         source (str): Who calls them so.
         anchor (str): A tensor that every network of the family has, and no other naming.
         rules (Sequence[tuple[str, str | Callable]]): Regular expressions and what replaces them, one after the other.
-        finish (Callable | None): Called with the renamed tensors and the host's, for what is more than a name.
+        finish (Callable | None): Called with the renamed tensors and those of the host, for what is more than a name.
     """
 
     source: str
@@ -40,7 +40,7 @@ class Naming(NamedTuple):
 
         Args:
             tensors (Mapping[str, Tensor]): The publisher's, by its names.
-            host (Mapping[str, Tensor]): The host's, by its names.
+            host (Mapping[str, Tensor]): Those of the host, the network that takes them, by its names.
 
         Returns:
             dict[str, Tensor]: By the host's names, as far as there are such.
@@ -145,7 +145,7 @@ _TORCHVISION_VIT = (
 
 
 def _last_norm(tensors: Tensors, stage: str) -> Tensors:
-    """Call the last norm after its stage, as the hosts do."""
+    """Call the last norm after its stage, as the libraries do."""
     stages = [int(match[1]) for name in tensors if (match := re.match(stage, name))]
     return {re.sub(r'^norm\.', f'norm{max(stages, default=3)}.', name): tensor for name, tensor in tensors.items()}
 
@@ -168,7 +168,7 @@ def _finish_swin(tensors: Tensors, host: Mapping[str, Tensor]) -> Tensors:
 
 
 def _unfold_order(tensor: Tensor) -> Tensor:
-    """Reorder the channels of four merged patches from Swin's to that of ``nn.Unfold``, which the hosts use.
+    """Reorder the channels of four merged patches from Swin's to that of ``nn.Unfold``, which the libraries use.
 
     Source: ``swin_converter`` of mmdet 3.3.
     """
@@ -502,7 +502,7 @@ _TRANSFORMERS_RESNET = (
 
 
 def _through(naming: Naming, then: Naming) -> tuple[Naming, Naming]:
-    """Return a naming that gives timm's names, for its networks, and one that goes on from there to the hosts'."""
+    """Return a naming that gives timm's names, for its networks, and one that goes on from there to the host's."""
     return naming, naming._replace(rules=(), finish=lambda tensors, host: then(naming(tensors, host), host))
 
 

@@ -327,7 +327,7 @@ def silence() -> Iterator[None]:
 
 @contextlib.contextmanager
 def still() -> Iterator[None]:
-    """Keep quiet what the hosts log and pycocotools prints."""
+    """Keep quiet what the libraries log and pycocotools prints."""
     with silence(), contextlib.redirect_stdout(io.StringIO()):
         yield
 
@@ -421,7 +421,7 @@ def _reshape(tensors: dict[str, Tensor], host: Mapping[str, Tensor]) -> dict[str
 
 
 def _as_loaded(module: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return what the hosts' own hooks make of tensors when they are loaded: they resize position embeddings."""
+    """Return what a module's own hooks make of tensors when they are loaded: they resize position embeddings."""
     tensors = dict(tensors)
     for name, child in module.named_modules():
         for hook in child._load_state_dict_pre_hooks.values():

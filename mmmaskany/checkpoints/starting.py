@@ -1,8 +1,8 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
-"""Starting a module from a file: what ``init_cfg=dict(type='Pretrained', ...)`` comes to, for every host alike.
+"""Starting a module from a file: what ``init_cfg=dict(type='Pretrained', ...)`` comes to, in every library alike.
 
-The hosts load such a file each in its own way, and say nothing of what stays empty. Here the host initialises itself
-without the file, and the file is read, named and checked by :mod:`mmmaskany.checkpoints.reading`.
+The libraries load such a file each in its own way, and say nothing of what stays empty. Here the module initialises
+itself without the file, and the file is read, named and checked by :mod:`mmmaskany.checkpoints.reading`.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def init_from_files(module: nn.Module, init: Callable[[], None]) -> None:
 
     Args:
         module (nn.Module): The module.
-        init (Callable): What the host does to initialise it.
+        init (Callable): What the module does by itself to initialise its weights.
 
     Raises:
         CheckpointMismatchError: If a checkpoint does not fill its network. The message names the file.
@@ -71,7 +71,7 @@ def init_from_files(module: nn.Module, init: Callable[[], None]) -> None:
 
 
 def hold_to_files(model: nn.Module) -> None:
-    """Let every plain host of a model that starts from a checkpoint be filled by it completely, or refuse it.
+    """Let every plain network in a model that starts from a checkpoint be filled by it completely, or refuse it.
 
     Backbones with a second stem do so by themselves.
 
@@ -90,5 +90,5 @@ class _Held:
         self.module = module
 
     def __call__(self) -> None:
-        del self.module.init_weights  # the host's own is back
+        del self.module.init_weights  # the module's own is back
         init_from_files(self.module, self.module.init_weights)

@@ -1,5 +1,5 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
-"""What ``tools/train.py`` and ``tools/test.py`` do between a config and a Runner, for all three hosts."""
+"""What ``tools/train.py`` and ``tools/test.py`` do between a config and a Runner, for mmpretrain, mmdet and mmseg."""
 
 import contextlib
 import gc
@@ -23,7 +23,7 @@ from mmmaskany.checkpoints.format import MASKS, format_of
 from mmmaskany.checkpoints.reading import read_weights
 from mmmaskany.checkpoints.resume import find_resume_point, read_training_state
 from mmmaskany.datasets.coco_reader import complete_reader
-from mmmaskany.registry import host_of, name_of
+from mmmaskany.registry import library_of, name_of
 
 from .checks.classification import head_classes, read_all_images  # noqa: F401 (the tools call them here)
 from .checks.config import OptionAction, check_config, read_config  # noqa: F401 (the tools call them here)
@@ -195,7 +195,7 @@ def use_amp(cfg: Config) -> list[str]:
 
 
 def prepare_training(cfg: Config) -> list[str]:
-    """Bring a config into the form in which every host trains safely.
+    """Bring a config into the form in which every library trains safely.
 
     Checkpoints are written by :class:`~mmmaskany.engine.AtomicCheckpointHook`, a loss that is not finite ends the
     training (:class:`~mmmaskany.engine.NonFiniteLossHook`, ``default_hooks.non_finite``), automatic resuming finds the
@@ -251,7 +251,7 @@ def count_mixed_classes(cfg: Config) -> list[str]:
     preprocessor = model.get('data_preprocessor') or cfg.get('data_preprocessor') or ConfigDict()
     mixing = (model.get('train_cfg') or {}).get('augments') or preprocessor.get('batch_augments')
     classes = head_classes(model)
-    if host_of(cfg) != 'mmpretrain' or not mixing or not classes or preprocessor.get('num_classes'):
+    if library_of(cfg) != 'mmpretrain' or not mixing or not classes or preprocessor.get('num_classes'):
         return []
     preprocessor.num_classes = classes
     if not model.get('data_preprocessor'):
@@ -295,7 +295,7 @@ def collate_tensors(cfg: Config) -> None:
     Args:
         cfg (Config): The config; changed in place.
     """
-    if host_of(cfg) == 'mmpretrain':
+    if library_of(cfg) == 'mmpretrain':
         for name in ('train', 'val', 'test'):
             if cfg.get(f'{name}_dataloader'):
                 cfg[f'{name}_dataloader'].setdefault('collate_fn', dict(type='default_collate'))

@@ -13,8 +13,8 @@ from mmengine.runner import Runner
 def keep_all_pictures(runner: Runner) -> None:
     """Let pictures of images of equal names, in several folders, go to folders of their own, or bear their names.
 
-    The hosts name a picture by its image's name alone, so that of several of one name the last is left. Where all names
-    of the data differ, this changes nothing.
+    The libraries name a picture by its image's name alone, so that of several of one name the last is left. Where all
+    names of the data differ, this changes nothing.
 
     Args:
         runner (Runner): The runner of the test process, with its data; its visualizer is changed.

@@ -248,7 +248,7 @@ def _finetune(
     from .report import write_report
 
     with console.status('writing the report'), warnings.catch_warnings():
-        warnings.simplefilter('ignore')  # of the hosts and the profiler, none of which a reader can mend
+        warnings.simplefilter('ignore')  # of the libraries and the profiler, none of which a reader can mend
         sentence = write_report(plan, runs, results, failures)
     console.print(f'\n{sentence}', highlight=False, markup=False, soft_wrap=True)
     for failure in failures:
@@ -260,15 +260,15 @@ def _finetune(
 
 def _import_all(task: str, model: str | None, weights: str | None) -> None:
     """Import what the network, the trainings and the report need, once."""
-    host = dict(classification='mmpretrain', detection='mmdet', segmentation='mmseg')[task]
-    if importlib.util.find_spec(host) is None:
-        raise ValueError(f'{task} needs {host}, which is not installed: `mmmaskany doctor` says what is missing')
-    modules = ['mmmaskany.engine.launch', 'mmmaskany.models', 'mmmaskany.datasets', 'mmpretrain.models', host]
+    library = dict(classification='mmpretrain', detection='mmdet', segmentation='mmseg')[task]
+    if importlib.util.find_spec(library) is None:
+        raise ValueError(f'{task} needs {library}, which is not installed: `mmmaskany doctor` says what is missing')
+    modules = ['mmmaskany.engine.launch', 'mmmaskany.models', 'mmmaskany.datasets', 'mmpretrain.models', library]
     if importlib.util.find_spec('timm') and (weights is not None or str(model).startswith('timm/')):
         modules.append('timm')
     for module in modules:
         importlib.import_module(module)
-    importlib.import_module(f'{host}.utils').register_all_modules(init_default_scope=False)
+    importlib.import_module(f'{library}.utils').register_all_modules(init_default_scope=False)
 
 
 def _tell(rows: Sequence[tuple[str, str]], console: Console) -> None:

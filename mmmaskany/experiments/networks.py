@@ -34,7 +34,7 @@ class Network:
 
     Args:
         name (str): What it is called.
-        backbone (dict): Its config, with its host's prefix.
+        backbone (dict): Its config, with its library's prefix.
         channels (list[int]): Channels of the levels that are used.
         neck (dict | None): What pools its features, of classification.
         head (dict | None): The head of the hub's config, of classification; None is a linear one.

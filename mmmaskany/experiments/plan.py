@@ -89,7 +89,7 @@ class Plan:
 
     @property
     def hooks(self) -> list[dict]:
-        """list[dict]: The hooks of the plain config beside the hosts' own."""
+        """list[dict]: The hooks of the plain config beside the libraries' own."""
         return [dict(type='mmmaskany.FrozenNormHook')] if self.frozen_statistics else []
 
     @property

@@ -347,7 +347,7 @@ def _detection(plan: Plan) -> dict:
 def _detector(plan: Plan, width: int) -> dict:
     """Faster R-CNN, or Mask R-CNN, as mmdet has them, in the width of the network."""
     data, network = plan.data, plan.network
-    model = _host_model('mmdet', 'mask-rcnn_r50_fpn' if data.masks else 'faster-rcnn_r50_fpn')
+    model = _library_model('mmdet', 'mask-rcnn_r50_fpn' if data.masks else 'faster-rcnn_r50_fpn')
     strides = [*network.strides, 2 * network.strides[-1]]
     levels = network.strides
     classes = len(data.classes)
@@ -376,9 +376,9 @@ def _detector(plan: Plan, width: int) -> dict:
     return model
 
 
-def _host_model(host: str, name: str) -> dict:
-    """Read a model of a host's `_base_` configs as plain dicts."""
-    path = Path(get_installed_path(host), '.mim', 'configs', '_base_', 'models', f'{name}.py')
+def _library_model(library: str, name: str) -> dict:
+    """Read a model of a library's `_base_` configs as plain dicts."""
+    path = Path(get_installed_path(library), '.mim', 'configs', '_base_', 'models', f'{name}.py')
     return Config.fromfile(path).model.to_dict()
 
 
@@ -419,7 +419,7 @@ def _segmentation(plan: Plan) -> dict:
             pipeline=pipeline,
         )
 
-    model = _host_model('mmseg', 'fpn_r50')
+    model = _library_model('mmseg', 'fpn_r50')
     model['data_preprocessor'].update(
         mean=list(network.normalisation['mean']),
         std=list(network.normalisation['std']),

@@ -15,7 +15,7 @@ import yaml
 
 
 class Resolved(NamedTuple):
-    """Where a model is, in the order in which the hosts' inferencers take it.
+    """Where a model is, in the order in which the libraries' inferencers take it.
 
     Args:
         config (str): Path of the config.

@@ -105,7 +105,7 @@ def merge_trained(trained: Trained) -> Trained:
         trained (Trained): The network, with its config. Left as it is.
 
     Returns:
-        Trained: The plain network, as its host builds it, with its config.
+        Trained: The plain network, as its library builds it, with its config.
 
     Raises:
         ValueError: If the stems cannot be merged.
@@ -271,17 +271,17 @@ class Deployed(nn.Module):
 
     def __init__(self, trained: Trained, size: tuple[int, int]) -> None:
         super().__init__()
-        model, host = trained.model, trained.cfg.default_scope
-        if host == 'mmdet':
+        model, library = trained.model, trained.cfg.default_scope
+        if library == 'mmdet':
             raise ValueError(
                 'there is no ONNX of a detector here, for what follows its heads (proposals, non-maximum suppression) '
                 'is code of mmdet: --plain exports its weights, MMDeploy or `mmmaskany predict` runs it'
             )
-        if host == 'mmpretrain' and not (hasattr(model, 'head') and hasattr(model, 'extract_feat')):
+        if library == 'mmpretrain' and not (hasattr(model, 'head') and hasattr(model, 'extract_feat')):
             raise ValueError(f'{type(model).__name__} must be a classifier to predict anything, but has no head')
-        if host == 'mmseg' and not hasattr(model, 'encode_decode'):
+        if library == 'mmseg' and not hasattr(model, 'encode_decode'):
             raise ValueError(f'{type(model).__name__} must be a segmentor with encode_decode, but is none')
-        self.model, self.host, self.size = model, host, tuple(size)
+        self.model, self.library, self.size = model, library, tuple(size)
         preprocessor = model.data_preprocessor
         # The pipelines read BGR, and the preprocessor turns it; here RGB comes in.
         self.flip = not swaps_channels(preprocessor)
@@ -292,7 +292,7 @@ class Deployed(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         images = images.flip(1) if self.flip else images
         images = (images - self.mean) / self.std
-        if self.host == 'mmseg':
+        if self.library == 'mmseg':
             meta = dict(img_shape=self.size, ori_shape=self.size, pad_shape=self.size, padding_size=[0] * 4)
             logits = self.model.encode_decode(images, [meta])
             logits = F.interpolate(logits, self.size, mode='bilinear', align_corners=self.model.align_corners)
@@ -329,7 +329,7 @@ def write_onnx(trained: Trained, out: Path, size: tuple[int, int] | None = None)
     network = Deployed(trained, size).eval()
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(256, (2, 3, *size), generator=generator).float()
-    name = 'labels' if network.host == 'mmseg' else 'scores'
+    name = 'labels' if network.library == 'mmseg' else 'scores'
     file = io.BytesIO()
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter('ignore')

@@ -1,5 +1,5 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
-"""Drawn images with labels, and what is counted: for what is measured about models of any host without data."""
+"""Drawn images with labels, and what is counted: for what is measured about models of any library without data."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SIZES = {'mmpretrain': (224, 224), 'mmdet': (800, 1344), 'mmseg': (512, 512)}
 
 
 def image_size(cfg: Config) -> tuple[int, int]:
-    """Return the size of the images that a network is tested with: of the last crop or resize, or its host's usual.
+    """Return the size of the images that a network is tested with: of the last crop or resize, or its library's usual.
 
     Where a resize keeps the proportions of the images, a segmentor's are taken as squares of the shorter side, a
     detector's as the largest that fit, padded.
@@ -29,7 +29,7 @@ def image_size(cfg: Config) -> tuple[int, int]:
     Returns:
         tuple[int, int]: Height and width in px.
     """
-    host = cfg.get('default_scope')
+    library = cfg.get('default_scope')
     pipelines = [_pipeline(cfg, name) for name in ('test', 'val')]
     size = None
     for step in next(filter(None, pipelines), ()):
@@ -39,11 +39,11 @@ def image_size(cfg: Config) -> tuple[int, int]:
         elif isinstance(found, list | tuple) and len(found) == 2:
             size = (found[0], found[1]) if 'crop_size' in step else (found[1], found[0])  # a scale is width, height
             if step.get('keep_ratio'):
-                size = (min(size),) * 2 if host == 'mmseg' else tuple(-(-side // 32) * 32 for side in size)
+                size = (min(size),) * 2 if library == 'mmseg' else tuple(-(-side // 32) * 32 for side in size)
     if size is None:  # images that are used as they are: as large as the crops of the training
         crops = [step['crop_size'] for step in _pipeline(cfg, 'train') if isinstance(step.get('crop_size'), int)]
         size = (crops[-1], crops[-1]) if crops else None
-    return size or SIZES[host]
+    return size or SIZES[library]
 
 
 def _pipeline(cfg: Config, split: str) -> list[dict]:
@@ -54,12 +54,12 @@ def _pipeline(cfg: Config, split: str) -> list[dict]:
     return node.get('pipeline') or []
 
 
-def draw_batch(model: nn.Module, host: str, count: int, size: tuple[int, int]) -> dict:
-    """Draw images with labels, as a data loader of a host would give them.
+def draw_batch(model: nn.Module, library: str, count: int, size: tuple[int, int]) -> dict:
+    """Draw images with labels, as the library's data loader would give them.
 
     Args:
-        model (nn.Module): The host's model.
-        host (str): 'mmpretrain', 'mmdet' or 'mmseg'.
+        model (nn.Module): A model of that library.
+        library (str): 'mmpretrain', 'mmdet' or 'mmseg'.
         count (int): Number of images.
         size (tuple[int, int]): Their height and width in px.
 
@@ -67,13 +67,13 @@ def draw_batch(model: nn.Module, host: str, count: int, size: tuple[int, int]) -
         dict: What the model's ``train_step`` and ``test_step`` take; to a self-supervised one of mmpretrain, two views
         of each image.
     """
-    if host == 'mmpretrain' and is_self_supervised(model):
+    if library == 'mmpretrain' and is_self_supervised(model):
         generator = torch.Generator().manual_seed(0)
         views = torch.randint(256, (2, count, 3, *size), generator=generator, dtype=torch.uint8)
         return dict(inputs=list(views), data_samples=None)
     numbers = [getattr(module, 'num_classes', None) for module in model.modules()]
     classes = max(number for number in numbers if isinstance(number, int))
-    if host == 'mmdet':
+    if library == 'mmdet':
         from mmdet.testing import demo_mm_inputs
 
         # Seven boxes, as an image of COCO has on average.
@@ -81,7 +81,7 @@ def draw_batch(model: nn.Module, host: str, count: int, size: tuple[int, int]) -
         return demo_mm_inputs(count, (3, *size), **boxes)
     generator = torch.Generator().manual_seed(0)
     images = list(torch.randint(256, (count, 3, *size), generator=generator, dtype=torch.uint8))
-    if host == 'mmseg':
+    if library == 'mmseg':
         from mmseg.structures import SegDataSample
 
         maps = torch.randint(classes, (count, 1, *size), generator=generator)
@@ -98,7 +98,7 @@ def is_self_supervised(model: nn.Module) -> bool:
     """Tell whether a model learns from views of images alone, and predicts nothing.
 
     Args:
-        model (nn.Module): A model of any host.
+        model (nn.Module): A model of any library.
 
     Returns:
         bool: Whether it is a self-supervised one of mmpretrain.

@@ -40,7 +40,7 @@ class Trained(NamedTuple):
     """A network with the weights that its run ended with.
 
     Args:
-        model (nn.Module): The network of a host, in evaluation mode.
+        model (nn.Module): The network, in evaluation mode.
         cfg (Config): Its config.
         classes (tuple[str, ...] | None): What its classes are called, None where nothing says it.
         palette (list | None): Their colours, where something says it.
@@ -191,7 +191,7 @@ def load_trained(run: FoundRun, device: str | None = None) -> Trained:
 
 @contextlib.contextmanager
 def quietly() -> Iterator[None]:
-    """Keep what the hosts say on the way, by print or at level INFO, out of standard output: results go there."""
+    """Keep what the libraries say on the way, by print or at level INFO, out of standard output: results go there."""
     with silence(), contextlib.redirect_stdout(sys.stderr):
         yield
 

@@ -60,7 +60,7 @@ class Cells:
             Draw: The draw.
         """
         source = self.source(canvas, cols)
-        if self.grid is None or on_host(self.grid):
+        if self.grid is None or on_cpu(self.grid):
             return Draw.from_source(source, rows, cols, base, reuse)
         # Read from a grid, a mask is one launch less than by scattering; with one cell more, always masked, as there.
         place = torch.arange(rows * cols + 1, device=source.device)
@@ -148,7 +148,7 @@ class Draw:
             base (int): Side of a cell of this mask in pixels.
             reuse (bool): Whether to make the source map where the count allows: where all samples that are masked mask
                 as many cells, and just as many as a scale s would, ``round(s * rows) x round(s * cols)``. To count
-                them the host waits for the device. Defaults to True.
+                them the CPU waits for the device. Defaults to True.
 
         Returns:
             Draw: The draw. Its source map, if any, has the masked cells in the order of the image.
@@ -343,7 +343,7 @@ def traced(tensor: Tensor) -> bool:
     return torch.compiler.is_compiling() or type(tensor) is not Tensor
 
 
-def on_host(tensor: Tensor) -> bool:
+def on_cpu(tensor: Tensor) -> bool:
     """Return whether looking at the values of a tensor waits for nothing: not for a device, nor for a later call."""
     return tensor.device.type == 'cpu' and not traced(tensor)
 
@@ -402,7 +402,7 @@ def select(mask: Tensor, content: Tensor, images: Tensor, out: Tensor | None = N
     """
     bits = BITS.get(images.element_size())
     learned = torch.is_grad_enabled() and (images.requires_grad or content.requires_grad)
-    if not on_host(images) or learned or bits is None or images.dtype == torch.bool:
+    if not on_cpu(images) or learned or bits is None or images.dtype == torch.bool:
         return torch.where(mask, content, images, **({} if out is None else dict(out=out)))
     out = torch.empty_like(images) if out is None else out
     for part in pieces(images):

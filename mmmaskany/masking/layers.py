@@ -21,7 +21,7 @@ _SUPPORTED = (
     'norms looks at several positions, such as ResNet, RegNet, DenseNet, MobileNet, EfficientNet and ConvNeXt with '
     'global average pooling'
 )
-#: What the hosts and timm call gradient checkpointing.
+#: What the libraries and timm call gradient checkpointing.
 _CHECKPOINTING = ('with_cp', 'grad_checkpointing', 'memory_efficient')
 #: How far in pixels the images themselves are filled, for what a network does to them before its first layer.
 _EDGE = 2
@@ -366,7 +366,7 @@ class MaskedLayers(TorchFunctionMode):
             return func(input, running_mean, running_var, weight, bias, training, momentum, eps)
         visible = self.at(input)
         count = visible.sum()
-        features = input.to(torch.promote_types(input.dtype, torch.float))  # of half precision, as the host does
+        features = input.to(torch.promote_types(input.dtype, torch.float))  # of half precision, as PyTorch's does
         mean = self.only_visible(features).sum((0, 2, 3)) / count
         centred = self.only_visible(features - mean.view(1, -1, 1, 1))
         var = centred.square().sum((0, 2, 3)) / count

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from .augments import Augment
-from .draw import Draw, fill_cells, memory_format, on_host, packed_channels, pieces, traced
+from .draw import Draw, fill_cells, memory_format, on_cpu, packed_channels, pieces, traced
 from .fills import ConstantFill, Fill
 from .graphs import Graphs
 from .numbers import Numbers
@@ -183,7 +183,7 @@ class Masking(nn.Module):
         height, width = images.shape[-2:]
         learned = torch.is_grad_enabled() and (images.requires_grad or _learns(self.fill))
         if (
-            on_host(images)
+            on_cpu(images)
             and not learned
             and type(self.fill).forward is Fill.forward
             and self.reuse != 'in_place'  # the content of a fill may be of all images
@@ -267,13 +267,13 @@ class Masking(nn.Module):
             return None
         in_place = self.reuse == 'in_place'
         height, width = images.shape[-2:]
-        if on_host(draw.masked) and (in_place or draw.source is not None) and not draw.masked.any():
+        if on_cpu(draw.masked) and (in_place or draw.source is not None) and not draw.masked.any():
             return half_size(images)
         if in_place:
             hidden = draw.pixel_mask(height, width, packed_channels(images))
             return half_size(self.fill(images, ~hidden & draw.masked.view(-1, 1, 1, 1)))
         size = reused_size(height, width)
-        if on_host(draw.masked) and not draw.masked.all():  # then each image is made into one of them alone
+        if on_cpu(draw.masked) and not draw.masked.all():  # then each image is made into one of them alone
             reused = _empty_like(images, size)
             samples = draw.masked.nonzero()[:, 0]
             reused[samples] = resize(recompose(images, draw, samples), size)
@@ -281,7 +281,7 @@ class Masking(nn.Module):
                 reused[index] = half_size(images[index : index + 1])[0]
             return reused
         canvas = resize(recompose(images, draw), size)
-        if on_host(draw.masked):
+        if on_cpu(draw.masked):
             return canvas
         return torch.where(draw.masked.view(-1, 1, 1, 1), canvas, half_size(images))
 
@@ -289,7 +289,7 @@ class Masking(nn.Module):
         self, augment: Augment, images: Tensor, reused: Tensor, draw: Draw, generator: Generator | None
     ) -> Tensor:
         """Augment what the reused view shows of unmasked samples: behind any graph, which would fix what is drawn."""
-        if not on_host(draw.masked):
+        if not on_cpu(draw.masked):
             return torch.where(draw.masked.view(-1, 1, 1, 1), reused, half_size(augment(images, generator)))
         whole = ~draw.masked
         if whole.any():

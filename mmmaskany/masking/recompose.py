@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .draw import BITS, Draw, memory_format, on_host, packed_channels, select, to_pixels
+from .draw import BITS, Draw, memory_format, on_cpu, packed_channels, select, to_pixels
 
 
 def _gather_pixels(images: Tensor, cells: Tensor, cell_cols: int, base: int, samples: Tensor | None = None) -> Tensor:
@@ -32,7 +32,7 @@ def _gather_pixels(images: Tensor, cells: Tensor, cell_cols: int, base: int, sam
     packed = packed_channels(images)
     images = images[..., : cell_cols * base]
     strips = (images.permute(0, 2, 3, 1) if packed > 1 else images).reshape(-1, base * packed)
-    if on_host(cells) and len(strips) < 2**31:
+    if on_cpu(cells) and len(strips) < 2**31:
         cells = cells.int()  # half of the memory
     corner = cells // cell_cols * (base * cell_cols) + cells % cell_cols
     below = cell_cols * torch.arange(base, device=images.device, dtype=cells.dtype).view(-1, 1)
@@ -55,7 +55,7 @@ def _select_strips(strips: Tensor, index: Tensor) -> Tensor:
     size = strips.shape[1] * strips.element_size()
     number = {**BITS, 16: torch.complex128}.get(size)
     learned = torch.is_grad_enabled() and strips.requires_grad
-    if number is None or learned or not on_host(strips) or not strips.is_contiguous():
+    if number is None or learned or not on_cpu(strips) or not strips.is_contiguous():
         return strips.index_select(0, index)
     if strips.data_ptr() % size or strips.storage_offset() % strips.shape[1]:
         strips = strips.clone()
@@ -90,7 +90,7 @@ def recompose(images: Tensor, draw: Draw, samples: Tensor | None = None) -> Tens
     source = draw.source if samples is None else draw.source[samples]
     canvas = _gather_pixels(images, source.clamp(min=0), draw.mask.shape[2], draw.base, samples)
     empty = source < 0
-    if on_host(empty) and not empty.any():
+    if on_cpu(empty) and not empty.any():
         return canvas
     return select(to_pixels(empty, draw.base, packed_channels(images)), canvas.new_zeros(()), canvas)
 

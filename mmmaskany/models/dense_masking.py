@@ -21,7 +21,7 @@ Mixin = TypeVar('Mixin', bound=Host)
 
 
 class DenseMaskingMixin(Host):
-    """A model of a host that masks the images of a training step, before its backbone sees them."""
+    """A detector or segmentor that masks the images of a training step, before its backbone sees them."""
 
     masking: Masking
 
@@ -65,7 +65,7 @@ class DenseMaskingMixin(Host):
 
 
 def build_masked(host: str | type | None, mixin: type[Mixin], base: type, args: dict, prefix: str = 'Masked') -> Mixin:
-    """Build a model of a host and make it one of ours, under its own name and with its own names of weights.
+    """Build a host and make it one of ours, under its own name and with its own names of weights.
 
     As for backbones, see :func:`MaskAny`, nothing is put around it.
 

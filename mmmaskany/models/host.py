@@ -1,8 +1,8 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
-"""What a class of a host is to a type checker: the hosts' packages have no types, so it may have any attribute.
+"""What a host, the network that ours extends or is put around, is to a type checker: it may have any attribute.
 
-A mixin that stands in front of a host's class derives from it, and what takes a host's network is annotated with it.
-When the program runs it is nothing.
+OpenMMLab's libraries have no types. A mixin that stands in front of a host's class derives from ``Host``, and what
+takes a host is annotated with it. When the program runs it is nothing.
 """
 
 from typing import TYPE_CHECKING

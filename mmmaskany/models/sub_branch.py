@@ -23,7 +23,7 @@ SUB_NORMS = ('update', 'freeze')
 
 
 class SubBranchMixin(Host):
-    """A model of a host with a masked sub-branch, which learns from its main branch (MaskSub, arXiv 2306.11339).
+    """A host with a masked sub-branch, which learns from its main branch (MaskSub, arXiv 2306.11339).
 
     A subclass stands in front of the host's class, calls :meth:`set_sub_branch` at the end of its constructor, and has
 

@@ -63,7 +63,7 @@ class AutoAugmentViews(Augment):
         self._augment = AutoAugment(AutoAugmentPolicy(policy))
         self._checked = False
 
-    @torch.compiler.disable  # which operation it is, is drawn on the host
+    @torch.compiler.disable  # which operation it is, is drawn on the CPU
     def forward(self, images: Tensor, generator: Generator | None = None) -> Tensor:
         if images.shape[1] != 3:
             raise ValueError(f'AutoAugment needs images of three channels, but got {tuple(images.shape)}')

@@ -49,7 +49,7 @@ def changed(monkeypatch):
 
 @pytest.fixture
 def network(changed, monkeypatch):
-    """Register a model of each host with such a module as its backbone: ``network(**init_cfg)`` builds it."""
+    """Register a model of each library with such a module as its backbone: ``network(**init_cfg)`` builds it."""
 
     class Backbone(BaseModule):
         def __init__(self, init_cfg=None):
@@ -135,9 +135,9 @@ def test_function_follows_the_tensors(changed):
     module = changed()
     module.load_state_dict(Scale(3.0).state_dict())  # strict
     assert module(IMAGE).tolist() == [[3, 6]] and module.format == 1
-    for twin in (copy.deepcopy(module), changed()):
-        twin.load_state_dict(module.state_dict())
-        assert twin(IMAGE).tolist() == [[3, 6]]  # trained on, it still is what it was
+    for other in (copy.deepcopy(module), changed()):
+        other.load_state_dict(module.state_dict())
+        assert other(IMAGE).tolist() == [[3, 6]]  # trained on, it still is what it was
     module.load_state_dict(changed(4.0).state_dict())
     assert module(IMAGE).tolist() == [[-4, -8]]
     assert not find_mismatch(nn.ModuleList([module]), {'0.weight': torch.tensor(3.0)})

@@ -1,7 +1,8 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
 """What transformers calls the tensors of timm's networks, in its files and, where it differs, in memory.
 
-Written down from what its version 5.24 saves of small networks of its own; with those, its features were the hosts'.
+Written down from what its version 5.24 saves of small networks of its own; under these names their weights gave the
+hosts the same features.
 """
 
 import re

@@ -126,14 +126,14 @@ def _of_option(where: tuple, option: str, value: object, parameter: inspect.Para
         yield broken('range', [0.9] * len(value) + [0.9])
 
 
-def choose(paths: Sequence[Path], hosts: int | None = None) -> list[Break]:
+def choose(paths: Sequence[Path], libraries: int | None = None) -> list[Break]:
     """Choose what to break: every option of every class in every way once, each in a config that its name decides.
 
     A config that is not among them gets a break of its own.
 
     Args:
         paths (Sequence[Path]): The configs.
-        hosts (int, optional): How many breaks of the hosts' classes to take. Defaults to None, all.
+        libraries (int, optional): How many breaks of the libraries' classes to take. Defaults to None, all.
 
     Returns:
         list[Break]: The same ones in every run.
@@ -146,7 +146,7 @@ def choose(paths: Sequence[Path], hosts: int | None = None) -> list[Break]:
             found.setdefault((one.maker, one.option, one.kind), []).append(one)
     chosen = [several[_number(key) % len(several)] for key, several in found.items()]
     ours, theirs = ([one for one in chosen if one.ours == own] for own in (True, False))
-    theirs = sorted(theirs, key=lambda one: _number(str(one)))[:hosts]
+    theirs = sorted(theirs, key=lambda one: _number(str(one)))[:libraries]
     left_out = [path for path in everything if path not in {one.path for one in ours + theirs}]
     return ours + theirs + [everything[path][_number(path.stem) % len(everything[path])] for path in left_out]
 
@@ -225,7 +225,7 @@ def table(results: Sequence[tuple[Break, str]]) -> str:
     """Count what became of breaks, as a Markdown table."""
     titles = ['options of', 'broken', 'configs broken', 'error names it', 'another error', 'no error']
     lines = [titles, ['---'] * len(titles)]
-    for ours, whose in ((True, 'mmmaskany'), (False, 'the hosts and PyTorch')):
+    for ours, whose in ((True, 'mmmaskany'), (False, 'OpenMMLab and PyTorch')):
         for kind in KINDS:
             got = [result for one, result in results if one.ours == ours and one.kind == kind]
             lines.append([whose, kind, len(got), *map(got.count, OUTCOMES)])

@@ -4,7 +4,7 @@
 import pytest
 from broken import CONFIGS, ROOT, choose, outcome, table
 
-#: What the hosts take without a word, or refuse without naming it, as (class, option, kind).
+#: What the libraries take without a word, or refuse without naming it, as (class, option, kind).
 KNOWN = {
     ('CrossEntropyLoss', 'class_weight', 'type'),
     ('CrossEntropyLoss', 'loss_name', 'type'),
@@ -26,7 +26,7 @@ KNOWN = {
 @pytest.fixture(scope='module')
 def results(full):
     """What became of some hundred breaks in an eighth of the configs, or of all in all of them."""
-    chosen = choose(CONFIGS) if full else choose(CONFIGS[::8], hosts=200)
+    chosen = choose(CONFIGS) if full else choose(CONFIGS[::8], libraries=200)
     return [(one, *outcome(one)) for one in chosen]
 
 
@@ -41,7 +41,7 @@ def test_every_error_of_ours_names_the_option(results):
     assert [f'{result}: {one}\n{text}' for one, result, text in results if one.ours and result != 'named'] == []
 
 
-def test_what_the_hosts_hide_is_known(results):
+def test_what_the_libraries_hide_is_known(results):
     hidden = {
         (one.maker.rpartition('.')[2], one.option, one.kind): f'{result}: {one}\n{text}'
         for one, result, text in results

@@ -47,7 +47,7 @@ LARGER = {'in1k': 224, 'cifar100': 128, 'tiny-imagenet': 128}  # EfficientNetV2 
 DROP_PATHS = {'maskvit-base-p16': 0.0, 'maskswin-tiny': 0.1}
 ENLARGED = {'cifar100-224px': 224, 'tiny-imagenet-224px': 224}
 # mmpretrain's own configs, whose recipes the plain twins have.
-HOSTS = {
+RECIPES = {
     'swin-tiny': 'swin_transformer/swin-tiny_16xb64_in1k.py',
     'swin-small': 'swin_transformer/swin-small_16xb64_in1k.py',
     'swin-base': 'swin_transformer/swin-base_16xb64_in1k.py',
@@ -119,10 +119,10 @@ def test_name_tells_the_recipe(path):
     assert cfg.optim_wrapper.optimizer.lr == pytest.approx(rate_of(name))
 
 
-@pytest.mark.parametrize('host', HOSTS)
-def test_plain_twin_has_the_recipe_of_the_host(host):
+@pytest.mark.parametrize('host', RECIPES)
+def test_plain_twin_has_the_recipe_of_mmpretrain(host):
     (path,) = (ROOT / 'configs/maskany').glob(f'{host}_8xb128-*_in1k.py')
-    own, theirs, entry = (tree(name) for name in (path, f'mmpretrain::{HOSTS[host]}', ENTRY))
+    own, theirs, entry = (tree(name) for name in (path, f'mmpretrain::{RECIPES[host]}', ENTRY))
     schedule = {'optim_wrapper', 'param_scheduler', 'train_cfg', 'custom_hooks'}
     if host == 'deit3-small-p16':  # its own schedule fine-tunes
         theirs = theirs | {key: tree('mmpretrain::deit/deit-small_4xb256_in1k.py').get(key) for key in schedule}
@@ -446,8 +446,8 @@ def test_entry_says_what_is_the_papers():
 def shrunk(pipeline: list, side: int) -> list:
     """Make a pipeline yield images of at most ``side`` pixels."""
     steps = []
-    hosts = [step['type'] for step in pipeline if not step['type'].startswith('mmmaskany.')]
-    cropped = {'RandomCrop', 'CenterCrop'} & {*hosts[2:]}
+    theirs = [step['type'] for step in pipeline if not step['type'].startswith('mmmaskany.')]
+    cropped = {'RandomCrop', 'CenterCrop'} & {*theirs[2:]}
     for step in pipeline:
         step = dict(step)
         if step['type'] == 'TestTimeAug':

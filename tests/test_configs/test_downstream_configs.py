@@ -1,5 +1,5 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
-"""The shipped detection and segmentation configs: names, twins, and that a host's recipe stays the host's."""
+"""The shipped detection and segmentation configs: names, twins, and that a library's recipe stays the library's."""
 
 import re
 from pathlib import Path
@@ -35,7 +35,7 @@ NAMES = {
     ),
 }
 # mmdet's and mmseg's own configs, whose recipes the plain twins have.
-HOSTS = {
+RECIPES = {
     'faster-rcnn_r50_fpn_1x_coco': 'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py',
     'mask-rcnn_r50_fpn_1x_coco': 'mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py',
     'cascade-mask-rcnn_r50_fpn_1x_coco': 'mmdet::cascade_rcnn/cascade-mask-rcnn_r50_fpn_1x_coco.py',
@@ -62,7 +62,7 @@ HOSTS = {
         'mmseg::vit/vit_vit-b16-ln_mln_upernet_8xb2-160k_ade20k-512x512.py'
     ),
 }
-# What their backbones are, where they are not ResNets: the host's arguments under mmpretrain's names.
+# What their backbones are, where they are not ResNets: the library's arguments under mmpretrain's names.
 LEVELS = dict(out_indices=(0, 1, 2, 3))
 SWIN = dict(type='mmpretrain.SwinTransformer', arch='tiny', pad_small_map=True, **LEVELS)
 VIT = dict(
@@ -119,9 +119,9 @@ SAME_NETWORK = [path for path in MASKANY if not parts(path)['variant']]
 
 
 def test_methods_come_in_all_variants():
-    for stem, host in HOSTS.items():
+    for stem, recipe in RECIPES.items():
         (plain,) = ROOT.glob(f'*/{stem}.py')
-        assert host.startswith(dict(detection='mmdet::', segmentation='mmseg::')[task(plain)])
+        assert recipe.startswith(dict(detection='mmdet::', segmentation='mmseg::')[task(plain)])
         variants = ['', 'maskany-', 'mask']
         if re.search('convnext|vit', stem):
             variants.remove('mask')
@@ -193,8 +193,8 @@ def test_starts_from_a_classifier_trained_here(path):
         assert classifier.model.head.num_classes == 1000
 
 
-@pytest.mark.parametrize('stem', HOSTS)
-def test_plain_twin_has_the_recipe_of_the_host(stem):
+@pytest.mark.parametrize('stem', RECIPES)
+def test_plain_twin_has_the_recipe_of_the_library(stem):
     (path,) = ROOT.glob(f'*/{stem}.py')
     allowed = {
         'classifiers',
@@ -208,10 +208,10 @@ def test_plain_twin_has_the_recipe_of_the_host(stem):
         'randomness',
     }
     if task(path) == 'segmentation':
-        # The same 16 images a step, where the host's are spread over half as many GPUs.
+        # The same 16 images a step, where the library's are spread over half as many GPUs.
         allowed |= {'auto_scale_lr', 'train_dataloader.batch_size'}
-    own, host = tree(path), tree(HOSTS[stem])
-    changed = differences(own, host) - allowed
+    own, theirs = tree(path), tree(RECIPES[stem])
+    changed = differences(own, theirs) - allowed
     if parts(path)['depth']:
         if task(path) == 'segmentation':  # the stem that was trained on ImageNet here
             changed -= {'model.backbone.init_cfg', 'model.backbone.type', 'model.pretrained'}
@@ -249,8 +249,8 @@ def test_twins_differ_in_the_backbone_alone(path):
         inner = {key: value for key, value in own['backbone'].items() if key != 'init_cfg'}
         if name['variant'] == '-masked':
             inner.pop('frozen_stages', None), other.pop('frozen_stages', None)
-        host = cfg['default_scope']
-        assert inner == {**other, 'type': other['type'] if '.' in other['type'] else f'{host}.{other["type"]}'}
+        library = cfg['default_scope']
+        assert inner == {**other, 'type': other['type'] if '.' in other['type'] else f'{library}.{other["type"]}'}
         assert not own['backbone'].get('init_cfg')
 
 

@@ -13,7 +13,7 @@ from mmengine.registry import MODELS, init_default_scope
 from shipped import ROOT, load
 from torch import nn
 
-from mmmaskany.environment import choose_hosts
+from mmmaskany.environment import choose_set
 
 METAFILES = runpy.run_path(str(ROOT / 'tools/misc/metafiles.py'))
 TABLES = runpy.run_path(str(ROOT / 'tools/misc/model_tables.py'))
@@ -165,7 +165,7 @@ def test_parameters_are_those_of_the_model(model, monkeypatch):
     init_default_scope(cfg.default_scope)
     network = MODELS.build(copy.deepcopy(cfg.model))
     # The first layer of DINO's ref_point_head takes 1,024 channels in onedl-mmdetection, in mmdet 512.
-    more = 512 * 256 if model['Name'].startswith('dino') and choose_hosts() == 'onedl' else 0
+    more = 512 * 256 if model['Name'].startswith('dino') and choose_set() == 'onedl' else 0
     count = sum(parameter.numel() for parameter in network.parameters())
     if count > 10**8:  # a process that holds, if only by name, more memory than there is cannot start another one
         del network

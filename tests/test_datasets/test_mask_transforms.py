@@ -266,11 +266,11 @@ def test_packed_pair():
     assert sample.gt_label.tolist() == [3] and sample.masked is True and sample.img_path == 'a.png'
 
 
-def test_plain_sample_is_packed_as_by_the_host():
+def test_plain_sample_is_packed_as_by_mmpretrain():
     results = dict(img=make_image(), gt_label=1, img_path='a.png')
-    ours, host = PackMaskAnyInputs()(results), PackInputs()(results)
-    assert torch.equal(ours['inputs'], host['inputs'])
-    assert ours['data_samples'].to_dict().keys() == host['data_samples'].to_dict().keys()
+    ours, theirs = PackMaskAnyInputs()(results), PackInputs()(results)
+    assert torch.equal(ours['inputs'], theirs['inputs'])
+    assert ours['data_samples'].to_dict().keys() == theirs['data_samples'].to_dict().keys()
 
 
 def test_unmatched_sizes_are_refused():
@@ -292,7 +292,7 @@ def test_packed_pairs_can_be_collated(collate):
 # ---------------------------------------------------------------------- the order
 
 
-def host(**cfg):
+def mmpretrains(**cfg):
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         return TRANSFORMS.build(cfg)
 
@@ -303,21 +303,26 @@ def test_masks_first_then_each_view_on_its_own():
     torch.manual_seed(1)
     np.random.seed(1)
     out = run(
-        [MaskRegions(PATCH), host(type='RandomFlip', prob=1.0), host(type='Resize', scale=(32, 32)), AugmentReused()],
+        [
+            MaskRegions(PATCH),
+            mmpretrains(type='RandomFlip', prob=1.0),
+            mmpretrains(type='Resize', scale=(32, 32)),
+            AugmentReused(),
+        ],
         dict(img=image),
     )
     torch.manual_seed(1)
     masked = MaskRegions(PATCH)(dict(img=image))
-    expected = host(type='Resize', scale=(32, 32))(dict(img=masked['img'][:, ::-1].copy()))['img']
+    expected = mmpretrains(type='Resize', scale=(32, 32))(dict(img=masked['img'][:, ::-1].copy()))['img']
     np.testing.assert_array_equal(out['img'], expected)
-    resize = host(type='Resize', scale=(16, 16), interpolation='bilinear', backend='pillow')
+    resize = mmpretrains(type='Resize', scale=(16, 16), interpolation='bilinear', backend='pillow')
     np.testing.assert_array_equal(out['reused_img'], resize(dict(img=masked['reused_img']))['img'])
 
 
 def test_geometry_first_serves_both_views():
     image = make_image(40, 48)
     np.random.seed(1)
-    crop = [host(type='RandomResizedCrop', scale=32), host(type='RandomFlip', prob=1.0)]
+    crop = [mmpretrains(type='RandomResizedCrop', scale=32), mmpretrains(type='RandomFlip', prob=1.0)]
     out = run([*crop, MaskRegions(PATCH), AugmentReused()], dict(img=image))
     np.random.seed(1)
     expected = run(crop, dict(img=image))['img']

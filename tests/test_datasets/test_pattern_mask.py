@@ -27,11 +27,11 @@ def test_mask_is_the_draw_at_the_size_of_tokens():
     assert results['mask'].shape == (16, 24) and results['mask'].sum() == 14 * 16
 
 
-def test_the_hosts_masks_are_one_of_them():
-    host = SimMIMMaskGenerator(input_size=192, mask_patch_size=32, model_patch_size=4, mask_ratio=0.5)({})['mask']
+def test_mmpretrains_masks_are_one_of_them():
+    theirs = SimMIMMaskGenerator(input_size=192, mask_patch_size=32, model_patch_size=4, mask_ratio=0.5)({})['mask']
     ours = PatternMask(RandomPattern(ratio=0.5, cell=32, base=4))(dict(img=np.zeros((192, 192, 3), np.uint8)))['mask']
-    assert ours.dtype == host.dtype and ours.shape == host.shape and ours.sum() == host.sum()
-    for mask in (ours, host):
+    assert ours.dtype == theirs.dtype and ours.shape == theirs.shape and ours.sum() == theirs.sum()
+    for mask in (ours, theirs):
         np.testing.assert_array_equal(mask, mask[::8, ::8].repeat(8, 0).repeat(8, 1))
 
 

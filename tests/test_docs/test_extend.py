@@ -240,15 +240,15 @@ DISC, EDGE = (dict(type=f'guest.{name}Pattern', scale=0.5, cell=4) for name in (
 BRIGHT = dict(type='guest.BrightPattern', ratio=0.5, cell=4)
 
 
-def test_scopes_of_hosts_find_a_guest(ours):
+def test_scopes_of_the_libraries_find_a_guest(ours):
     for scope in ('mmpretrain', 'mmdet', 'mmseg', 'mmengine'):
         init_default_scope(scope)
         assert build_pattern(DISC).name == 'disc'
         assert build_fill(dict(type='guest.StaticFill'))(images(), torch.ones(3, 1, 16, 16).bool()).std() > 0.5
     init_default_scope('mmpretrain')
-    from mmpretrain.registry import MODELS as HOST
+    from mmpretrain.registry import MODELS as MMPRETRAIN
 
-    own = HOST.register_module(name='OwnDisc', module=ours.patterns.DiscPattern, force=True)
+    own = MMPRETRAIN.register_module(name='OwnDisc', module=ours.patterns.DiscPattern, force=True)
     for cfg in (dict(type='OwnDisc'), dict(type='mmpretrain.OwnDisc'), dict(type=own), DISC | dict(_scope_='mmseg')):
         assert type(build_pattern(dict(scale=0.5, cell=4) | cfg)) is ours.patterns.DiscPattern
     assert {'guest.DiscPattern', 'mmpretrain.OwnDisc', 'mmmaskany.MixturePattern'} <= {
@@ -363,7 +363,7 @@ def test_a_fusion_in_every_backbone(ours):
 def test_a_family_is_found(ours):
     tiny = ours.backbones.TinyNet(8)
     stem = find_stem(tiny)
-    assert stem.parts == ('entry.conv', 'entry.norm') and stem.twin.conv.stride == (1, 1) and stem.channels == 8
+    assert stem.parts == ('entry.conv', 'entry.norm') and stem.reused.conv.stride == (1, 1) and stem.channels == 8
 
     class Derived(ours.backbones.TinyNet):
         pass

@@ -92,6 +92,10 @@ def test_config_of_the_page_trains(page):
 def test_the_transform_of_simmim_is_its_own_mask():
     block = re.findall(r'```python\n(dict\(type=.+?)```', (DOCS / 'random-cells.md').read_text(), re.DOTALL)
     transform = load('mmpretrain::simmim/simmim_swin-base-w6_8xb256-amp-coslr-100e_in1k-192px.py')
-    (host,) = [step for step in transform.train_pipeline if step.type == 'SimMIMMaskGenerator']
+    (theirs,) = [step for step in transform.train_pipeline if step.type == 'SimMIMMaskGenerator']
     ours = eval(block[0])['pattern']
-    assert (ours['ratio'], ours['cell'], ours['base']) == (host.mask_ratio, host.mask_patch_size, host.model_patch_size)
+    assert (ours['ratio'], ours['cell'], ours['base']) == (
+        theirs.mask_ratio,
+        theirs.mask_patch_size,
+        theirs.model_patch_size,
+    )

@@ -1,5 +1,5 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
-"""The block of the README, in configs of all three hosts."""
+"""The block of the README, in configs of all three libraries."""
 
 import importlib
 import re
@@ -22,7 +22,7 @@ README = (ROOT / 'README.md').read_text()
         ('mmseg::upernet/upernet_r50_4xb4-160k_ade20k-512x512.py', 'mmseg.ResNetV1c', 4),
     ],
 )
-def test_the_block_fits_a_config_of_every_host(base, host, levels, tmp_path):
+def test_the_block_fits_a_config_of_every_library(base, host, levels, tmp_path):
     scope = base.partition('::')[0]
     importlib.import_module(f'{pytest.importorskip(scope).__name__}.models')
     assert host == 'mmpretrain.ResNet' or f'`{host}`' in README

@@ -66,9 +66,9 @@ def build(path: Path, pretrained, full: bool = False):
     Returns it, and the tensors of the backbone that it must have been filled with, None from scratch.
     """
     cfg = load(path)
-    for host in (cfg.default_scope, *('mmdet.models', 'mmseg.models')):
-        if host in (cfg.default_scope, *cfg.custom_imports.imports):  # the other host's parts
-            pytest.importorskip(host)
+    for library in (cfg.default_scope, *('mmdet.models', 'mmseg.models')):
+        if library in (cfg.default_scope, *cfg.custom_imports.imports):  # the other library's parts
+            pytest.importorskip(library)
     model, factor = shrink(cfg.model.to_dict(), full)
     init_cfg, state = model['backbone'].get('init_cfg'), None
     if init_cfg:

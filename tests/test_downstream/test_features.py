@@ -1,5 +1,5 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
-"""One backbone in three hosts: the same features for the same weights and image, at every size that the hosts make."""
+"""One backbone in three libraries: the same features for the same weights and image, at every size that they make."""
 
 from pathlib import Path
 
@@ -18,21 +18,21 @@ LEVELS = [8, 16, 32, 64]
 MASKING = dict(pattern=dict(type='mmmaskany.GridPattern', scale=0.5, cell=8))
 
 
-def maskany(host, **kwargs):
-    """MaskAny around a host's own ResNet."""
-    return dict(type='mmmaskany.MaskAny', backbone=dict(type=f'{host}.ResNet', **NARROW), **kwargs)
+def maskany(library, **kwargs):
+    """MaskAny around a library's own ResNet."""
+    return dict(type='mmmaskany.MaskAny', backbone=dict(type=f'{library}.ResNet', **NARROW), **kwargs)
 
 
-def maskresnet(host, **kwargs):
+def maskresnet(library, **kwargs):
     return dict(type='mmmaskany.MaskResNet', **NARROW, **kwargs)
 
 
-def late(host, **kwargs):
-    return maskany(host, fuse_at='levels', **kwargs)
+def late(library, **kwargs):
+    return maskany(library, fuse_at='levels', **kwargs)
 
 
-def branches(host, **kwargs):
-    return maskany(host, fuse_at='neck', **kwargs)
+def branches(library, **kwargs):
+    return maskany(library, fuse_at='neck', **kwargs)
 
 
 def classifier(backbone):
@@ -255,7 +255,7 @@ def test_frozen_stem_of_the_host_is_named():
 
 
 @pytest.mark.parametrize('backbone', [late, branches])
-def test_late_fusion_in_both_hosts(backbone):
+def test_late_fusion_in_both_libraries(backbone):
     sizes = [(64, 96), (64, 96)]
     det = build('mmdet', detector(backbone('mmdet', masking=MASKING)))
     data = det.data_preprocessor(dict(inputs=images(sizes), data_samples=det_samples(sizes)), True)

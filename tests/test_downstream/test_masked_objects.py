@@ -47,12 +47,12 @@ def boxes_of(*indices):
 
 
 def detector(name, **changes):
-    host = {
+    path = {
         'RetinaNet': 'mmdet::_base_/models/retinanet_r50_fpn.py',
         'FasterRCNN': 'mmdet::_base_/models/faster-rcnn_r50_fpn.py',
         'MaskRCNN': 'mmdet::_base_/models/mask-rcnn_r50_fpn.py',
     }[name]
-    cfg, _ = shrink(load(host).model.to_dict())
+    cfg, _ = shrink(load(path).model.to_dict())
     cfg.pop('init_cfg', None)
     cfg.update(backbone=NARROW, type='mmmaskany.MaskedDetector', host=f'mmdet.{name}')
     cfg['neck']['in_channels'] = LEVELS

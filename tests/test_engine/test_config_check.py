@@ -48,7 +48,7 @@ def test_the_key_is_named(key, value, error, message):
 @pytest.mark.parametrize(
     ('scope', 'part'),
     [
-        # What the hosts' own configs have, whatever the signatures say.
+        # What the libraries' own configs have, whatever the signatures say.
         ('mmseg', dict(type='FCNHead', in_channels=8, channels=8, num_classes=2, dropout_ratio=-1)),
         (
             'mmseg',
@@ -61,7 +61,7 @@ def test_the_key_is_named(key, value, error, message):
         ('mmdet', dict(type='SomethingOfTheUsers', depth='as they like')),
     ],
 )
-def test_what_the_hosts_take_is_let_through(scope, part):
+def test_what_the_libraries_take_is_let_through(scope, part):
     check_config(Config(dict(default_scope=scope, model=part)))
 
 
@@ -71,9 +71,9 @@ def test_loss_scale_is_what_it_may_be(scale):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('host', ['mmpretrain', 'mmdet', 'mmseg'])
-def test_configs_of_the_hosts_pass(host):
-    folder = Path(pytest.importorskip(host).__file__).parent / '.mim' / 'configs'
+@pytest.mark.parametrize('library', ['mmpretrain', 'mmdet', 'mmseg'])
+def test_configs_of_the_libraries_pass(library):
+    folder = Path(pytest.importorskip(library).__file__).parent / '.mim' / 'configs'
     paths = sorted(path for path in folder.rglob('*.py') if '_base_' not in path.parts)[::8]
     refused = {}
     for path in paths:
@@ -85,7 +85,7 @@ def test_configs_of_the_hosts_pass(host):
             check_config(cfg)
         except (KeyError, TypeError, ValueError) as error:
             refused[path.stem] = str(error)
-    print(f'{host}: {len(paths)} configs')
+    print(f'{library}: {len(paths)} configs')
     assert refused == {}
 
 

@@ -170,7 +170,7 @@ def test_number_of_folders_and_of_classes(tmp_path):
     assert level == 'error'
 
 
-def test_files_are_listed_as_the_host_lists_them(tmp_path):
+def test_files_are_listed_as_the_libraries_list_them(tmp_path):
     for name in ('a/1.png', 'a/deep/2.png', '.git/3.png', 'b/.4.png', 'b/.git/5.png'):
         picture(tmp_path / name)
     (tmp_path / 'c').symlink_to(tmp_path / 'a')

@@ -255,15 +255,15 @@ def test_sizes_are_compared_when_images_are_loaded(tmp_path):
         check_loaded_size(dict(ori_shape=(6, 4), gt_seg_map=np.zeros((4, 6)), seg_map_path='b.png'))
 
 
-@pytest.mark.parametrize('host', ['mmdet', 'mmseg'])
-def test_a_turned_photo_ends_the_run_with_its_name(host, tmp_path):
-    pytest.importorskip(host)
+@pytest.mark.parametrize('library', ['mmdet', 'mmseg'])
+def test_a_turned_photo_ends_the_run_with_its_name(library, tmp_path):
+    pytest.importorskip(library)
     from mmengine.registry import init_default_scope
 
     from mmmaskany.engine.seeding.dataset import SeededDataset
 
-    init_default_scope(host)
-    if host == 'mmdet':
+    init_default_scope(library)
+    if library == 'mmdet':
         photo(tmp_path / 'a.jpg', 6)
         coco_set(tmp_path, 60, 40)
         steps = [

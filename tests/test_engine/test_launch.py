@@ -404,7 +404,7 @@ def test_training_refuses_to_compile_what_hides_from_layers(options, train, tiny
 
 
 @pytest.mark.parametrize(
-    ('host', 'model', 'message'),
+    ('library', 'model', 'message'),
     [
         (
             'mmdet',
@@ -420,8 +420,8 @@ def test_training_refuses_to_compile_what_hides_from_layers(options, train, tiny
         ('mmseg', dict(type='MaskedSegmentor', host='mmseg.EncodDecoder'), 'did you mean mmseg.EncoderDecoder'),
     ],
 )
-def test_a_model_whose_host_is_missing_is_one_sentence(host, model, message, tiny_config, tool, tmp_path, capsys):
-    pytest.importorskip(host)
+def test_a_model_whose_host_is_missing_is_one_sentence(library, model, message, tiny_config, tool, tmp_path, capsys):
+    pytest.importorskip(library)
     config = tiny_config(model=dict(model, _delete_=True, type=f'mmmaskany.{model["type"]}'))
     assert user_errors.run(tool('train'), [config, '--work-dir', str(tmp_path / 'run')]) == 2
     (line,) = [line for line in capsys.readouterr().err.splitlines() if 'error: ' in line]

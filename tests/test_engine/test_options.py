@@ -19,7 +19,7 @@ def parse(action, *items):
 @pytest.mark.parametrize(
     'value', ['1', '1e-3', '-0.5', 'True', 'false', 'None', 'a', 'a,b', '[a,b]', '(1,2)', '[(0.1,0.2),3]']
 )
-def test_values_that_the_hosts_read(value):
+def test_values_that_the_libraries_read(value):
     ours, theirs = parse(OptionAction, f'a.b={value}'), parse(DictAction, f'a.b={value}')
     assert ours == theirs and type(ours['a.b']) is type(theirs['a.b'])
 

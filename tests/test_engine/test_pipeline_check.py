@@ -87,7 +87,7 @@ def test_pairs_that_do_not_arrive(folder, steps, model, message):
 # ---------------------------------------------------------------------- numbers of augments
 
 MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
-#: The data preprocessors of the hosts, and what has them bring the channels into the order of RGB.
+#: The data preprocessors of the libraries, and what has them bring the channels into the order of RGB.
 PREPROCESSORS = {
     'mmpretrain': ('ClsDataPreprocessor', 'to_rgb'),
     'mmdet': ('DetDataPreprocessor', 'bgr_to_rgb'),
@@ -103,11 +103,11 @@ def augmented(preprocessor, **changes):
     return model
 
 
-@pytest.mark.parametrize('host', list(PREPROCESSORS))
-def test_an_augment_has_the_numbers_of_the_data_preprocessor(host, folder):
-    pytest.importorskip(host)
-    name, rgb = PREPROCESSORS[host]
-    kind = getattr(importlib.import_module(f'{host}.models'), name)
+@pytest.mark.parametrize('library', list(PREPROCESSORS))
+def test_an_augment_has_the_numbers_of_the_data_preprocessor(library, folder):
+    pytest.importorskip(library)
+    name, rgb = PREPROCESSORS[library]
+    kind = getattr(importlib.import_module(f'{library}.models'), name)
     files = SeededDataset(CustomDataset(folder, pipeline=[LoadImageFromFile(), PackInputs()]))
     ours = kind(mean=MEAN, std=STD, **{rgb: True})
     check_augments(augmented(ours), files)

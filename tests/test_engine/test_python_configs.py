@@ -6,7 +6,7 @@ import torch
 from mmengine.config import Config, ConfigDict
 
 from mmmaskany.engine import launch
-from mmmaskany.registry import host_of, name_of
+from mmmaskany.registry import library_of, name_of
 
 CONFIG = """
 from mmengine.dataset import DefaultSampler, default_collate
@@ -58,13 +58,13 @@ del loader  # MMEngine writes down what is left
 """
 
 
-def test_names_and_hosts():
+def test_names_and_libraries():
     assert name_of('mmengine.EMAHook') == 'EMAHook'
     assert name_of(Config) == 'Config' and name_of(None) == 'None'
-    assert host_of(dict(default_scope='mmdet')) == 'mmdet' and host_of(dict()) is None
+    assert library_of(dict(default_scope='mmdet')) == 'mmdet' and library_of(dict()) is None
     from mmpretrain.models import ImageClassifier
 
-    assert host_of(dict(default_scope=None, model=dict(type=ImageClassifier))) == 'mmpretrain'
+    assert library_of(dict(default_scope=None, model=dict(type=ImageClassifier))) == 'mmpretrain'
 
 
 def test_classes_in_place_of_names(image_folder, tool, tmp_path):

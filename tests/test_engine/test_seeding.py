@@ -154,7 +154,7 @@ class OwnGenerator:
 
 
 class Step:
-    """A transform of a host that holds one."""
+    """A transform of a library that holds one."""
 
     def __init__(self):
         self.aug = OwnGenerator()

@@ -71,7 +71,7 @@ def test_whose_error_it_is(our, source, said):
     assert user_errors.sentence(caught.value) == said
 
 
-def test_errors_of_hosts_are_shown():
+def test_errors_of_libraries_are_shown():
     def main(argv):
         raise ValueError('not ours')
 

@@ -1,7 +1,7 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
 """Trainings in processes of their own, in which something goes wrong.
 
-They are forked from a server that has imported the hosts, so that a start costs a tenth of a second and not six.
+They are forked from a server that has imported the libraries, so that a start costs a tenth of a second and not six.
 """
 
 import ctypes

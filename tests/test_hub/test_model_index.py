@@ -1,5 +1,5 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
-"""Models are found by their names: by mmpretrain itself, and by ``resolve`` for the other hosts."""
+"""Models are found by their names: by mmpretrain itself, and by ``resolve`` for the other libraries."""
 
 import importlib
 import re

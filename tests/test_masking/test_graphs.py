@@ -68,7 +68,7 @@ def test_a_mixture_draws_alike_where_its_choice_cannot_be_looked_at(monkeypatch)
     pattern = MixturePattern(kinds, [0.2] * 4)
     seen = pattern.draw(64, 64, 96, seeded())
     for module in (mixture_module, ranked):
-        monkeypatch.setattr(module, 'on_host', lambda tensor: False)
+        monkeypatch.setattr(module, 'on_cpu', lambda tensor: False)
     unseen = pattern.draw(64, 64, 96, seeded())
     assert all(torch.equal(a, b) for a, b in zip(seen.tensors().values(), unseen.tensors().values(), strict=True))
     assert set(seen.choice.tolist()) == {0, 1, 2, 3, 4}

@@ -220,7 +220,7 @@ def test_one_graph():
 
 
 def test_a_gpu_never_waits():
-    # Fake tensors refuse whatever would have to look at a value on the host; on a device NaN is not looked for.
+    # Fake tensors refuse whatever would have to look at a value on the CPU; on a device NaN is not looked for.
     with FakeTensorMode():
         images, scores = torch.empty(4, 3, 32, 32, device='cuda'), torch.empty(4, 4, 4, device='cuda')
         mixture = MixturePattern([Bright(scale=0.5, cell=8), RankedPattern(scale=0.5, cell=8)], [0.5, 0.4])

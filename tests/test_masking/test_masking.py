@@ -41,7 +41,7 @@ def test_half_size_by_hand():
 @pytest.mark.parametrize('memory_format', FORMATS)
 @pytest.mark.parametrize('dtype', [torch.float, torch.half, torch.bfloat16, torch.double])
 @pytest.mark.parametrize('size', [(8, 12), (7, 12), (8, 5), (9, 11)])
-def test_half_size_is_the_hosts_bilinear_resize(size, dtype, memory_format):
+def test_half_size_is_pytorchs_bilinear_resize(size, dtype, memory_format):
     images = torch.randn(2, 3, *size, generator=seeded()).to(dtype).contiguous(memory_format=memory_format)
     before = images.clone()
     half = half_size(images)
@@ -165,10 +165,10 @@ def test_gradients(make_images):
 def test_module(make_images):
     masking = Masking(GridPattern(scale=0.5, cell=4), TokenFill())
     masking(make_images(2, 16, 16))
-    twin = copy.deepcopy(masking)
-    assert list(twin.state_dict()) == ['fill.token']
+    copied = copy.deepcopy(masking)
+    assert list(copied.state_dict()) == ['fill.token']
     images = make_images(2, 16, 16)
-    assert torch.equal(masking(images, generator=seeded()).visible, twin(images, generator=seeded()).visible)
+    assert torch.equal(masking(images, generator=seeded()).visible, copied(images, generator=seeded()).visible)
     assert 'pattern=GridPattern(scale=0.5, cell=[4], base=4), reuse=True' in repr(masking)
     assert isinstance(Masking(PatchPattern(0.5)).fill, ConstantFill)
 
@@ -211,7 +211,7 @@ def test_errors(make_images):
 @pytest.mark.parametrize('memory_format', FORMATS)
 @pytest.mark.parametrize('fill', [ConstantFill, lambda: ConstantFill([1.0, 2.0, 3.0]), MeanFill, TokenFill, ImageFill])
 def test_nothing_depends_on_data(make_any, fill, memory_format):
-    # Fake tensors refuse whatever would have to look at a value on the host, as a GPU would have to wait for it.
+    # Fake tensors refuse whatever would have to look at a value on the CPU, as a GPU would have to wait for it.
     masking = Masking(make_any(scale=0.5), fill())  # real: from torch 2.13 on trunc_normal_ looks at its values
     with FakeTensorMode(allow_non_fake_inputs=True):
         images = torch.empty(4, 3, 26, 34).contiguous(memory_format=memory_format)

@@ -268,7 +268,7 @@ def test_samples_of_a_batch_differ(make_any):
 
 
 def test_nothing_depends_on_data(make_any):
-    # Fake tensors refuse whatever would have to look at a value on the host: item(), nonzero(), masked_select() ...
+    # Fake tensors refuse whatever would have to look at a value on the CPU: item(), nonzero(), masked_select() ...
     with FakeTensorMode():
         for share in ('scale', 'ratio'):
             draw = make_any(**{share: 0.5}).draw(4, 24, 36)

@@ -42,9 +42,9 @@ def half_the_samples():
 @pytest.mark.parametrize('bgr', [False, True])
 @pytest.mark.parametrize('policy', ['cifar10', 'imagenet', 'svhn'])
 def test_it_is_torchvisions(policy, bgr):
-    pixels, host = pictures(24), AutoAugment(AutoAugmentPolicy(policy))
+    pixels, theirs = pictures(24), AutoAugment(AutoAugmentPolicy(policy))
     torch.manual_seed(3)
-    expected = torch.stack([host(image) for image in pixels])
+    expected = torch.stack([theirs(image) for image in pixels])
     assert (expected != pixels).flatten(1).any(1).float().mean() > 0.7
     order = [2, 1, 0] if bgr else [0, 1, 2]
     augment = AutoAugmentViews(policy, [MEAN[i] for i in order], [STD[i] for i in order], bgr)

@@ -20,8 +20,8 @@ from torch import nn
 
 timm = pytest.importorskip('timm')
 torchvision = pytest.importorskip('torchvision')
-for _host in ('mmdet', 'mmseg'):
-    pytest.importorskip(f'{_host}.models')
+for _library in ('mmdet', 'mmseg'):
+    pytest.importorskip(f'{_library}.models')
 
 BACKBONES = runpy.run_path(str(ROOT / 'tools/analysis_tools/backbone_table.py'))['BACKBONES']
 SMALL_BEIT = dict(embed_dims=32, num_layers=2, num_heads=2, feedforward_channels=64)
@@ -215,13 +215,13 @@ def test_outputs_are_those_of_another_implementation(name):
     assert expected.std() > 0 and difference < 1e-7
 
 
-@pytest.mark.parametrize(('host', 'shifts'), [('mmdet', True), ('mmseg', True), ('mmpretrain', False)])
-def test_where_a_map_is_one_window_hosts_shift_it_or_not(host, shifts):
+@pytest.mark.parametrize(('library', 'shifts'), [('mmdet', True), ('mmseg', True), ('mmpretrain', False)])
+def test_where_a_map_is_one_window_libraries_shift_it_or_not(library, shifts):
     """The authors and timm do not (see test_names.py), nor does mmpretrain; MaskSwin does, as the paper's code."""
     arch = dict(embed_dims=8, depths=[2, 2, 2, 2], num_heads=[1, 1, 2, 2])
     flat_arch = {key: tuple(value) if isinstance(value, list) else value for key, value in arch.items()}
     network = MODELS.build(
-        dict(type=f'{host}.SwinTransformer', **(dict(arch=arch) if host[2:] == 'pretrain' else flat_arch))
+        dict(type=f'{library}.SwinTransformer', **(dict(arch=arch) if library == 'mmpretrain' else flat_arch))
     )
     always, never = (MODELS.build(dict(type='mmpretrain.SwinTransformer', arch=arch, pad_small_map=p)) for p in (1, 0))
     state = shaken(network).state_dict()

@@ -29,7 +29,7 @@ HR_STAGES = {
     for count in (1, 2, 3, 4)
 }
 
-#: Host, its stem as found, the stride of the twin, and whether the stem cuts patches.
+#: Host, its stem as found, the stride of the reused stem, and whether the stem cuts patches.
 FAMILIES = {
     'ConvNeXt': (
         dict(arch=dict(depths=[1, 1, 1, 1], channels=[8, 8, 16, 16]), out_indices=(2, 3), gap_before_final_norm=False),
@@ -342,7 +342,7 @@ def test_gradient_checkpointing_gives_the_same_gradients(name):
         each.train()
         torch.manual_seed(0)
         with warnings.catch_warnings():
-            warnings.simplefilter('ignore')  # checkpoint's advice to the hosts about use_reentrant
+            warnings.simplefilter('ignore')  # checkpoint's advice to the libraries about use_reentrant
             loss(each(image)).backward()
     gradients = dict(other.dual_stem.named_parameters())
     for key, parameter in model.dual_stem.named_parameters():

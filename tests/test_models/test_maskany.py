@@ -112,8 +112,7 @@ def test_fused_features_are_those_of_both_stems_by_hand():
     stem = model.dual_stem
     visible = model.relu(model.bn1(model.conv1(image)))
     visible = nn.functional.max_pool2d(visible, 3, 2, 1)
-    twin = stem.reused
-    reused = twin.relu(twin.bn1(twin.conv1(half_size(image))))
+    reused = stem.reused.relu(stem.reused.bn1(stem.reused.conv1(half_size(image))))
     x = visible + reused
     for name in model.res_layers:
         x = getattr(model, name)(x)
@@ -489,9 +488,9 @@ def test_loading_leaves_the_given_dict_alone():
 def test_from_scratch_the_reused_stem_starts_like_the_hosts():
     model = MaskAny(dict(type='mmpretrain.ResNet', depth=50))
     model.init_weights()
-    host, twin = model.conv1.weight, model.dual_stem.reused.conv1.weight
-    assert not torch.equal(host, twin)
-    torch.testing.assert_close(host.std(), twin.std(), rtol=0.05, atol=0)
+    host, reused = model.conv1.weight, model.dual_stem.reused.conv1.weight
+    assert not torch.equal(host, reused)
+    torch.testing.assert_close(host.std(), reused.std(), rtol=0.05, atol=0)
     assert model.dual_stem.fusion.scale.eq(1).all()
 
 
@@ -614,7 +613,7 @@ def test_masking_after_batch_augmentation():
 def test_bad_arguments():
     with pytest.raises(ValueError, match=r"fuse_at must be one of \('stem', 'levels', 'neck'\), but got 'head'"):
         MaskAny(R18, fuse_at='head')
-    with pytest.raises(ValueError, match=r"host's prefix, as 'mmpretrain\.ResNet'"):
+    with pytest.raises(ValueError, match=r"library's prefix, as 'mmpretrain\.ResNet'"):
         MaskAny(dict(type='ResNet', depth=18))
     with pytest.raises(TypeError, match='backbone must be a config or a module'):
         MaskAny('resnet')

@@ -59,7 +59,7 @@ def test_two_batches_are_no_pair_by_their_number(form):
 @pytest.mark.parametrize('collate', [default_collate, pseudo_collate])
 @pytest.mark.parametrize('augments', [None, MIXUP, CUTMIX])
 @pytest.mark.parametrize('training', [False, True])
-def test_a_plain_batch_is_processed_as_by_the_host(collate, augments, training):
+def test_a_plain_batch_is_processed_as_by_mmpretrain(collate, augments, training):
     arguments = dict(**NORMALISE, num_classes=3, batch_augments=copy.deepcopy(augments))
     results = []
     for preprocessor in (ClsDataPreprocessor(**arguments), MaskAnyDataPreprocessor(**arguments)):
@@ -67,10 +67,10 @@ def test_a_plain_batch_is_processed_as_by_the_host(collate, augments, training):
         torch.manual_seed(0)
         # A batch of two: the list that pseudo_collate makes of it is not taken for a pair.
         results.append(preprocessor(collate([sample(1, pair=False), sample(2, pair=False)]), training))
-    host, ours = results
-    assert torch.equal(host['inputs'], ours['inputs'])
+    theirs, ours = results
+    assert torch.equal(theirs['inputs'], ours['inputs'])
     if augments is not None:
-        for a, b in zip(host['data_samples'], ours['data_samples'], strict=True):
+        for a, b in zip(theirs['data_samples'], ours['data_samples'], strict=True):
             assert torch.equal(a.gt_score, b.gt_score)
 
 
@@ -83,7 +83,7 @@ def test_mixup_uses_one_permutation_and_ratio_for_both_views():
     visible, reused = (view[:, 0].flatten(1) for view in out['inputs'][:2])
     torch.manual_seed(0)
     np.random.seed(0)
-    np.random.choice(1)  # the host's choice of the augmentation
+    np.random.choice(1)  # mmpretrain's choice of the augmentation
     ratio, order = np.random.beta(0.8, 0.8), torch.randperm(4)
     mixed = ratio * values + (1 - ratio) * values[order]
     torch.testing.assert_close(visible, mixed[:, None].float().expand(4, 24))
@@ -93,7 +93,7 @@ def test_mixup_uses_one_permutation_and_ratio_for_both_views():
     torch.testing.assert_close(torch.stack([s.gt_score for s in out['data_samples']]), expected.float())
 
 
-def test_mixup_of_the_visible_view_is_the_hosts():
+def test_mixup_of_the_visible_view_is_mmpretrains():
     torch.manual_seed(3)
     batch = Views(
         torch.randint(0, 256, (4, 3, 8, 8), dtype=torch.uint8), torch.randint(0, 256, (4, 3, 4, 4), dtype=torch.uint8)
@@ -105,9 +105,9 @@ def test_mixup_of_the_visible_view_is_the_hosts():
         torch.manual_seed(1)
         np.random.seed(1)
         results.append(cls(**copy.deepcopy(arguments))(dict(inputs=inputs, data_samples=samples), training=True))
-    host, ours = results
-    assert torch.equal(host['inputs'], ours['inputs'].visible)
-    for a, b in zip(host['data_samples'], ours['data_samples'], strict=True):
+    theirs, ours = results
+    assert torch.equal(theirs['inputs'], ours['inputs'].visible)
+    for a, b in zip(theirs['data_samples'], ours['data_samples'], strict=True):
         assert torch.equal(a.gt_score, b.gt_score)
 
 
@@ -149,7 +149,7 @@ def test_the_callers_tensors_and_config_stay_as_they_were():
     before = copy.deepcopy(augments)
     preprocessor = MaskAnyDataPreprocessor(num_classes=4, batch_augments=augments)
     assert augments == before
-    # Float images without normalisation are what the host's CutMix would write into.
+    # Float images without normalisation are what mmpretrain's CutMix would write into.
     images = torch.arange(4.0)[:, None, None, None].expand(4, 3, 8, 8).contiguous()
     kept = images.clone()
     np.random.seed(0)

@@ -127,7 +127,7 @@ def test_with_a_backbone_fused_at_the_neck():
         ('mmseg', dict(type='mmseg.FPN', in_channels=[4, 8], out_channels=6, num_outs=3)),
     ],
 )
-def test_inner_fpn_of_the_other_hosts(scope, fpn):
+def test_inner_fpn_of_the_other_libraries(scope, fpn):
     pytest.importorskip(scope)
     init_default_scope(scope)
     try:

@@ -326,7 +326,7 @@ TOKENS = dict(type='mmmaskany.DropTokens')
         ('two tokens', TOKENS),
     ],
 )
-def test_any_classifier_of_the_host(network, sub_masking):
+def test_any_classifier_of_mmpretrain(network, sub_masking):
     backbone, neck, head, channels = ANY[network]
     torch.manual_seed(0)
     head = dict(head, num_classes=5, in_channels=channels)
@@ -514,7 +514,7 @@ def test_averaged_weights_are_those_of_the_steps():
         model.train_step(labelled(torch.randn(2, 3, 64, 64)), wrap(model))
         averaged.update_parameters(model)
         for name, parameter in model.named_parameters():
-            # The first step is copied, as the host does.
+            # The first step is copied, as MMEngine does.
             expected[name] = parameter.detach().clone() if step == 0 else expected[name].lerp(parameter.detach(), 0.25)
     found = dict(averaged.module.named_parameters())
     assert 'sub_masking.token' in found and not torch.equal(expected['sub_masking.token'], model.sub_masking.token)

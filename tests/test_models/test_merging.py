@@ -23,7 +23,7 @@ def mmpretrain_scope():
 
 
 def shake_stems(model):
-    """Let the reused stem contribute, and be no twin of the other any more."""
+    """Let the reused stem contribute, and be no copy of the other any more."""
     with torch.no_grad():
         for part in (model.dual_stem.reused, model.dual_stem.fusion):
             for parameter in part.parameters():

@@ -248,18 +248,18 @@ def test_find_stem_of_the_resnet_family(host, parts, stride, channels):
     model = build(host)
     stem = find_stem(model)
     assert (stem.parts, stem.stride, stem.channels) == (parts, stride, channels)
-    assert [name for name, _ in stem.twin.named_children()] == list(parts)
+    assert [name for name, _ in stem.reused.named_children()] == list(parts)
     image = torch.randn(2, 3, 64, 48)
     visible = image
     for part in parts:
         visible = getattr(model, part)(visible)
-    reused = stem.twin(image[..., ::2, ::2])
+    reused = stem.reused(image[..., ::2, ::2])
     expected = visible.shape[-2:] if stride == 2 else [side // 2 for side in visible.shape[-2:]]
     assert list(reused.shape) == [2, channels, *expected]
-    # The twin is a copy of its own: the host's stem keeps its stride and its tensors.
-    assert not {id(p) for p in stem.twin.parameters()} & {id(p) for p in model.parameters()}
+    # The reused stem is a copy: the host's stem keeps its stride and its tensors.
+    assert not {id(p) for p in stem.reused.parameters()} & {id(p) for p in model.parameters()}
     if hasattr(model, 'maxpool'):
-        assert model.maxpool.stride == 2 and stem.twin.maxpool.stride == 1
+        assert model.maxpool.stride == 2 and stem.reused.maxpool.stride == 1
 
 
 def test_find_named_stem_halves_its_last_strided_layer():
@@ -267,26 +267,26 @@ def test_find_named_stem_halves_its_last_strided_layer():
     host.features = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2), nn.BatchNorm2d(8), nn.Conv2d(8, 16, 3, stride=(2, 2)))
     stem = find_stem(host, 'features')
     assert (stem.parts, stem.stride, stem.channels) == (('features',), 2, 16)
-    assert stem.twin[0].stride == (2, 2) and stem.twin[2].stride == (1, 1)
-    # Neither is padded: to return the size of the host's stem, the twin is.
+    assert stem.reused[0].stride == (2, 2) and stem.reused[2].stride == (1, 1)
+    # Neither is padded: to return the size of the host's stem, the reused one is.
     size = host.features(torch.zeros(1, 3, 61, 61)).shape
-    assert stem.twin(torch.zeros(1, 3, 2 * size[2], 2 * size[3])).shape == size
+    assert stem.reused(torch.zeros(1, 3, 2 * size[2], 2 * size[3])).shape == size
 
 
 def test_find_stem_of_parallel_branches_halves_all_of_them():
     stem = find_stem(build(dict(type='mmpretrain.RepVGG', arch='A0', deploy=False)))
     assert (stem.parts, stem.stride, stem.channels) == (('stem',), 1, 48)
-    block = stem.twin
+    block = stem.reused
     assert (block.stride, block.branch_3x3.conv.stride, block.branch_1x1.conv.stride) == (1, (1, 1), (1, 1))
 
 
 def test_find_stem_pads_what_the_host_padded_less():
     model = build(dict(type='mmpretrain.PoolFormer', arch='s12'))
     stem = find_stem(model)
-    assert (model.patch_embed.proj.padding, stem.twin.padding, stem.twin.stride) == ((2, 2), (3, 3), (2, 2))
+    assert (model.patch_embed.proj.padding, stem.reused.padding, stem.reused.stride) == ((2, 2), (3, 3), (2, 2))
     alexnet = find_stem(build(dict(type='mmpretrain.AlexNet')), 'features.0')  # 11 x 11 / 4, padding 2
-    assert (alexnet.twin.stride, alexnet.twin.padding) == ((2, 2), (5, 5))
-    assert alexnet.twin(torch.zeros(1, 3, 110, 110)).shape == (1, 64, 55, 55)
+    assert (alexnet.reused.stride, alexnet.reused.padding) == ((2, 2), (5, 5))
+    assert alexnet.reused(torch.zeros(1, 3, 110, 110)).shape == (1, 64, 55, 55)
 
 
 def test_find_stem_of_pooled_patches():
@@ -294,7 +294,7 @@ def test_find_stem_of_pooled_patches():
     host.stem = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.MaxPool2d(2))
     stem = find_stem(host)
     image = torch.randn(1, 3, 8, 8)
-    assert stem.stride == 1 and torch.equal(stem.twin(image), host.stem[0](image))
+    assert stem.stride == 1 and torch.equal(stem.reused(image), host.stem[0](image))
 
 
 def test_find_stem_of_another_family():
@@ -334,7 +334,7 @@ def test_find_stem_leaves_the_host_alone():
     model = build(dict(type='mmpretrain.SwinTransformer', arch='tiny'))
     before = {key: value.clone() for key, value in model.state_dict().items()}
     stem = find_stem(model)
-    assert stem.halved == ('weight',) and stem.twin.weight.shape == (96, 3, 2, 2)
+    assert stem.halved == ('weight',) and stem.reused.weight.shape == (96, 3, 2, 2)
     assert model.patch_embed.projection.kernel_size == model.patch_embed.projection.stride == (4, 4)
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 
@@ -438,7 +438,7 @@ def test_a_registered_row_is_found_in_any_host():
         register_stem('front.filters', 'front.scale')  # its module was imported again
         assert len(find._registered) == len(before) + 1
         stem = find_stem(Net())
-        assert stem.parts == ('front.filters', 'front.scale') and stem.twin.filters.stride == (1, 1)
+        assert stem.parts == ('front.filters', 'front.scale') and stem.reused.filters.stride == (1, 1)
     finally:
         find._registered[:] = before
 

@@ -119,8 +119,8 @@ def test_copies_pickles_compiles_and_exports():
     nn.init.ones_(model.dual_stem.fusion.scale)
     image = torch.randn(1, 3, 64, 64)
     expected = model(image)
-    for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
-        assert type(twin) is type(model) and torch.equal(twin(image), expected)
+    for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert type(other) is type(model) and torch.equal(other(image), expected)
     torch.testing.assert_close(torch.compile(model, backend='eager', fullgraph=True)(image), expected)
     torch.testing.assert_close(torch.export.export(model, (image,)).module()(image), expected)
 

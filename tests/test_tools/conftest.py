@@ -1,5 +1,5 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
-"""Tiny trainings of the other two hosts, on a few drawn squares."""
+"""Tiny trainings of the other two libraries, on a few drawn squares."""
 
 import copy
 import json
@@ -117,26 +117,26 @@ def segmentation(root):
     )
 
 
-HOSTS = {'mmdet': (detection, 'retinanet_r50_fpn'), 'mmseg': (segmentation, 'fcn_r50-d8')}
+BASES = {'mmdet': (detection, 'retinanet_r50_fpn'), 'mmseg': (segmentation, 'fcn_r50-d8')}
 
 
 @pytest.fixture(scope='session')
-def write_host_config(squares):
-    """Write a host's config, its own model of ``_base_`` with a MaskAny backbone, shrunk:
-    ``write_host_config(folder, host, name, **changes)``.
+def write_library_config(squares):
+    """Write a library's config, its own model of ``_base_`` with a MaskAny backbone, shrunk:
+    ``write_library_config(folder, library, name, **changes)``.
     """
 
-    def write(folder, host, name=None, **changes):
-        make, base = HOSTS[host]
-        path = folder / f'{name or host}.py'
-        path.write_text(f"_base_ = ['{host}::_base_/models/{base}.py']\n")
+    def write(folder, library, name=None, **changes):
+        make, base = BASES[library]
+        path = folder / f'{name or library}.py'
+        path.write_text(f"_base_ = ['{library}::_base_/models/{base}.py']\n")
         cfg, part = Config.fromfile(path), make(squares)
         val = dict(batch_size=1, num_workers=1, sampler=dict(type='DefaultSampler', shuffle=False))
         val.update(part['val_dataloader'])
         train = dict(batch_size=2, num_workers=1, sampler=dict(type='DefaultSampler', shuffle=True))
         train.update(part['train_dataloader'])
         part.update(train_dataloader=train, val_dataloader=val, test_dataloader=val, val_cfg=dict(), test_cfg=dict())
-        part.update(default_scope=host, test_evaluator=part['val_evaluator'], randomness=dict(seed=0))
+        part.update(default_scope=library, test_evaluator=part['val_evaluator'], randomness=dict(seed=0))
         part.update(optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.01, momentum=0.9)))
         part.update(experiment_name=uuid.uuid4().hex)  # MMEngine keeps one state per name and second
         cfg.merge_from_dict(part)

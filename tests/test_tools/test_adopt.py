@@ -35,11 +35,11 @@ def save(model, path):
     return path
 
 
-@pytest.mark.parametrize('host', ['mmpretrain', 'mmdet', 'mmseg'])
+@pytest.mark.parametrize('library', ['mmpretrain', 'mmdet', 'mmseg'])
 def test_the_file_loads_without_adoption_and_keeps_the_function(
-    host, adopt, tiny_config, write_host_config, tmp_path, monkeypatch
+    library, adopt, tiny_config, write_library_config, tmp_path, monkeypatch
 ):
-    config = tiny_config() if host == 'mmpretrain' else write_host_config(tmp_path, host)
+    config = tiny_config() if library == 'mmpretrain' else write_library_config(tmp_path, library)
     plain = plain_of(config)
     source, target = save(plain, tmp_path / 'plain.pth'), tmp_path / 'out' / 'adopted.pth'
     adopt(source, target, config)

@@ -1,5 +1,5 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
-"""The benchmarks of whole steps: of classifiers with two stems, and of configs of the hosts."""
+"""The benchmarks of whole steps: of classifiers with two stems, and of configs of the libraries."""
 
 import argparse
 import json
@@ -25,11 +25,14 @@ def check(rows, names):
     assert rows[1]['memory_ratio'] == rows[1]['memory'] / rows[0]['memory']
 
 
-@pytest.mark.parametrize('host', ['mmdet', 'mmseg'])
-def test_two_configs(host, write_host_config, tool, tmp_path, capsys):
-    pytest.importorskip(host)
+@pytest.mark.parametrize('library', ['mmdet', 'mmseg'])
+def test_two_configs(library, write_library_config, tool, tmp_path, capsys):
+    pytest.importorskip(library)
     changes = dict(model=dict(backbone=dict(PLAIN, _delete_=True)))
-    configs = [write_host_config(tmp_path, host, 'plain', **changes), write_host_config(tmp_path, host, 'maskany')]
+    configs = [
+        write_library_config(tmp_path, library, 'plain', **changes),
+        write_library_config(tmp_path, library, 'maskany'),
+    ]
     arguments = [*configs, '--size', '64', '96', '--turns', '2', '--warmup', '1', '--clock', 'processor']
     tool('analysis_tools/benchmark_configs')([*arguments, '--out', str(tmp_path / 'figures.json')])
     text = capsys.readouterr().out
@@ -53,13 +56,13 @@ def test_classifier_with_mixup(tiny_config, tool, tmp_path, capsys):
     assert '| training step | parameters |' in capsys.readouterr().out
 
 
-def test_twins_do_the_same_work(write_host_config, tmp_path):
+def test_twins_do_the_same_work(write_library_config, tmp_path):
     pytest.importorskip('mmdet')
-    plain = write_host_config(tmp_path, 'mmdet', 'plain', model=dict(backbone=dict(PLAIN, _delete_=True)))
+    plain = write_library_config(tmp_path, 'mmdet', 'plain', model=dict(backbone=dict(PLAIN, _delete_=True)))
     script = runpy.run_path(str(TOOLS / 'analysis_tools' / 'benchmark_configs.py'))
     args = argparse.Namespace(cfg_options={}, amp=False, device='cpu', batch=1, size=(64, 64))
     first, _ = script['build'](plain, args, None)
-    second, _ = script['build'](write_host_config(tmp_path, 'mmdet'), args, first.model)
+    second, _ = script['build'](write_library_config(tmp_path, 'mmdet'), args, first.model)
     own, weights = second.model.state_dict(), {name: p.clone() for name, p in first.model.named_parameters()}
     for name, tensor in weights.items():
         assert torch.equal(own[name], tensor), name
@@ -147,10 +150,10 @@ def test_memory_by_hand():
 
 
 @pytest.mark.gpu
-def test_two_configs_on_a_gpu(write_host_config, tool, tmp_path):
+def test_two_configs_on_a_gpu(write_library_config, tool, tmp_path):
     pytest.importorskip('mmdet')
     changes = dict(model=dict(backbone=dict(PLAIN, _delete_=True)))
-    configs = [write_host_config(tmp_path, 'mmdet', 'plain', **changes), write_host_config(tmp_path, 'mmdet')]
+    configs = [write_library_config(tmp_path, 'mmdet', 'plain', **changes), write_library_config(tmp_path, 'mmdet')]
     arguments = [*configs, '--size', '64', '96', '--turns', '2', '--device', 'cuda', '--amp']
     tool('analysis_tools/benchmark_configs')([*arguments, '--out', str(tmp_path / 'figures.json')])
     check(json.loads((tmp_path / 'figures.json').read_text())['training step'], ['plain', 'mmdet'])

@@ -13,10 +13,10 @@ import pytest
 import torch
 
 from mmmaskany import environment
-from mmmaskany.environment import choose_hosts
+from mmmaskany.environment import choose_set
 
 ROOT = Path(__file__).resolve().parents[2]
-HOSTS = choose_hosts()
+SET = choose_set()
 RUN = 'import runpy, sys; script, *gone = sys.argv[1:]; sys.modules.update(dict.fromkeys(gone)); '
 RUN += "runpy.run_path(script, run_name='__main__')"
 
@@ -60,7 +60,7 @@ def test_training_needs(gone, tmp_path):
     code, text = page(tmp_path, *gone)
     assert code == 1
     for name in gone:
-        if name == 'pkg_resources' and HOSTS == 'onedl':  # which do without it
+        if name == 'pkg_resources' and SET == 'onedl':  # which do without it
             assert row(text, 'setuptools')[0] == 'ok'
             continue
         status, found, fix = row(text, 'setuptools' if name == 'pkg_resources' else name)
@@ -79,7 +79,7 @@ def test_detection_and_segmentation_are_optional(tmp_path):
 def test_the_shortest_way(tmp_path, monkeypatch):
     code, text = page(tmp_path, 'mmcv')
     assert code == 1
-    forks = 'the maintained forks of the hosts, as this Python asks for; ' if sys.version_info >= (3, 13) else ''
+    forks = 'the maintained forks, as this Python asks for; ' if sys.version_info >= (3, 13) else ''
     assert row(text, 'shortest way')[1].startswith(f'bash tools/install.sh ({forks}compiles mmcv once')
     monkeypatch.setenv('CXX', 'g++-of-nowhere -pipe')
     _, text = page(tmp_path, 'mmcv')
@@ -96,7 +96,7 @@ def test_the_shortest_way_on_a_newer_python(tmp_path):
     )
     _, text = page(tmp_path, 'mmcv', 'torch')
     assert row(text, 'python')[0] == 'ok'
-    assert row(text, 'shortest way')[1].startswith('bash tools/install.sh (the maintained forks of the hosts, as this')
+    assert row(text, 'shortest way')[1].startswith('bash tools/install.sh (the maintained forks, as this')
 
 
 def test_a_gpu_build_that_mmcv_cannot_be_compiled_for(monkeypatch, capsys):
@@ -136,7 +136,7 @@ sysconfig.get_path = lambda name, *args: {folder!r} if name.endswith('lib') else
 """
 
 
-def test_both_sets_of_hosts(tmp_path):
+def test_both_sets_of_libraries(tmp_path):
     for name in ('mmcv-lite', 'mmengine', 'onedl-mmengine', 'onedl_mmcv'):
         info = tmp_path / f'{name.replace("-", "_")}-9.dist-info'
         info.mkdir()
@@ -151,7 +151,7 @@ def test_both_sets_of_hosts(tmp_path):
     assert fix == f'bash tools/install.sh --hosts {mine}'
 
 
-def test_a_host_of_which_only_files_are_left(tmp_path):
+def test_a_library_of_which_only_files_are_left(tmp_path):
     """The folder is there, the metadata are not: of a fork that was removed after the original, or by hand."""
     (tmp_path / 'sitecustomize.py').write_text(
         PLACES.format(folder=str(tmp_path / 'a b'))
@@ -167,7 +167,7 @@ def test_a_host_of_which_only_files_are_left(tmp_path):
     assert rows == [('mmcv', str(folder), f"rm -r '{folder}', then bash tools/install.sh")]
 
 
-def test_hosts_that_refuse(tmp_path):
+def test_libraries_that_refuse(tmp_path):
     refusal = 'MMCV==2.3.0 is used but incompatible. Please install mmcv>=2.0.0rc4, <2.2.0.'
     code, text = page(tmp_path, 'ftfy', mmdet=f'raise AssertionError({refusal!r})')
     assert code == 1

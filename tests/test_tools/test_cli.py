@@ -215,7 +215,7 @@ def test_predict_of_a_classifier(trained, photos, tmp_path, capsys):
     drawn = sorted(str(path.relative_to(tmp_path / 'd')) for path in (tmp_path / 'd').rglob('*.png'))
     assert drawn == sorted(['a/deep.png', 'a/grey.png', 'a/one.png.png', 'a/one.webp.png', 'a/two.png', 'b/ü/one.png'])
 
-    # As the host itself predicts.
+    # As the network itself predicts.
     network = load_trained(find_run(trained), 'cpu')
     image = torch.from_numpy(cv2.imread(str(photos / 'a' / 'one.png'))).permute(2, 0, 1)[None]
     with torch.no_grad():
@@ -267,9 +267,9 @@ def test_predict_with_a_pipeline_that_loads_nothing(views, photos, tmp_path):
     assert sample.pred_score.max().item() == pytest.approx(found['one.png']['score'], abs=1e-6)
 
 
-def test_predict_of_a_detector(write_host_config, squares, tmp_path):
+def test_predict_of_a_detector(write_library_config, squares, tmp_path):
     pytest.importorskip('mmdet')
-    folder = write_run(tmp_path / 'run', Config.fromfile(write_host_config(tmp_path, 'mmdet')))
+    folder = write_run(tmp_path / 'run', Config.fromfile(write_library_config(tmp_path, 'mmdet')))
     rows = mmmaskany.predict(folder, squares / 'val', score=0.0, draw=tmp_path / 'drawn')
     assert len(rows) == 2 and all(row['objects'] for row in rows)
     best = rows[0]['objects'][0]
@@ -286,9 +286,9 @@ def test_predict_of_a_detector(write_host_config, squares, tmp_path):
     assert run('export', folder, '--format', 'onnx') == 2
 
 
-def test_predict_of_a_segmentor_and_its_onnx(write_host_config, squares, tmp_path, capsys):
+def test_predict_of_a_segmentor_and_its_onnx(write_library_config, squares, tmp_path, capsys):
     pytest.importorskip('mmseg')
-    folder = write_run(tmp_path / 'run', Config.fromfile(write_host_config(tmp_path, 'mmseg')))
+    folder = write_run(tmp_path / 'run', Config.fromfile(write_library_config(tmp_path, 'mmseg')))
     (row,) = mmmaskany.predict(folder, squares / 'val/0.png', maps=tmp_path / 'maps', draw=tmp_path / 'drawn')
     labels, image = cv2.imread(row['map'], cv2.IMREAD_UNCHANGED), cv2.imread(row['image'])
     assert labels.shape == image.shape[:2] == cv2.imread(row['drawn']).shape[:2]

@@ -190,22 +190,22 @@ def test_digits_stand_out_from_a_busy_background(scenes):
 
 
 @pytest.mark.parametrize(
-    ('host', 'base', 'classes'), [('mmdet', 'digits-coco_bs8', 10), ('mmseg', 'digits-ade_bs8_96', 11)]
+    ('library', 'base', 'classes'), [('mmdet', 'digits-coco_bs8', 10), ('mmseg', 'digits-ade_bs8_96', 11)]
 )
-def test_scenes_are_read_by_their_configs(data, host, base, classes):
+def test_scenes_are_read_by_their_configs(data, library, base, classes):
     from mmengine.config import Config
     from mmengine.registry import DATASETS, init_default_scope
 
-    pytest.importorskip(host)
+    pytest.importorskip(library)
     cfg = Config.fromfile(CONVERTERS.parents[1] / f'configs/_base_/datasets/{base}.py')
-    init_default_scope(host)
+    init_default_scope(library)
     for split, count in (('train', 240), ('val', 80)):
         dataset = cfg[f'{split}_dataloader'].dataset
         dataset = DATASETS.build(dict(dataset, data_root=str(data / Path(dataset.data_root).name)))
-        assert len(dataset) == (228 if (host, split) == ('mmdet', 'train') else count)  # mmdet leaves out empty ones
+        assert len(dataset) == (228 if (library, split) == ('mmdet', 'train') else count)  # mmdet leaves out empty ones
         assert len(dataset.metainfo['classes']) == classes
         sample = dataset[0]['data_samples']
-        if host == 'mmdet':
+        if library == 'mmdet':
             masks = sample.gt_instances.masks.masks
             boxes = sample.gt_instances.bboxes.tensor.numpy()
             assert len(masks) == len(boxes) > 0

@@ -42,11 +42,11 @@ def checkpoints(tmp_path_factory):
 
 
 @pytest.fixture
-def detection_configs(write_host_config, tmp_path):
+def detection_configs(write_library_config, tmp_path):
     pytest.importorskip('mmdet')
 
     def config(kind):
-        return write_host_config(
+        return write_library_config(
             tmp_path,
             'mmdet',
             f'retinanet_{dict(plain="r18", maskany="maskany-r18")[kind]}_squares',
@@ -105,13 +105,13 @@ SLURM_NTASKS="$tasks" SLURM_PROCID=0 SLURM_LOCALID=0 SLURM_NODELIST=here exec "$
 """
 
 
-def test_a_segmentor_under_slurm(downstream, checkpoints, write_host_config, tmp_path, monkeypatch, capsys):
+def test_a_segmentor_under_slurm(downstream, checkpoints, write_library_config, tmp_path, monkeypatch, capsys):
     pytest.importorskip('mmseg')
     for name, content in (('srun', SRUN), ('scontrol', '#!/bin/sh\necho 127.0.0.1\n')):
         (tmp_path / name).write_text(content)
         (tmp_path / name).chmod(0o755)
     monkeypatch.setenv('PATH', f'{tmp_path}:{os.environ["PATH"]}')
-    config = write_host_config(
+    config = write_library_config(
         tmp_path,
         'mmseg',
         'maskresnet18_fcn_squares',

@@ -1,5 +1,5 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
-"""Multiply-accumulates and parameters, by hand for a small network and as parts of the hosts' models."""
+"""Multiply-accumulates and parameters, by hand for a small network and as parts of the libraries' models."""
 
 import json
 
@@ -45,10 +45,10 @@ def test_by_hand(vit, tool, tmp_path, capsys):
     assert f'| total | {rows["total"]["parameters"]:,} | 0.000 G | 0.000 G |' in text
 
 
-@pytest.mark.parametrize('host', ['mmdet', 'mmseg'])
-def test_detector_and_segmentor(host, write_host_config, tool, tmp_path):
-    pytest.importorskip(host)
-    config = write_host_config(tmp_path, host)
+@pytest.mark.parametrize('library', ['mmdet', 'mmseg'])
+def test_detector_and_segmentor(library, write_library_config, tool, tmp_path):
+    pytest.importorskip(library)
+    config = write_library_config(tmp_path, library)
     small, large = (tool('analysis_tools/get_flops')([config, '--shape', str(side), '128']) for side in (128, 256))
     # Convolutions alone: twice the image is twice the work. The stem is one of 7 x 7 / 2 on the image at half size.
     assert small['reused stem']['macs'] == 32 * 32 * 3 * 7 * 7 * 4

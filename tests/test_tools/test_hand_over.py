@@ -20,13 +20,13 @@ BACKBONE = dict(
 
 
 @pytest.fixture
-def fine_tune(write_host_config, tool, tmp_path, capfd):
-    """Start a host's training from a checkpoint, with a learning rate of 0; return its log and the weights."""
+def fine_tune(write_library_config, tool, tmp_path, capfd):
+    """Start a library's training from a checkpoint, with a learning rate of 0; return its log and the weights."""
 
-    def train(host, checkpoint):
-        pytest.importorskip(host)
-        end = dict(mmdet=dict(max_epochs=1), mmseg=dict(max_iters=4))[host]
-        config = write_host_config(tmp_path, host, model=dict(backbone=BACKBONE), train_cfg=end)
+    def train(library, checkpoint):
+        pytest.importorskip(library)
+        end = dict(mmdet=dict(max_epochs=1), mmseg=dict(max_iters=4))[library]
+        config = write_library_config(tmp_path, library, model=dict(backbone=BACKBONE), train_cfg=end)
         run_dir = tmp_path / 'run'
         option = f'model.backbone.init_cfg.checkpoint={checkpoint}'
         tool('train')([config, '--work-dir', str(run_dir), '--cfg-options', option, 'optim_wrapper.optimizer.lr=0.0'])
@@ -41,9 +41,9 @@ def check_start(weights, source):
     assert len(kept) >= 60 and all(torch.equal(weights[name], source[name]) for name in kept)
 
 
-@pytest.mark.parametrize('host', ['mmdet', 'mmseg'])
-def test_classifier_starts_a_host(host, fine_tune, trained):
-    log, weights = fine_tune(host, trained / 'epoch_2.pth')
+@pytest.mark.parametrize('library', ['mmdet', 'mmseg'])
+def test_classifier_starts_a_detector_and_a_segmentor(library, fine_tune, trained):
+    log, weights = fine_tune(library, trained / 'epoch_2.pth')
     assert 'MaskAnyResNet_CIFAR: the checkpoint fills all 106 tensors of the backbone.' in log
     check_start(weights, read_checkpoint(trained / 'epoch_2.pth')['state_dict'])
 
@@ -59,8 +59,8 @@ def test_plain_classifier_is_adopted(fine_tune, trained, tmp_path):
     assert not weights['backbone.relu.fusion.scale'].any()
 
 
-@pytest.mark.parametrize('host', ['mmdet', 'mmseg'])
-def test_what_mixmask_pretrained_starts_a_host(host, fine_tune, tmp_path):
+@pytest.mark.parametrize('library', ['mmdet', 'mmseg'])
+def test_what_mixmask_pretrained_starts_them_too(library, fine_tune, tmp_path):
     """With its momentum encoder, queue and projection beside the backbone, which is adopted."""
     init_default_scope('mmpretrain')
     torch.manual_seed(0)
@@ -77,39 +77,39 @@ def test_what_mixmask_pretrained_starts_a_host(host, fine_tune, tmp_path):
     )
     source = model.state_dict()
     torch.save(dict(state_dict=source), tmp_path / 'pretrained.pth')
-    log, weights = fine_tune(host, tmp_path / 'pretrained.pth')
+    log, weights = fine_tune(library, tmp_path / 'pretrained.pth')
     assert 'adopted a plain checkpoint, which fills all 100 tensors of the host' in log
     check_start(weights, source)
-    # The plain backbone of the host takes it as well, by the same option.
+    # The plain backbone takes it as well, by the same option.
     init_cfg = dict(type='Pretrained', checkpoint=str(tmp_path / 'pretrained.pth'), prefix='backbone.')
     plain = MODELS.build(dict(HOST, init_cfg=init_cfg))
     plain.init_weights()
     assert all(torch.equal(value, source[f'backbone.{key}']) for key, value in plain.state_dict().items())
 
 
-@pytest.mark.parametrize('host', ['mmdet', 'mmseg'])
-def test_another_classifier_is_refused(host, fine_tune, trained, tmp_path):
+@pytest.mark.parametrize('library', ['mmdet', 'mmseg'])
+def test_another_classifier_is_refused(library, fine_tune, trained, tmp_path):
     state = read_checkpoint(trained / 'epoch_2.pth')['state_dict']
     state['backbone.layer4.2.conv1.weight'] = torch.zeros(32, 32, 3, 3)
     torch.save(dict(state_dict=state), tmp_path / 'deeper.pth')
     with pytest.raises(
         ValueError, match=r'deeper\.pth: the checkpoint does not fit .* 1 have no place \(layer4\.2\.conv1\.weight\)'
     ):
-        fine_tune(host, tmp_path / 'deeper.pth')
+        fine_tune(library, tmp_path / 'deeper.pth')
     assert not list((tmp_path / 'run').glob('*.pth'))
 
 
 @pytest.mark.parametrize(
-    ('host', 'checkpoint', 'steps', 'validated'),
+    ('library', 'checkpoint', 'steps', 'validated'),
     [
         ('mmdet', 'epoch_2.pth', 4, r'Epoch\(val\) \[2\]\[1/1\]'),
         ('mmseg', 'iter_8.pth', 8, r'\(val\) .*mIoU: \d'),
     ],
 )
-def test_two_processes(host, checkpoint, steps, validated, write_host_config, tmp_path):
+def test_two_processes(library, checkpoint, steps, validated, write_library_config, tmp_path):
     """Two processes train and validate; a step of both takes four of the eight images."""
-    pytest.importorskip(host)
-    status, output = run('dist_train.sh', write_host_config(tmp_path, host), 2, '--work-dir', tmp_path / 'run')
+    pytest.importorskip(library)
+    status, output = run('dist_train.sh', write_library_config(tmp_path, library), 2, '--work-dir', tmp_path / 'run')
     assert status == 0, output
     assert 'through gloo' in output and re.search(validated, output)
     assert read_checkpoint(tmp_path / 'run' / checkpoint)['meta']['iter'] == steps

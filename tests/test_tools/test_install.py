@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from mmmaskany.environment import HOSTS, choose_hosts
+from mmmaskany.environment import SETS, choose_set
 
 ROOT = Path(__file__).resolve().parents[2]
-MINE = HOSTS[choose_hosts()]
+MINE = SETS[choose_set()]
 NOWHERE = dict(PIP_INDEX_URL='http://127.0.0.1:9/simple', PIP_RETRIES='0', PIP_CONFIG_FILE=os.devnull)
 
 
@@ -172,9 +172,9 @@ def test_what_is_broken(name, code, message, tree):
     assert f'  {message}' in text
 
 
-def test_both_sets_of_hosts_and_what_an_uninstall_left(tree):
+def test_both_sets_of_libraries_and_what_an_uninstall_left(tree):
     """Of the other set there are metadata, of mmcv there is a folder and none."""
-    mine, other = (choose_hosts(), 'onedl-mmengine' if choose_hosts() == 'originals' else 'mmengine')
+    mine, other = (choose_set(), 'onedl-mmengine' if choose_set() == 'originals' else 'mmengine')
     site = tree.parent / 'a site'
     (site / 'mmcv').mkdir(parents=True)
     info = site / f'{other.replace("-", "_")}-9.dist-info'
@@ -189,7 +189,7 @@ sysconfig.get_path = lambda name, *args: {str(site)!r} if name.endswith('lib') e
     code, text = install(tree, '--current-env', '--check', '--hosts', mine, PYTHONPATH=str(site), **active())
     assert code == 1
     assert f"  mmcv: an uninstall left its folder behind: rm -r '{site / 'mmcv'}'\n" in text
-    assert f'  {other}: is of the other set of hosts, which owns the same files as {mine}\n' in text
+    assert f'  {other}: is of the other set of libraries, which owns the same files as {mine}\n' in text
     assert 'The shortest way: bash tools/install.sh ' in text
 
 
@@ -206,8 +206,8 @@ case "$*" in
   *requirements/build.txt*) ;;
   '-m pip install '* | '-m pip wheel '*) echo "$*" >>"$here/calls"; . "$here/pip" ;;
   *'print(sys.prefix)'*) echo "$here" ;;
-  *choose_hosts*) cat "$here/hosts" ;;
-  *'import distributions'* | *found_hosts*) cat "$here/owners" ;;
+  *choose_set*) cat "$here/hosts" ;;
+  *'import distributions'* | *found_sets*) cat "$here/owners" ;;
   '-m pip uninstall '*) echo "$*" >>"$here/calls" ;;
   *'version("torch")'*) echo "torch==${TORCH:-2.11.0}" ;;
   *cpp_extension*) exit 1 ;;
@@ -432,11 +432,11 @@ def test_the_rest_comes_while_mmcv_compiles(tree, stand_in):
 
 
 @pytest.mark.parametrize('hosts', ['originals', 'onedl'])
-def test_the_sets_of_hosts(hosts, tree, stand_in):
+def test_the_sets_of_libraries(hosts, tree, stand_in):
     """Each with its own versions; what is installed of the other goes out first, and of the set itself, too."""
     mine, other = ('mmcv', 'onedl-mmcv') if hosts == 'originals' else ('onedl-mmcv', 'mmcv')
     torch = 'torch\ttorch\tnot installed\n'
-    both = f'others\t{other}\tis of the other set of hosts\n'
+    both = f'others\t{other}\tis of the other set of libraries\n'
     mmcv = f'mmcv\t{mine}\tnot installed\n'
     bin_ = stand_in('', both + torch + mmcv, torch + mmcv, mmcv, mmcv, hosts=hosts)
     (bin_ / 'owners').write_text(f'{mine}\n{other}\n')
@@ -545,7 +545,7 @@ def test_support_matrix(tmp_path):
     python.write_text(INTERPRETER)
     python.chmod(0o755)
     (tmp_path / 'tests').write_text('echo 3 passed')
-    head = ['| hosts | Python | torch | |', '| --- | --- | --- | --- |']
+    head = ['| libraries | Python | torch | |', '| --- | --- | --- | --- |']
     code, rows, _ = matrix(tmp_path, f'onedl/{python}/newest')
     assert (code, rows) == (0, [*head, '| onedl | 3.13.7 | 2.13.1 | tests pass |'])
 

@@ -206,13 +206,13 @@ def test_other_objects_are_another_measurement(occlusion, trained, crosses, tmp_
     assert 'at least 2 test images, but got 1' in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(('host', 'metric'), [('mmdet', 'box AP (%)'), ('mmseg', 'mIoU (%)')])
-def test_detectors_and_segmentors(host, metric, occlusion, write_host_config, crosses, tool, tmp_path, capsys):
-    pytest.importorskip(host)
-    found = dict(test_cfg=dict(score_thr=0.0)) if host == 'mmdet' else {}  # an untrained one is sure of nothing
-    config = write_host_config(tmp_path, host, model=found)
+@pytest.mark.parametrize(('library', 'metric'), [('mmdet', 'box AP (%)'), ('mmseg', 'mIoU (%)')])
+def test_detectors_and_segmentors(library, metric, occlusion, write_library_config, crosses, tool, tmp_path, capsys):
+    pytest.importorskip(library)
+    found = dict(test_cfg=dict(score_thr=0.0)) if library == 'mmdet' else {}  # an untrained one is sure of nothing
+    config = write_library_config(tmp_path, library, model=found)
     cfg = Config.fromfile(config)
-    init_default_scope(host)
+    init_default_scope(library)
     torch.manual_seed(0)
     network = MODELS.build(cfg.model)
     network.init_weights()
@@ -228,16 +228,16 @@ def test_detectors_and_segmentors(host, metric, occlusion, write_host_config, cr
     capsys.readouterr()
     cfg.work_dir = str(tmp_path / 'work')
     metrics = Runner.from_cfg(dict(cfg, load_from=str(tmp_path / 'network.pth'))).test()
-    key = 'coco/bbox_mAP' if host == 'mmdet' else 'mIoU'
-    assert float(rows[0][metric]) == pytest.approx(metrics[key] * (100 if host == 'mmdet' else 1), abs=1e-2)
-    assert host == 'mmdet' or metrics[key] > 0  # what an untrained detector finds may be nothing
+    key = 'coco/bbox_mAP' if library == 'mmdet' else 'mIoU'
+    assert float(rows[0][metric]) == pytest.approx(metrics[key] * (100 if library == 'mmdet' else 1), abs=1e-2)
+    assert library == 'mmdet' or metrics[key] > 0  # what an untrained detector finds may be nothing
     layers = ['--out', str(tmp_path / 'layers'), *command[2:], '--fill', 'layers']
     assert occlusion['main'](layers) == 1
     assert '--fill layers is for classifiers' in capsys.readouterr().err
     two = [*command, '--model', 'y', str(tmp_path / 'tiny.py'), str(tmp_path / 'network.pth')]
     (tmp_path / 'tiny.py').write_text("default_scope = 'mmpretrain'\n")
     assert occlusion['main'](two) == 1
-    what = 'detector' if host == 'mmdet' else 'segmentor'
+    what = 'detector' if library == 'mmdet' else 'segmentor'
     assert f'must be the config of a {what}, but is of mmpretrain' in capsys.readouterr().err
 
 

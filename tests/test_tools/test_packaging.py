@@ -78,7 +78,7 @@ def test_wheel_metadata(wheel):
     named = re.findall(r'^Classifier: Programming Language :: Python :: 3\.(\d+)$', metadata, re.M)
     assert named == ['10', '11', '12', '13']
     required = re.findall(r'^Requires-Dist: ([\w-]+)[^;\n]*$', metadata, re.M)
-    # The hosts have forks under other distribution names: pip must not put the originals on top of them.
+    # The libraries have forks under other distribution names: pip must not put the originals on top of them.
     assert sorted(required) == ['numpy', 'safetensors', 'torch']
     assert any(re.search(r'\.dist-info/(licenses/)?LICENSE$', name) for name in wheel.namelist())
 

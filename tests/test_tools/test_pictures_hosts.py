@@ -9,11 +9,11 @@ from mmmaskany.engine.pictures import keep_all_pictures
 
 
 @pytest.mark.parametrize(
-    ('host', 'name'), [('mmdet', 'DetLocalVisualizer'), ('mmseg', 'SegLocalVisualizer')], ids=['mmdet', 'mmseg']
+    ('library', 'name'), [('mmdet', 'DetLocalVisualizer'), ('mmseg', 'SegLocalVisualizer')], ids=['mmdet', 'mmseg']
 )
-def test_each_picture_has_a_name_of_its_own(host, name, tmp_path):
-    """The hosts' own signatures are called as their hooks call them; what they get is recorded."""
-    visualizer = getattr(pytest.importorskip(f'{host}.visualization'), name)
+def test_each_picture_has_a_name_of_its_own(library, name, tmp_path):
+    """The libraries' own signatures are called as their hooks call them; what they get is recorded."""
+    visualizer = getattr(pytest.importorskip(f'{library}.visualization'), name)
     seen = []
 
     class Recorder:
@@ -30,9 +30,9 @@ def test_each_picture_has_a_name_of_its_own(host, name, tmp_path):
     keep_all_pictures(runner)
     for path in paths:
         sample = BaseDataElement(metainfo=dict(img_path=str(path)))
-        out = dict(out_file='show/1.png') if host == 'mmdet' else {}
+        out = dict(out_file='show/1.png') if library == 'mmdet' else {}
         runner.visualizer.add_datasample('test_1.png', None, data_sample=sample, **out)
-    if host == 'mmdet':
+    if library == 'mmdet':
         assert [file for _, file in seen] == ['show/a/1.png', 'show/b/1.png', 'show/b/c/1.png']
     else:
         assert [name for name, _ in seen] == ['a__test_1.png', 'b__test_1.png', 'b__c__test_1.png']

@@ -32,7 +32,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture(params=CONFIGS)
 def model(request, data, tmp_path, monkeypatch):
-    """The config of a host, and a checkpoint of its model as it is before training."""
+    """The config of a library, and a checkpoint of its model as it is before training."""
     pytest.importorskip(request.param)
     monkeypatch.chdir(data)
     cfg = Config.fromfile(CONFIGS[request.param])
@@ -56,7 +56,7 @@ def test_panels_show_image_truth_and_prediction(gallery, model):
         assert image.shape == truth.shape == (times * height, times * width, 3) and times > 1
         assert np.array_equal(image[::times, ::times], cv2.imread(sample.img_path)[..., ::-1])
         assert not np.array_equal(image, truth)
-        if cfg.default_scope == 'mmdet':  # the host's samples stay as they were
+        if cfg.default_scope == 'mmdet':  # the library's samples stay as they were
             assert torch.equal(sample.pred_instances.bboxes, before.pred_instances.bboxes)
             box, mask = (sample.gt_instances.bboxes, sample.gt_instances.masks)
             large = gallery['enlarge'](sample, times).gt_instances

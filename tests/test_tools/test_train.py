@@ -41,7 +41,7 @@ def test_two_processes_without_gpu(tiny_config, tmp_path):
     assert re.search(r'Epoch\(test\) \[1/1\] +accuracy/top1: \d', output)
 
 
-def test_arguments_of_the_hosts(tiny_config, tool, tmp_path):
+def test_arguments_of_the_libraries(tiny_config, tool, tmp_path):
     tool('train')(
         [tiny_config(), '--work-dir', str(tmp_path / 'run'), '--no-validate', '--amp', '--auto-scale-lr']
         + [

@@ -78,17 +78,18 @@ INTRODUCTION = f"""# Backbones that MaskAny goes around
 
 Written by `python tools/analysis_tools/backbone_table.py`, which builds and runs each of them: do not edit.
 
-`dict(type='mmmaskany.MaskAny', backbone=...)` finds the stem of these families by itself. The twin for the reused image
-is derived from it: where the stem cuts patches, its kernel and stride are halved, else the stride of its last strided
-layer. Parameters and MACs (multiply-accumulates at {SIZE[0]} x {SIZE[1]} px) are what the twin and the fusion ('add')
-add to the plain backbone. The last columns compare its features with those of MaskAny that has loaded its checkpoint:
-the largest difference, in float32, at {SIZE[0]} x {SIZE[1]} and at {OTHER_SIZE[0]} x {OTHER_SIZE[1]} px. A family of
-your own is registered as [extend.md](extend.md#a-family-of-backbones) says.
+`dict(type='mmmaskany.MaskAny', backbone=...)` finds the stem of these families by itself. The reused stem is a copy of
+it with half the stride: where the stem cuts patches, kernel and stride are halved, else the stride of its last strided
+layer. Parameters and MACs (multiply-accumulates at {SIZE[0]} x {SIZE[1]} px) are what the reused stem and the fusion
+('add') add to the plain backbone. The last columns compare its features with those of MaskAny that has loaded its
+checkpoint: the largest difference, in float32, at {SIZE[0]} x {SIZE[1]} and at {OTHER_SIZE[0]} x {OTHER_SIZE[1]} px.
+A family of your own is registered as [extend.md](extend.md#a-family-of-backbones) says.
 
 For another backbone name the module that is its stem, as in `stem='features.0'`. What has no stem that could be halved
 (stride 1, no convolution, odd patches) is refused when it is built; `fuse_at='levels'` needs no second stem. Only
-ResNet_CIFAR may have stride 1: its reused features are upsampled. A frozen stem trains no twin: mmpretrain's PoolFormer
-freezes it unless `frozen_stages=-1`. The paper's own networks, such as MaskSwin, take no plain checkpoints.
+ResNet_CIFAR may have stride 1: its reused features are upsampled. Where the stem is frozen, so is the reused
+one: mmpretrain's PoolFormer freezes it unless `frozen_stages=-1`. The paper's own networks, such as MaskSwin, take no
+plain checkpoints.
 
 With `fuse_at='levels'` the host runs on both images with shared weights, and what it returns is fused level by level
 before it leaves the backbone: maps, tokens and vectors, in the number and form that the plain host returns. Around all
@@ -147,7 +148,7 @@ def measure(cfg: dict, folder: Path) -> list[str]:
         list[str]: The cells of its row, but the first.
 
     Raises:
-        ImportError: If its host is not installed.
+        ImportError: If its library is not installed.
         ValueError: If MaskAny does not go around it, or does not take its checkpoint.
     """
     torch.manual_seed(0)
@@ -216,8 +217,8 @@ def main(argv: list[str] | None = None) -> list[list[str]]:
     else:
         path = Path(args.out)
         path.parent.mkdir(parents=True, exist_ok=True)
-        hosts = [sys.modules[name] for name in ('torch', 'mmpretrain', 'mmdet', 'mmseg', 'timm') if name in sys.modules]
-        versions = ', '.join(f'{host.__name__} {host.__version__}' for host in hosts)
+        names = ('torch', 'mmpretrain', 'mmdet', 'mmseg', 'timm')
+        versions = ', '.join(f'{name} {sys.modules[name].__version__}' for name in names if name in sys.modules)
         old = path.read_text(encoding='utf-8') if path.is_file() else ''
         rest = KEPT + old.partition(KEPT)[2] if KEPT in old else ''  # written by hand, and by checkpoint_table.py
         path.write_text(f'{INTRODUCTION}\nMeasured with {versions}.\n\n{table}{rest}', encoding='utf-8')

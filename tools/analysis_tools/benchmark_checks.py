@@ -5,7 +5,7 @@
     python tools/analysis_tools/benchmark_checks.py loading
 
 ``start`` writes a detection set of COCO's size, 118,000 images and 860,000 annotations, and starts a training of a
-small Mask R-CNN on it in fresh processes, in turn by MMEngine's Runner alone, as the hosts do, and by
+small Mask R-CNN on it in fresh processes, in turn by MMEngine's Runner alone, as the libraries do, and by
 ``tools/train.py`` with all checks. Each process ends where its first step would begin, and says what processor time it
 took until then; the JSON is parsed in that time by both. The images are 64 x 48 px, so that the disk stays small.
 

@@ -1,5 +1,5 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
-"""Measure training step and inference of configs of one host against the first of them, in one run.
+"""Measure training step and inference of configs of one library against the first of them, in one run.
 
     python tools/analysis_tools/benchmark_configs.py \\
         configs/detection/faster-rcnn_r50_fpn_1x_coco.py configs/detection/faster-rcnn_maskany-r50_fpn_1x_coco.py
@@ -39,21 +39,21 @@ from mmmaskany.inference.samples import SIZES, draw_batch, is_self_supervised
 from mmmaskany.user_errors import run
 
 
-def build(config: Path, args: argparse.Namespace, twin: nn.Module | None) -> tuple[Work, Work]:
+def build(config: Path, args: argparse.Namespace, source: nn.Module | None) -> tuple[Work, Work]:
     """Build a config's model and return its training step and its inference.
 
     Args:
         config (Path): The config.
         args (argparse.Namespace): The command line.
-        twin (nn.Module | None): A model whose weights it takes where they fit. MaskAny adopts them, so that both find
+        source (nn.Module | None): A model whose weights it takes where they fit. MaskAny adopts them, so that both find
             the same objects: what is found is work, too.
 
     Returns:
         tuple[Work, Work]: Both.
     """
     cfg = read_config(config, args.cfg_options)
-    host = cfg.default_scope
-    init_default_scope(host)
+    scope = cfg.default_scope
+    init_default_scope(scope)
     if 'data_preprocessor' in cfg:  # as the Runner does
         cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
     cfg.model.backbone.init_cfg = None
@@ -69,13 +69,13 @@ def build(config: Path, args: argparse.Namespace, twin: nn.Module | None) -> tup
     model.init_weights()
     logger.setLevel(level)
     model = revert_sync_batchnorm(model).to(args.device)
-    if twin:
+    if source:
         with contextlib.suppress(ValueError, RuntimeError):  # a backbone of another architecture keeps its own
-            model.load_state_dict(twin.state_dict(), strict=False)
+            model.load_state_dict(source.state_dict(), strict=False)
     optim_wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
     for group in optim_wrapper.param_groups:
         group['lr'] = 0.0
-    batch = draw_batch(model, host, args.batch, args.size)
+    batch = draw_batch(model, scope, args.batch, args.size)
 
     def infer() -> None:
         with torch.no_grad(), torch.autocast(args.device, enabled=args.amp):
@@ -87,7 +87,7 @@ def build(config: Path, args: argparse.Namespace, twin: nn.Module | None) -> tup
 def main(argv: list[str] | None = None) -> None:
     """Measure and print two tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('configs', type=Path, nargs='+', help='configs of one host; the first is the baseline')
+    parser.add_argument('configs', type=Path, nargs='+', help='configs of one library; the first is the baseline')
     parser.add_argument('--device', default='cpu', choices=['cpu', 'cuda'])
     parser.add_argument('--batch', type=int, default=2, help='images per step (default: 2)')
     parser.add_argument(
@@ -106,13 +106,13 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     if args.device == 'cuda' and not torch.cuda.is_available():
         parser.error('--device cuda needs a GPU that torch can use')
-    hosts = {read_config(config).default_scope for config in args.configs}
-    if len(hosts) > 1:
-        parser.error(f'the configs must be of one host, but got {sorted(hosts)}')
+    libraries = {read_config(config).default_scope for config in args.configs}
+    if len(libraries) > 1:
+        parser.error(f'the configs must be of one library, but got {sorted(libraries)}')
     names = [config.stem for config in args.configs]
     if len(set(names)) < len(names):
         parser.error(f'the configs must have different names, but got {names}')
-    args.size = tuple(args.size or SIZES[hosts.pop()])
+    args.size = tuple(args.size or SIZES[libraries.pop()])
     works = {}
     for config in args.configs:
         first = next(iter(works.values()), None)

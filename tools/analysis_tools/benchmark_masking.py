@@ -170,7 +170,7 @@ def time_cuda(call: Callable, args: argparse.Namespace) -> list[float]:
     cache = torch.empty(2**31, dtype=torch.int8, device='cuda')
     times = []
     for turn in range(args.warmup + args.turns):
-        # Else the images of the last call still lie in the cache; and the host gets ahead meanwhile, as in training.
+        # Else the images of the last call still lie in the cache; and the CPU gets ahead meanwhile, as in training.
         cache.zero_()
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         start.record()

@@ -81,7 +81,7 @@ def _trunk(network: nn.Module, image: Tensor) -> Tensor:
 
 
 def _resnets(depth: int) -> tuple[dict, dict, dict]:
-    return tuple(dict(type=f'{host}.ResNet', depth=depth) for host in ('mmpretrain', 'mmdet', 'mmpretrain'))
+    return tuple(dict(type=f'{library}.ResNet', depth=depth) for library in ('mmpretrain', 'mmdet', 'mmpretrain'))
 
 
 def _own(name: str, levels: tuple[int, ...] | None = None) -> tuple[dict, dict, dict]:
@@ -102,7 +102,7 @@ def _swin(network: nn.Module, image: Tensor) -> Tensor:
 
 
 def _convnext(network: nn.Module, image: Tensor) -> Tensor:
-    return network.classifier[0](network.features(image))  # the norm of its classifier, which the hosts have as theirs
+    return network.classifier[0](network.features(image))  # with the classifier's norm, which OpenMMLab's backbone has
 
 
 def _vit(network: nn.Module, image: Tensor) -> Tensor:
@@ -118,7 +118,7 @@ SOURCES = {
     'torchvision RegNetX-800MF': Source(
         _torchvision('regnet_x_800mf'),
         _regnet,
-        tuple(dict(type=f'{host}.RegNet', arch='regnetx_800mf') for host in ('mmpretrain', 'mmdet', 'mmpretrain')),
+        tuple(dict(type=f'{name}.RegNet', arch='regnetx_800mf') for name in ('mmpretrain', 'mmdet', 'mmpretrain')),
     ),
     'torchvision DenseNet-121': Source(
         _torchvision('densenet121'), _densenet, (_DENSENET, *[dict(_DENSENET, out_indices=[0, 1, 2, 3])] * 2)
@@ -227,9 +227,9 @@ def main(argv: list[str] | None = None) -> None:
     warnings.filterwarnings('ignore', category=UserWarning)
     MMLogger.get_instance('checkpoint_table', log_level='WARNING')
     init_default_scope('mmpretrain')
-    for host in ('mmpretrain', 'mmdet', 'mmseg'):
+    for library in ('mmpretrain', 'mmdet', 'mmseg'):
         with contextlib.suppress(ImportError):
-            __import__(f'{host}.models')
+            __import__(f'{library}.models')
     MODELS.get('mmpretrain.ResNet')
     torch.manual_seed(0)
     rows = []

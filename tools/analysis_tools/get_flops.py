@@ -1,5 +1,5 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
-"""Count parameters and multiply-accumulates of the model of a config, of any of the three hosts.
+"""Count parameters and multiply-accumulates of the model of a config, of mmpretrain, mmdet or mmseg.
 
     python tools/analysis_tools/get_flops.py configs/maskany/maskany_maskswin-tiny_8xb128-coslr-300e_in1k.py
     python tools/analysis_tools/get_flops.py configs/maskany_r50_mask-rcnn_coco.py --shape 800 1344
@@ -34,7 +34,7 @@ from mmmaskany.user_errors import run
 def main(argv: list[str] | None = None) -> dict[str, dict[str, int]]:
     """Count, print a table and return what is in it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', type=Path, help='a config of any host')
+    parser.add_argument('config', type=Path, help='a config of mmpretrain, mmdet or mmseg')
     parser.add_argument(
         '--shape',
         type=int,
@@ -46,13 +46,13 @@ def main(argv: list[str] | None = None) -> dict[str, dict[str, int]]:
     parser.add_argument('--out', type=Path, help='also write the numbers to this JSON file')
     args = parser.parse_args(argv)
     cfg = read_config(args.config, args.cfg_options)
-    host = cfg.default_scope
-    init_default_scope(host)
-    size = tuple(args.shape or SIZES[host])
+    library = cfg.default_scope
+    init_default_scope(library)
+    size = tuple(args.shape or SIZES[library])
     if min(size) < 1:
         parser.error(f'--shape must be positive, but got {size[0]} {size[1]}')
     torch.manual_seed(0)
-    rows = count(MODELS.build(cfg.model), host, size)
+    rows = count(MODELS.build(cfg.model), library, size)
     print(f'{args.config.stem}, one image of {size[0]} x {size[1]} px; 1 MAC (multiply-accumulate) = 2 FLOPs\n')
     cells = []
     for name, row in rows.items():

@@ -39,7 +39,7 @@ from mmmaskany.user_errors import run
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAD = '# Made by tools/misc/metafiles.py from the configs and from results.yml.\n'
-#: The folder to which a config at the top belongs, by its host.
+#: The folder to which a config at the top belongs, by its library.
 FOLDERS = {'mmpretrain': 'maskany', 'mmdet': 'detection', 'mmseg': 'segmentation'}
 
 # What stands first in these tables stands first in a metafile.
@@ -74,7 +74,7 @@ HEADS = {
     'deeplabv3plus': 'DeepLabV3+',
     'mask2former': 'Mask2Former',
 }
-#: Networks of the hosts.
+#: Networks of the libraries.
 NETWORKS = {
     **{f'resnet{depth}': f'ResNet-{depth}' for depth in (18, 34, 50, 101, 152)},
     'swin-tiny': 'Swin-T',
@@ -149,7 +149,7 @@ def data_of(name: str, scope: str) -> str:
 
     Args:
         name (str): The name.
-        scope (str): The host: 'mmpretrain', 'mmdet' or 'mmseg'.
+        scope (str): The library: 'mmpretrain', 'mmdet' or 'mmseg'.
 
     Returns:
         str: One of :data:`DATA`.
@@ -217,7 +217,7 @@ def variant_of(name: str, folder: str, scope: str) -> str:
     Args:
         name (str): The name.
         folder (str): The folder to which it belongs.
-        scope (str): The host.
+        scope (str): The library.
 
     Returns:
         str: Such as 'plain' or 'MaskAny, data pipeline'.

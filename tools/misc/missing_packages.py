@@ -4,7 +4,7 @@
 Prints one line ``step <tab> distribution <tab> reason`` for everything that is missing or broken, nothing if all is
 there. The first argument ``verified`` wants the versions that requirements/ pins; ``any`` takes whatever works. The
 second is what the environment is for: ``everything``, or ``classification`` alone, which needs no operators of mmcv.
-The third is the set of hosts: ``originals``, or ``onedl``, their maintained forks.
+The third is the set of OpenMMLab's libraries: ``originals``, or ``onedl``, their maintained forks.
 """
 
 import importlib
@@ -84,10 +84,10 @@ def prove_mmmaskany():
 def main():
     if len(sys.argv) != 4:
         sys.exit(__doc__)
-    wanted, purpose, hosts = sys.argv[1:]
-    light, onedl = purpose == 'classification', hosts == 'onedl'
+    wanted, purpose, chosen = sys.argv[1:]
+    light, onedl = purpose == 'classification', chosen == 'onedl'
     installed = ENVIRONMENT['distributions']()
-    names = dict(ENVIRONMENT['HOSTS'][hosts])
+    names = dict(ENVIRONMENT['SETS'][chosen])
     if light and not onedl:
         names['mmcv'] = 'mmcv-lite'
     pins = {}
@@ -99,7 +99,7 @@ def main():
         try:
             found = importlib.import_module(module)
             prove(found)
-        except Exception as error:  # hosts raise AssertionError, broken extensions OSError
+        except Exception as error:  # libraries raise AssertionError, broken extensions OSError
             absent = isinstance(error, ModuleNotFoundError) and error.name == module
             report(step, distribution, 'not installed' if absent else f'{type(error).__name__}: {error}')
             return
@@ -109,9 +109,9 @@ def main():
 
     for module, folder in ENVIRONMENT['half_removed'](installed).items():
         report('left', module, f'an uninstall left its folder behind: rm -r {shlex.quote(folder)}')
-    for others, found in ENVIRONMENT['found_hosts'](installed).items():
-        for distribution in found if others != hosts else ():
-            report('others', distribution, f'is of the other set of hosts, which owns the same files as {hosts}')
+    for others, found in ENVIRONMENT['found_sets'](installed).items():
+        for distribution in found if others != chosen else ():
+            report('others', distribution, f'is of the other set of libraries, which owns the same files as {chosen}')
     check('torch', 'torch', 'torch', prove_torch)
     check('torch', 'torchvision', 'torchvision')
     check('build', 'setuptools', 'setuptools', prove_setuptools_for_onedl if onedl else prove_setuptools)

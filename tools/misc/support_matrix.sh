@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
-# Tries sets of hosts on versions of Python and torch, each in a fresh environment in a temporary folder, and prints a row
-# of the table in docs/install.md for each.
+# Tries sets of libraries on versions of Python and torch, each in a fresh environment in a temporary folder, and prints
+# a row of the table in docs/install.md for each.
 set -euo pipefail
 
 usage() {
   cat <<'EOT'
-Usage: bash tools/misc/support_matrix.sh [--build-only] HOSTS/PYTHON/TORCH ...
+Usage: bash tools/misc/support_matrix.sh [--build-only] SET/PYTHON/TORCH ...
 
 For example: bash tools/misc/support_matrix.sh originals/python3.11/2.11 onedl/python3.13/2.13
 
-HOSTS is originals or onedl, PYTHON an interpreter, TORCH a release of torch (2.11 stands for the newest 2.11.*), or newest.
+SET is originals or onedl, PYTHON an interpreter, TORCH a release of torch (2.11 stands for the newest 2.11.*), or newest.
 Each cell runs tools/install.sh --current-env on an environment that has that torch, compiles mmcv anew, and then runs the
 tests. A cell takes about 30 minutes and 10 GB, which are given back; TMPDIR says where.
 
@@ -58,7 +58,7 @@ try() {
 
 export PIP_CACHE_DIR="$work/cache" # its own, of which each cell takes away what the one before has compiled
 path="$PATH" failed=0
-echo '| hosts | Python | torch | |'
+echo '| libraries | Python | torch | |'
 echo '| --- | --- | --- | --- |'
 for cell in "$@"; do
   [[ "$cell" =~ ^(originals|onedl)/([^/]+|/.+)/([0-9]+\.[0-9]+|newest)$ ]] || { usage >&2; echo "no cell: $cell" >&2; exit 2; }

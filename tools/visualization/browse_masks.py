@@ -3,7 +3,7 @@
 
     python tools/visualization/browse_masks.py CONFIG --out work_dirs/masks
 
-Any config of the three hosts that masks, in the model or in the data pipeline, through its own training pipeline:
+Any config of mmpretrain, mmdet or mmseg that masks, in model or data pipeline, through its own training pipeline:
 
 - training.png: samples as they are trained on, with the config's own probabilities
 - PATTERN.png, one for each pattern of the config: samples that it masks

@@ -3,7 +3,7 @@
 
     python tools/visualization/prediction_gallery.py CONFIG CHECKPOINT --out work_dirs/predictions.png
 
-The images are spread evenly over the test data and drawn by the host's own visualizer, small ones enlarged. Pictures
+The images are spread evenly over the test data and drawn by the library's own visualizer, small ones enlarged. Pictures
 of whole data sets, and of classification, are made by `tools/test.py --show-dir`.
 """
 
@@ -49,7 +49,7 @@ def predict(cfg: Config, checkpoint: str, count: int) -> list[BaseDataElement]:
         count (int): Number of images.
 
     Returns:
-        list[BaseDataElement]: The host's data samples, with ground truth and predictions.
+        list[BaseDataElement]: The library's data samples, with ground truth and predictions.
     """
     dataset = DATASETS.build(cfg.test_dataloader.dataset)
     model = MODELS.build(cfg.model)
@@ -64,7 +64,7 @@ def predict(cfg: Config, checkpoint: str, count: int) -> list[BaseDataElement]:
 
 
 def enlarge(sample: BaseDataElement, times: int) -> BaseDataElement:
-    """Enlarge boxes, masks and label maps of a data sample, so that the host draws fine lines and readable text.
+    """Enlarge boxes, masks and label maps of a data sample, so that the library draws fine lines and readable text.
 
     Args:
         sample (BaseDataElement): The data sample.
@@ -100,7 +100,7 @@ def panels(sample: BaseDataElement, visualizer: Visualizer, score: float) -> lis
 
     Args:
         sample (BaseDataElement): Its data sample.
-        visualizer (Visualizer): That of the host.
+        visualizer (Visualizer): That of the library.
         score (float): Detections below it are left out.
 
     Returns:

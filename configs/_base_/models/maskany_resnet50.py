@@ -1,5 +1,5 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
-# MaskAny around the hosts' ResNet-50. Masking is off; the configs say what is masked.
+# MaskAny around mmpretrain's ResNet-50. Masking is off; the configs say what is masked.
 model = dict(
     type='ImageClassifier',
     backbone=dict(

@@ -1,6 +1,7 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
-# The hosts' plain recipe for ResNets (SGD, weight decay 1e-4, 100 epochs) with a cosine instead of steps. The learning
-# rate follows the linear scaling rule, and its first five epochs are a warm-up (Goyal et al., arXiv 1706.02677).
+# mmpretrain's plain recipe for ResNets (SGD, weight decay 1e-4, 100 epochs) with a cosine instead of steps. The
+# learning rate follows the linear scaling rule, and its first five epochs are a warm-up (Goyal et al., arXiv
+# 1706.02677).
 optim_wrapper = dict(
     optimizer=dict(type='SGD', lr=0.1 * 1024 / 256, momentum=0.9, weight_decay=1e-4),
 )

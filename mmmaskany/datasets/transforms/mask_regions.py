@@ -10,7 +10,7 @@ The order of that code (arXiv 2511.12480) is masks first, on the image as it was
     dict(type='mmmaskany.AugmentReused', policy='imagenet'),     # the reused view alone, at last half the visible size
     dict(type='mmmaskany.PackMaskAnyInputs'),
 
-A transform of a host works on ``img``: before ``MaskRegions`` on what both views are made of, after it on the visible
+A library's transform works on ``img``: before ``MaskRegions`` on what both views are made of, after it on the visible
 view only. So where both views are to show the same crop, flipped alike, as they do at test time, the geometric
 transforms go in front; the sizes of the cells are then pixels of the crop::
 
@@ -23,7 +23,7 @@ transforms go in front; the sizes of the cells are then pixels of the crop::
 
 ``AugmentReused`` comes last because it halves the size that the visible view then has. Normalisation follows in
 :class:`MaskAnyDataPreprocessor`, so masked pixels are filled in units of the image: 0 is black. At test time the
-pipeline is the host's, with plain images: the backbone makes the reused view itself, from the image as it is resized.
+pipeline is mmpretrain's, with plain images: the backbone makes the reused view itself, from the image as it is resized.
 Where each view is to be resized from the image as it was loaded, at test time too, ``MaskRegions(pattern=None)`` takes
 the place of the masks, with ``AugmentReused()`` after the resizing.
 """

@@ -64,7 +64,7 @@ def names_in(checkpoint: Mapping, path: str) -> Iterator[Names]:
     meta = checkpoint.get('meta')
     meta = meta if isinstance(meta, Mapping) else {}
     data = meta.get('dataset_meta')
-    data = data if isinstance(data, Mapping) else meta  # as the hosts wrote them before MMEngine
+    data = data if isinstance(data, Mapping) else meta  # as the libraries wrote them before MMEngine
     classes = data.get('classes') or data.get('CLASSES')
     if isinstance(classes, Sequence) and not isinstance(classes, str):
         yield Names(f'checkpoint {path}', tuple(map(str, classes)))

@@ -1,9 +1,9 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
 """What is wrong with the values of a config, said before anything is built, with the key as it is written there.
 
-The hosts hand most of their options on without a look: a number given as text, or a negative one, ends in an error of
-PyTorch's that names no option, if at all. What an option may be is read from the signature of the class that takes it.
-Options that are missing are left to Python, which names them, as are those that do not exist; but some classes take
+OpenMMLab's libraries hand most options on without a look: a number given as text, or a negative one, ends in an error
+of PyTorch's that names no option, if at all. What an option may be is read from the signature of the class that takes
+it. Options that are missing are left to Python, which names them, as are those that do not exist; but some classes take
 whatever they are given, so that a misspelt option would never be missed.
 """
 
@@ -59,7 +59,7 @@ _PARTS = {
 }
 #: Where our own classes are, to say what a misspelt name may mean.
 _OURS = (_own.MODELS, _own.DATASETS, _own.TRANSFORMS, _own.HOOKS)
-#: What the names of options say of their values, where the hosts' signatures do not.
+#: What the names of options say of their values, where the libraries' signatures do not.
 _COUNT = re.compile(r'(^|_)(channels|dims?|depth|batch_size)$|^num_')
 _SHARE = re.compile(r'^(drop(out|_path)?_(rate|ratio)|prob)$')
 _CONFIG = re.compile(r'(_cfgs?|backbone|neck|head|extractor|coder|assigner|generator|sampler)$')
@@ -113,7 +113,7 @@ def check_config(cfg: Config) -> None:
     """Make sure that the options of everything that a config names by a ``type`` can be what they are.
 
     An option is refused where its annotation, or, without one, its default value or its name allows no such kind of
-    value: a text for a number, a number for a config. As the hosts' signatures are not always true to what they take,
+    value: a text for a number, a number for a config. As the libraries' signatures do not always tell what they take,
     None and lists are never refused, nor is a number of another type. Counts (``*channels``, ``depth``, ``num_*`` ...)
     must not be negative, shares (``drop_path_rate``, ``prob`` ...) must be in [0, 1], and the name of an ``arch`` must
     be known.
@@ -293,7 +293,7 @@ def merge_options(cfg: Config, changes: Mapping[str, object]) -> None:
 
 
 def expand_home(node: object) -> None:
-    """Write out every path below a part of a config that begins with ``~``, for the hosts take that as a name.
+    """Write out every path below a part of a config that begins with ``~``, for the libraries take that as a name.
 
     Args:
         node (object): The config, or a dict or list of it; it is changed.
@@ -478,7 +478,7 @@ def _check_range(where: str, name: str, value: object, maker: type | Callable) -
             continue
         if _COUNT.search(name) and number < 0:
             raise ValueError(f'{where} must be at least 0, but got {value!r}')
-        if _SHARE.search(name) and not 0 <= number <= 1 and number != -1:  # with -1 some of the hosts drop nothing
+        if _SHARE.search(name) and not 0 <= number <= 1 and number != -1:  # with -1 some classes drop nothing
             raise ValueError(f'{where} must be in [0, 1], but got {value!r}')
     choices = _CHOICES.get(name)
     if name == 'arch':

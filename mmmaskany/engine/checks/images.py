@@ -29,7 +29,7 @@ _DEEP += ('.jp2', '.j2k', '.jpc', '.jpf', '.jpx', '.j2c')
 
 
 def list_files(root: Path) -> list[str]:
-    """List the files below a folder as the hosts do, which leave out files, but not folders, that begin with a dot.
+    """List the files below a folder as the libraries do, which leave out files, but not folders, that begin with a dot.
 
     Args:
         root (Path): The folder.
@@ -199,14 +199,14 @@ def check_shared(key: str, train: Sequence[str], other: Sequence[str]) -> Iterat
             sizes[_size(path)].append(path)
         sizes.pop(None, None)
         for path in spread(sample, SECONDS) if sample else ():
-            twins = sizes.get(_size(path), ())
-            digest = _digest(path) if twins else None
-            twin = next((twin for twin in twins[:8] if _digest(twin) == digest), None)
-            if twin:
-                same.append((path, twin))
+            alike = sizes.get(_size(path), ())
+            digest = _digest(path) if alike else None
+            duplicate = next((other for other in alike[:8] if _digest(other) == digest), None)
+            if duplicate:
+                same.append((path, duplicate))
         how = 'have the content of training images'
     if same:
-        pairs = [path if os.path.samefile(path, twin) else f'{path} is {twin}' for path, twin in same]
+        pairs = [path if os.path.samefile(path, other) else f'{path} is {other}' for path, other in same]
         yield Finding(
             'warning',
             key,

@@ -39,7 +39,7 @@ def check_segmentation(key: str, dataset: ConfigDict, maker: type) -> Survey:
         Survey: What was found. Errors are files that are missing or cannot be read, ids that no class has or that are
             changed when they are loaded, sizes that differ, and maps that hold one class or none.
     """
-    # A config that is inherited from a host carries its scope.
+    # A config that is inherited from a library carries its scope.
     arguments = {name: value for name, value in dataset.items() if name not in ('type', '_scope_')}
     built = maker(**{**arguments, 'lazy_init': True, 'pipeline': []})
     samples = built.load_data_list()
@@ -102,15 +102,15 @@ def _check_unread(survey: Survey, built, images: list[Path]) -> None:
 
 
 class _Reading:
-    """Label maps as the host reads them, and what was seen in them."""
+    """Label maps as their library reads them, and what was seen in them."""
 
     def __init__(self, built, step: dict) -> None:
-        host = type(built).__module__.partition('.')[0]
+        library = type(built).__module__.partition('.')[0]
         own = getattr(built, 'reduce_zero_label', None)
         asked = step.get('reduce_zero_label')
         self.contradicts = asked is not None and own is not None and bool(asked) != bool(own)
         self.reduce_zero_label = bool(own if own is not None and not self.contradicts else asked)
-        self.backend = step.get('imdecode_backend', 'cv2' if host == 'mmdet' else 'pillow')
+        self.backend = step.get('imdecode_backend', 'cv2' if library == 'mmdet' else 'pillow')
         self.ignore_index = getattr(built, 'ignore_index', step.get('ignore_index', 255))
         self.classes = built.metainfo['classes']
         self.to_class = np.arange(256, dtype=np.uint8)  # what mmseg's LoadAnnotations makes of each id
@@ -201,7 +201,7 @@ class _Reading:
         if self.changed:
             say(
                 'error',
-                f'ids of label maps must be whole numbers from 0 to 255, as the host keeps eight bits, but '
+                f'ids of label maps must be whole numbers from 0 to 255, as the library keeps eight bits, but '
                 f'{len(self.changed)} {of} are changed when they are loaded: {first(self.changed)}'
                 + (
                     "; imdecode_backend='pillow' of LoadAnnotations reads maps of one bit as they are"

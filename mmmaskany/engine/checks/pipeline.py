@@ -20,7 +20,7 @@ from mmmaskany.models.view_augments import AutoAugmentViews
 def check_views(model: nn.Module, dataset: Dataset, key: str) -> None:
     """Make sure that what :class:`MaskRegions` reuses is packed, normalised and taken.
 
-    A packer of the hosts drops the reused view without a word, and their data preprocessors know no pair.
+    A packer of the libraries drops the reused view without a word, and their data preprocessors know no pair.
 
     Args:
         model (nn.Module): The model.

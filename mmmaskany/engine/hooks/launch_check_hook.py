@@ -45,7 +45,7 @@ class LaunchCheckHook(Hook):
     priority = 'VERY_HIGH'  # before other hooks load a checkpoint, too
 
     def before_run(self, runner: Runner) -> None:
-        """Look for the neck of late fusion, and compare model, data and the checkpoint that a host starts from.
+        """Look for the neck of late fusion, and compare model, data and the checkpoint that a network starts from.
 
         Args:
             runner (Runner): The runner of the training or test process.
@@ -85,7 +85,7 @@ class LaunchCheckHook(Hook):
             yield from check_labels(f'{key}.dataset', loop.dataloader.dataset, _count_classes(model))
             yield from check_lone_image(key, model, loop.dataloader)
         else:
-            metrics = getattr(getattr(loop, 'evaluator', None), 'metrics', [])  # loops of the hosts' own may have none
+            metrics = getattr(getattr(loop, 'evaluator', None), 'metrics', [])  # the libraries' own loops may have none
             yield from check_metrics(f'{name}_evaluator', metrics, loop.dataloader.dataset, _count_classes(model))
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:

@@ -14,7 +14,7 @@ from .seeds import derive_seed, seed_all
 class SeedHook(Hook):
     """Let what is drawn in a training step follow from (seed, rank, iteration) alone.
 
-    Before every step it seeds ``random``, NumPy (the hosts' mixup and cutmix) and PyTorch on all devices (masks,
+    Before every step it seeds ``random``, NumPy (mmpretrain's mixup and cutmix) and PyTorch on all devices (masks,
     dropout). So any step can be replayed, ranks differ, and a resumed run draws what the undisturbed one would have
     drawn. A run that is resumed in the middle of its data, as iteration-based ones always are, starts reading there
     instead of loading again what was already trained on.

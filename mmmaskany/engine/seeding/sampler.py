@@ -39,7 +39,7 @@ class SeededIndex(int):
 
 @DATA_SAMPLERS.register_module()
 class SeededSampler(Sampler):
-    """Any sampler of MMEngine or a host, whose indices also carry seed and epoch.
+    """Any sampler of MMEngine or another library, whose indices also carry seed and epoch.
 
     The order of the samples stays that of the wrapped sampler. An endless sampler counts its passes by itself, over
     all ranks.

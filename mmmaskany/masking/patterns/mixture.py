@@ -11,7 +11,7 @@ from itertools import accumulate
 import torch
 from torch import Generator, Tensor
 
-from ..draw import Draw, on_host
+from ..draw import Draw, on_cpu
 from ..numbers import Numbers, rand
 from .base import DATA, Pattern, asked, check_draw, device_of, draw_numbers, only_count, total
 from .ranked import is_ranked, ranked_cells
@@ -153,7 +153,7 @@ class MixturePattern:
         rows, cols = height // self.base, width // self.base
         canvas = self.canvas(height, width)
         source = choice.new_full((batch, *canvas), -1)
-        alone = on_host(choice) and isinstance(generator, Numbers)  # then each pattern draws its own images alone
+        alone = on_cpu(choice) and isinstance(generator, Numbers)  # then each pattern draws its own images alone
         together = {
             index: (pattern, numbers, own)
             for index, (pattern, numbers, own) in enumerate(parts)

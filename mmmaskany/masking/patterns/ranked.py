@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from ..draw import Cells, on_host
+from ..draw import Cells, on_cpu
 from ..numbers import Numbers, rand
 from .base import Layout, Pattern, SampleLayouts, largest_layout
 
@@ -121,7 +121,7 @@ class RankedPattern(Pattern):
         scores = self.rank(batch, rows, cols, cast(Generator | None, generator), device, **data)
         _check_scores(scores, shape, device, f'what rank of {name} returns')
         # On another device a look at the values would have to wait for it.
-        if on_host(scores) and scores.isnan().any():
+        if on_cpu(scores) and scores.isnan().any():
             raise ValueError(f'the scores of {name} must be numbers, but some are NaN')
         return -_without_ties(scores, generator)
 
@@ -173,7 +173,7 @@ def ranked_cells(
     for (pattern, generator, data), own_layouts in zip(parts, layouts_of, strict=True):
         layout = pattern._draw_layout(own_layouts, batch, generator, device)
         drawn.append((pattern.scores(layout, largest_layout(own_layouts), generator, **data), layout))
-    if len(drawn) == 1 and on_host(drawn[0][0]):
+    if len(drawn) == 1 and on_cpu(drawn[0][0]):
         ((scores, layout),) = drawn
         selected, grid = _select_by_layout(scores, layout, layouts), None
     else:

@@ -1,5 +1,5 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
-"""MaskAny: a second stem, and masking, for a backbone of any of the hosts."""
+"""MaskAny: a second stem, and masking, for a backbone of mmpretrain, mmdet or mmseg."""
 
 from __future__ import annotations
 
@@ -217,7 +217,7 @@ class MaskAnyMixin(Host):
             return
         text = f'{type(self).__name__}: {trouble} Set frozen_stages=-1 in the backbone to train it.'
         warnings.warn(text, stacklevel=3)
-        print_log(text, logger='current', level=logging.WARNING)  # warnings are lost in what the hosts print
+        print_log(text, logger='current', level=logging.WARNING)  # warnings are lost in what the libraries print
 
     # ------------------------------------------------------------------ checkpoints
 
@@ -254,9 +254,9 @@ class MaskAnyMixin(Host):
             setattr(self.get_submodule(owner), name, dual)
 
     def _host_name(self, name: str) -> str:
-        """Return the name of the host's tensor that one of the reused stem is a twin of."""
+        """Return the name of the host's tensor that one of the reused stem is a copy of."""
         owner, dot, last = self.stem_parts[-1].rpartition('.')
-        if len(self.stem_parts) == 1:  # the twin of a single module bears the names within it
+        if len(self.stem_parts) == 1:  # the copy of a single module bears the names within it
             return f'{self.stem_parts[-1]}.visible.{name}'
         part, _, rest = name.partition('.')  # that of several repeats theirs
         return f'{owner}{dot}{part}.visible.{rest}' if part == last else f'{owner}{dot}{name}'
@@ -441,7 +441,7 @@ def MaskAny(
     Source: MaskAnyNet, arXiv 2511.12480.
 
     Args:
-        backbone (dict | nn.Module): The host, as a config whose type bears its prefix
+        backbone (dict | nn.Module): The host, as a config whose type bears its library's prefix
             (``dict(type='mmpretrain.ResNet', depth=50)``) or built.
         fusion (str | dict | nn.Module): 'add', 'concat', 'gated' or a config. Defaults to 'add'.
         masking (dict | nn.Module | None): What masks a batch in training mode: ``dict(pattern=..., fill=...,
@@ -484,7 +484,7 @@ def MaskAny(
         found = find_stem(host, stem)
         owner, _, name = found.parts[-1].rpartition('.')
         fuse = build_fusion(fusion, found.channels)
-        dual = DualStem(host.get_submodule(found.parts[-1]), found.twin, fuse, found.stride)
+        dual = DualStem(host.get_submodule(found.parts[-1]), found.reused, fuse, found.stride)
         setattr(host.get_submodule(owner), name, dual)
         host.stem_parts, host.halved = found.parts, found.halved
     elif fuse_at == 'levels':
@@ -509,7 +509,7 @@ def _build_host(backbone: dict | nn.Module) -> Host:
     if isinstance(backbone, dict):
         if '.' not in str(backbone.get('type')) and isinstance(backbone.get('type'), str):
             raise ValueError(
-                f"the inner backbone must be written with its host's prefix, as 'mmpretrain.{backbone['type']}': "
+                f"the inner backbone must be written with its library's prefix, as 'mmpretrain.{backbone['type']}': "
                 f'under another scope a bare {backbone["type"]!r} is another class'
             )
         host = MODELS.build(backbone)

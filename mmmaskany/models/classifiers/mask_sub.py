@@ -40,7 +40,7 @@ class MaskSubClassifier(SubBranchMixin, ImageClassifier):
     Inference is the host's. ``loss_main`` and ``loss_sub`` are logged as they are summed up to ``loss``.
 
     In distributed training give ``model_wrapper_cfg=dict(type='mmmaskany.OwnStepDistributedDataParallel')``: it leaves
-    the step to the model, so that gradients are synchronised once, in the second pass. Under the hosts' wrapper, which
+    the step to the model, so that gradients are synchronised once, in the second pass. Under MMEngine's wrapper, which
     knows one forward pass only, both branches share it: the same gradients, but more memory.
 
     With a MaskAny backbone the main branch is masked as the backbone says, and the sub-branch by ``sub_masking``

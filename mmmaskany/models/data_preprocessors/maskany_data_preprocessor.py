@@ -47,7 +47,7 @@ class MaskAnyDataPreprocessor(ClsDataPreprocessor):
     """
 
     def __init__(self, batch_augments: dict | None = None, **kwargs: Any) -> None:
-        # The host appends to the list of probabilities that it is given.
+        # mmpretrain appends to the list of probabilities that it is given.
         super().__init__(batch_augments=copy.deepcopy(batch_augments), **kwargs)
 
     def forward(self, data: dict, training: bool = False) -> dict:
@@ -72,7 +72,7 @@ class MaskAnyDataPreprocessor(ClsDataPreprocessor):
             )
         written = training and self.batch_augments is not None and not self._enable_normalize
         if written and isinstance(inputs, Tensor) and inputs.is_floating_point():
-            # The host's CutMix writes into the batch, and here that would be the caller's.
+            # mmpretrain's CutMix writes into the batch, and here that would be the caller's.
             data = dict(data, inputs=inputs.clone())
         return super().forward(data, training)
 
@@ -104,7 +104,7 @@ class MaskAnyDataPreprocessor(ClsDataPreprocessor):
         return dict(inputs=Views(visible, reused), data_samples=data_samples)
 
     def _mix(self, visible: Tensor, reused: Tensor, data_samples: list) -> tuple[Tensor, Tensor]:
-        """Mix both views by one call of the host's augmentation: Mixup is linear, so it may see them as one row."""
+        """Mix both views by one call of mmpretrain's augmentation: Mixup is linear, so it may see them as one row."""
         flat = torch.cat([visible.flatten(1), reused.flatten(1)], 1)
         scores = torch.stack([sample.gt_score for sample in data_samples])
         flat, scores = self.batch_augments(flat, scores)

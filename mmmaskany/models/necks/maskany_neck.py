@@ -17,8 +17,8 @@ from ..backbones.levels import BranchLevels, Layout, build_level_fusions, fuse_l
 class MaskAnyNeck(BaseModule):
     """Align and fuse, level by level, two feature pyramids that one shared backbone made, then run an inner neck.
 
-    It stands behind a :class:`MaskAny` backbone with ``fuse_at='neck'``, in any of the hosts, where each branch has a
-    loss of its own; else ``fuse_at='levels'`` fuses in the backbone and needs no neck::
+    It stands behind a :class:`MaskAny` backbone with ``fuse_at='neck'``, in any of the libraries, where each branch
+    has a loss of its own; else ``fuse_at='levels'`` fuses in the backbone and needs no neck::
 
         visible image ─┐           ┌─ v1 .. vL ───────────┐
                        ├ backbone ─┤                      ├ fuse ─ f1 .. fL ─ inner neck

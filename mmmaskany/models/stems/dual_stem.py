@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mmmaskany.checkpoints.format import FormatMixin
 from mmmaskany.masking import Draw, put_back
-from mmmaskany.masking.draw import on_host
+from mmmaskany.masking.draw import on_cpu
 from mmmaskany.masking.masking import resize
 
 from .find import dry_run
@@ -32,9 +32,9 @@ class DualStem(FormatMixin, nn.Module):
     the paper's code, where both stems fit an image of 225 px and its half of 113. A checkpoint of format 1 goes on
     computing what it was trained with: there, 113 px became 114, twice the size of the features.
 
-    Where the host's stem ends in a pooling, of which the stride is all that its half-stride twin takes back, the twin's
-    would have stride 1, and the fusion follows it: it is left out, and the reused stem ends before it. A checkpoint of
-    format 1 or 2 goes on with it.
+    Where the host's stem ends in a pooling, whose stride is the one that the reused stem halves, the pooling of the
+    reused stem would have stride 1 and stand right before the fusion: it is left out, and the reused stem ends before
+    it. A checkpoint of format 1 or 2 goes on with it.
 
     The reused image does not pass through the host: the backbone lays it in, see :meth:`holding`, and calls the host's
     forward within. With a draw of ``reuse='aligned'`` laid in beside it, the features of masked samples are put back
@@ -118,7 +118,7 @@ class DualStem(FormatMixin, nn.Module):
                 f'both stems must return features of one shape, but got {tuple(visible.shape)} of the visible image '
                 f'and {tuple(reused.shape)} of the reused one: the reused stem needs half the stride of the other'
             )
-        if self.draw is not None and not (on_host(self.draw.masked) and not self.draw.masked.any()):
+        if self.draw is not None and not (on_cpu(self.draw.masked) and not self.draw.masked.any()):
             strides = int(2 * self.stride), max(1, int(self.stride))
             placed = put_back(features, self.draw, size, strides, image.shape[-2:])
             reused = torch.where(self.draw.masked.view(-1, 1, 1, 1), placed, reused)

@@ -1,5 +1,5 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
-"""How the stem of a backbone is found, and the half-stride twin of it made."""
+"""How the stem of a backbone is found, and its half-stride copy, the reused stem, is made."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ _STEMS = (
 #: Where a host that only holds another network has it: TIMMBackbone, and timm's ViT as a pyramid.
 _INSIDE = ('', 'timm_model.', 'timm_model.model.', 'model.')
 
-#: What to do about a stem that cannot have a twin.
+#: What to do about a stem whose stride cannot be halved.
 _WAY_OUT = "name another module as `stem`, or take fuse_at='levels', which needs no second stem"
 
 _LAYERS = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
 
-#: The stems of further families, the newest first: the class of the hosts, or None, and the names of the modules.
+#: The stems of further families, the newest first: the class of their hosts, or None, and the names of the modules.
 _registered: list[tuple[type | None, tuple[str, ...]]] = []
 
 
@@ -99,26 +99,26 @@ class Stem:
     Args:
         parts (tuple[str, ...]): Names of the host's modules that form it, in the order they run. The last one is
             where the features are fused.
-        twin (nn.Module): The stem of the reused image, with half the stride; its parts bear the same names.
-        stride (float): Stride of the twin, 0.5 where the host's stem has stride 1.
+        reused (nn.Module): The stem of the reused image, a copy with half the stride; its parts bear the same names.
+        stride (float): Stride of the reused stem, 0.5 where the host's stem has stride 1.
         channels (int): Channels that both return.
-        halved (tuple[str, ...]): The twin's kernels that are the host's at half size. Defaults to ().
+        halved (tuple[str, ...]): Kernels of the reused stem that are the host's at half size. Defaults to ().
     """
 
     parts: tuple[str, ...]
-    twin: nn.Module
+    reused: nn.Module
     stride: float
     channels: int
     halved: tuple[str, ...] = ()
 
 
 def find_stem(host: nn.Module, name: str | None = None) -> Stem:
-    """Find the stem of a backbone and make its half-stride twin.
+    """Find the stem of a backbone and make the reused stem, its half-stride copy.
 
-    The twin is a copy in which the last strided layer (of parallel branches, as in RepVGG, the last of each) has half
-    its stride, and padding enough to return the same size. A layer that cuts patches, whose kernel is as large as its
-    stride, has half the kernel too, see :func:`halve_kernel`. A ResNet_CIFAR has stride 1: its twin stays as it is,
-    and the features are upsampled.
+    In the copy the last strided layer (of parallel branches, as in RepVGG, the last of each) has half its stride, and
+    padding enough to return the same size. A layer that cuts patches, whose kernel is as large as its stride, has half
+    the kernel too, see :func:`halve_kernel`. A ResNet_CIFAR has stride 1: the copy stays as it is, and its features are
+    upsampled.
 
     Args:
         host (nn.Module): The backbone.
@@ -131,13 +131,13 @@ def find_stem(host: nn.Module, name: str | None = None) -> Stem:
     """
     parts = _known(host) if name is None else _named(host, name)
     where = f'the stem {parts} of {type(host).__name__}'
-    twin = copy.deepcopy(host.get_submodule(parts[0]))
+    stem = copy.deepcopy(host.get_submodule(parts[0]))
     if len(parts) > 1:
-        twin = nn.Sequential()
+        stem = nn.Sequential()
         for part in parts:
-            twin.add_module(part.rpartition('.')[2], copy.deepcopy(host.get_submodule(part)))
+            stem.add_module(part.rpartition('.')[2], copy.deepcopy(host.get_submodule(part)))
 
-    convs = [module for module in twin.modules() if isinstance(module, nn.Conv2d)]
+    convs = [module for module in stem.modules() if isinstance(module, nn.Conv2d)]
     if not convs:
         raise ValueError(f'{where} must hold a convolution, but has none; {_WAY_OUT}')
     first = next(module for module in host.modules() if isinstance(module, nn.Conv2d))
@@ -146,27 +146,27 @@ def find_stem(host: nn.Module, name: str | None = None) -> Stem:
             f'{where} must take the image, of {first.in_channels} channels as the first convolution does, '
             f'but takes {convs[0].in_channels}; {_WAY_OUT}'
         )
-    strides = [_side(layer.stride) for layer in _strided(twin)]
+    strides = [_side(layer.stride) for layer in _strided(stem)]
     image, unit = (1, convs[0].in_channels), 16 * math.prod(strides)
     try:
-        small, large = (dry_run(twin, (*image, side, side)) for side in (unit, 2 * unit))
+        small, large = (dry_run(stem, (*image, side, side)) for side in (unit, 2 * unit))
         stride = unit / (large[2] - small[2])
     except (ValueError, ZeroDivisionError) as error:
         raise ValueError(f'{where} must return a feature map of an image, but: {error}; {_WAY_OUT}') from error
     if stride == 1:
         if name is None and parts[-1] == 'relu':  # ResNet_CIFAR
-            return Stem(parts, twin, 0.5, small[1])
+            return Stem(parts, stem, 0.5, small[1])
         raise ValueError(f'{where} must have a stride that can be halved, but its stride is 1; {_WAY_OUT}')
 
-    reused = (*image, *(math.ceil(side * stride / 2) for side in small[2:]))
+    half_image = (*image, *(math.ceil(side * stride / 2) for side in small[2:]))
     for count in range(1, len(strides) + 1):
-        half = copy.deepcopy(twin)
+        half = copy.deepcopy(stem)
         try:
             _halve_last(half, count)
         except ValueError as error:
             raise ValueError(f'{where} {error}; {_WAY_OUT}') from error
-        if _returns(half, reused, small) or _returns(_padded(half), reused, small):
-            shapes = {key: value.shape for key, value in twin.named_parameters()}
+        if _returns(half, half_image, small) or _returns(_padded(half), half_image, small):
+            shapes = {key: value.shape for key, value in stem.named_parameters()}
             halved = tuple(key for key, value in half.named_parameters() if value.shape != shapes[key])
             return Stem(parts, half, stride / 2, small[1], halved)
     raise ValueError(f'{where} must return the same size at half its stride, but does not; {_WAY_OUT}')
