@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import inspect
 
+from mmmaskany.builder import PATTERN, find_maker
 from mmmaskany.masking import BlockPattern, GridPattern, NoisePattern, PatchPattern, Pattern, RandomPattern
-from mmmaskany.parts import PATTERN, find_maker
 
 #: Ours by short names; noise comes in four colors. Others are named by their types, as in a config.
 NAMED_PATTERNS = {

@@ -34,9 +34,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 from torch import nn
 
+from .file_kinds import describe, describe_folder, is_safetensors
 from .format import check_format, stamp
 from .histories import from_plain, to_plain
-from .kinds import describe, describe_folder, is_safetensors
 from .late_fusion import name_late_fusion
 from .records import RECORDS
 

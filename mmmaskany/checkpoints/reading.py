@@ -25,9 +25,9 @@ from torch import Tensor, nn
 
 from .fingerprints import known_networks
 from .mismatch import REBUILT, CheckpointMismatchError, Mismatch, find_mismatch, new_norms
-from .names import NAMINGS
 from .normalisation import Normalisation, find_normalisation
 from .protection import read_checkpoint
+from .published_names import NAMINGS
 
 #: Where the weights of a file lie, the first one wins; behind the names may stand ``_state_dict`` and the like.
 #: Averaged weights (``_AVERAGED``) come before these, as timm and the authors of the files have it. Of networks that

@@ -3,7 +3,7 @@
 
 Four layouts are read: folders of classes, a list with labels, COCO json, and folders of images and of label maps. The
 files decide, not a setting; what could be read in two ways is refused. What is wrong or odd within them is found by the
-checks of every training, see :func:`mmmaskany.experiments.write.find_odd`.
+checks of every training, see :func:`mmmaskany.experiments.configs.find_odd`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from . import thumbnails
+from . import near_duplicates
 
 #: Endings of image files.
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff', '.ppm', '.pgm')
@@ -665,14 +665,14 @@ def _measure(data: Data) -> None:
                 with Image.open(sample.image) as image:
                     size, mode = image.size, image.mode
                     turned = image.getexif().get(0x0112, 1) > 4 if image.format == 'JPEG' else False
-                    vectors.append(thumbnails.thumbnail(image))
+                    vectors.append(near_duplicates.thumbnail(image))
             except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
                 broken.append(sample)
                 continue
             sizes.append(size[::-1] if turned else size)
             modes[mode] += 1
             kept.append(sample)
-        seen[name] = kept, np.stack(vectors) if vectors else np.zeros((0, 3 * thumbnails.SIDE**2), np.float32)
+        seen[name] = kept, np.stack(vectors) if vectors else np.zeros((0, 3 * near_duplicates.SIDE**2), np.float32)
     if broken:
         _drop(data, broken)
     if not sizes:
@@ -682,7 +682,7 @@ def _measure(data: Data) -> None:
         _split(data, *seen['train'])
     else:
         kept, vectors = seen['train']
-        alike = thumbnails.find_pairs(vectors, seen['val'][1])
+        alike = near_duplicates.find_pairs(vectors, seen['val'][1])
         if len(alike):
             one, other = kept[alike[0][0]].image, seen['val'][0][alike[0][1]].image
             data.odd.append(
@@ -731,7 +731,7 @@ def _split(data: Data, samples: list[Sample], vectors: np.ndarray) -> None:
     names = [os.path.relpath(sample.image, data.path if data.path.is_dir() else data.path.parent) for sample in samples]
     if len(samples) < 2:
         raise ValueError(f'DATA must hold at least two images, but {data.path} holds {len(samples)}')
-    in_val = thumbnails.split(names, _strata(data, samples), vectors)
+    in_val = near_duplicates.split(names, _strata(data, samples), vectors)
     if not any(in_val):
         raise ValueError(
             f'DATA must hold images that differ, to validate on some of them, but all of {data.path} look the same'

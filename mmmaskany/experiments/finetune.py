@@ -208,11 +208,11 @@ def _finetune(
             _import_all(found.task, model, weights)
         import torch
 
+        from .configs import check_space, find_odd, write
         from .networks import find_network
         from .plan import choose, default_size, describe
         from .processes import Warm, start_process
         from .runs import Launch, Run, train_all
-        from .write import check_space, find_odd, write
 
         # Not of a process that may have computed already, as that of a notebook.
         start = stack.enter_context(Warm()).start if own_process and not dry_run else start_process

@@ -33,7 +33,7 @@ from mmmaskany.checkpoints.atomic import atomic_write
 from mmmaskany.inference.trained import read_scalars
 
 from .processes import start_process
-from .rows import markdown_table
+from .tables import markdown_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import nn
 
-from .rows import markdown_table
+from .tables import markdown_table
 
 #: What may be measured: the time on the wall, or that of all threads of the process, which other processes on the
 #: machine hardly change.

@@ -12,7 +12,7 @@ from .draw import Cells, Draw, kept_first
 from .fills import ConstantFill, Fill, ImageFill, MeanFill, TokenFill
 from .layers import LayerMasking
 from .masking import Masking, Views, half_size, reused_size
-from .objects import ObjectPolicy, spare, visible_boxes, visible_masks
+from .object_visibility import ObjectPolicy, spare, visible_boxes, visible_masks
 from .patterns import (
     DATA,
     ActivationPattern,

@@ -2,7 +2,7 @@
 """Registers the masking algebra, so that configs can name its parts.
 
 The algebra itself imports nothing of OpenMMLab; here its classes get their ``mmmaskany.`` names. What builds them, and
-those of anybody else, is :mod:`mmmaskany.parts`.
+those of anybody else, is :mod:`mmmaskany.builder`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import cast
 
 from mmmaskany import masking
-from mmmaskany.parts import build_augment, build_fill, build_masking, build_pattern
+from mmmaskany.builder import build_augment, build_fill, build_masking, build_pattern
 from mmmaskany.registry import MODELS
 
 __all__ = ['build_augment', 'build_fill', 'build_masking', 'build_mixture', 'build_pattern', 'make_masking']

@@ -7,8 +7,8 @@ from typing import TypeVar, cast
 
 from torch import Tensor
 
+from mmmaskany.builder import check_kind
 from mmmaskany.masking import Draw, Masking, Views, check_pattern
-from mmmaskany.parts import check_kind
 from mmmaskany.registry import MODELS
 
 from .algebra import build_masking

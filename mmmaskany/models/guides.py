@@ -14,7 +14,7 @@ from mmpretrain.models.utils import MultiheadAttention
 from torch import Tensor, nn
 
 from mmmaskany.masking import MixturePattern, Pattern
-from mmmaskany.masking.objects import box_areas
+from mmmaskany.masking.object_visibility import box_areas
 from mmmaskany.masking.patterns import GuidedPattern, guided
 
 from .host import Host

@@ -11,8 +11,8 @@ from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from mmmaskany.builder import build_part, known_parts
 from mmmaskany.masking import Views, half_size
-from mmmaskany.parts import build_part, known_parts
 
 from .backbones import MaskAnyMixin
 from .guides import GUIDES, find_guided

@@ -14,6 +14,7 @@ from mmpretrain.models.backbones import VisionTransformer
 from mmpretrain.models.classifiers import ImageClassifier
 from torch import Tensor, nn
 
+from mmmaskany.builder import build_fill, build_pattern
 from mmmaskany.masking import (
     ConstantFill,
     Draw,
@@ -27,7 +28,6 @@ from mmmaskany.masking import (
 )
 from mmmaskany.masking.draw import packed_channels, to_pixels
 from mmmaskany.masking.patterns import guided
-from mmmaskany.parts import build_fill, build_pattern
 from mmmaskany.registry import MODELS
 
 from .guides import in_cells

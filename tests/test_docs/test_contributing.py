@@ -16,9 +16,9 @@ from mmengine.config import Config
 from shipped import ROOT
 
 from mmmaskany import masking
+from mmmaskany.builder import build_pattern
 from mmmaskany.models import classifiers, stems
 from mmmaskany.models.stems import find
-from mmmaskany.parts import build_pattern
 from mmmaskany.registry import MODELS
 
 PAGE = (ROOT / 'CONTRIBUTING.md').read_text()

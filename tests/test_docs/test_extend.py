@@ -18,6 +18,7 @@ from mmengine.registry import MODELS, init_default_scope
 from shipped import ROOT
 
 from mmmaskany.analysis.named_patterns import masked_share, pattern_cfg
+from mmmaskany.builder import build_fill, build_masking, build_pattern, known_parts
 from mmmaskany.datasets.transforms import MaskRegions, PatternMask
 from mmmaskany.engine.checks.config import check_config
 from mmmaskany.engine.hooks import MaskScheduleHook
@@ -28,7 +29,6 @@ from mmmaskany.models.batch_augments import MaskMix
 from mmmaskany.models.necks import MaskAnyNeck
 from mmmaskany.models.selfsup import PatternMAEViT
 from mmmaskany.models.stems import find_stem
-from mmmaskany.parts import build_fill, build_masking, build_pattern, known_parts
 
 PAGE = ROOT / 'docs/extend.md'
 SNIPPETS = re.findall(r'```python\n(.*?)```', PAGE.read_text(), re.DOTALL)

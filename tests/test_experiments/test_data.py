@@ -8,7 +8,7 @@ from generated_images import coco, draw, save
 from PIL import Image, ImageEnhance
 
 from mmmaskany.experiments.data import look
-from mmmaskany.experiments.thumbnails import _limit, find_groups, find_pairs, split, thumbnail
+from mmmaskany.experiments.near_duplicates import _limit, find_groups, find_pairs, split, thumbnail
 
 
 def sizes(data):

@@ -24,13 +24,13 @@ from mmmaskany import cli, user_errors
 from mmmaskany.checkpoints.protection import read_checkpoint
 from mmmaskany.experiments import finetune as command
 from mmmaskany.experiments import plan as planning
+from mmmaskany.experiments.configs import check_space, find_odd, write
 from mmmaskany.experiments.data import TASKS, look
-from mmmaskany.experiments.explain import unmatched
 from mmmaskany.experiments.networks import find_network
 from mmmaskany.experiments.report import class_mean, paired, say
+from mmmaskany.experiments.report.explain import unmatched
 from mmmaskany.experiments.runs import Result
 from mmmaskany.experiments.variants import VARIANTS, check_variants
-from mmmaskany.experiments.write import check_space, find_odd, write
 
 
 def run(*options):

@@ -1,6 +1,6 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
-from mmmaskany.experiments.rows import grouped, markdown_table, write_csv
 from mmmaskany.experiments.runs import mean_spread
+from mmmaskany.experiments.tables import grouped, markdown_table, write_csv
 
 
 def test_rows_are_grouped_in_their_order():

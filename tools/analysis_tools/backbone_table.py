@@ -26,7 +26,7 @@ from mmengine.runner import load_checkpoint
 from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
-from mmmaskany.experiments.rows import markdown_table
+from mmmaskany.experiments.tables import markdown_table
 from mmmaskany.inference.samples import count_flops
 from mmmaskany.user_errors import run
 

@@ -35,7 +35,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
-from mmmaskany.experiments.rows import markdown_table
+from mmmaskany.experiments.tables import markdown_table
 from mmmaskany.masking import (
     BlockPattern,
     ConstantFill,

@@ -21,7 +21,7 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
 from mmmaskany.masking import ObjectPolicy, RandomPattern
-from mmmaskany.masking.objects import visible_boxes
+from mmmaskany.masking.object_visibility import visible_boxes
 from mmmaskany.user_errors import run
 
 #: Images, their height and width in pixels, and boxes in each.

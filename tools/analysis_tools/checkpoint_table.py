@@ -28,7 +28,7 @@ from backbone_table import DOCUMENT, flat, shake
 from mmengine.logging import MMLogger
 from mmengine.registry import MODELS, init_default_scope
 
-from mmmaskany.experiments.rows import markdown_table
+from mmmaskany.experiments.tables import markdown_table
 from mmmaskany.models import MaskAny
 
 #: Where the table is in the document.

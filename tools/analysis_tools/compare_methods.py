@@ -26,9 +26,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
-from mmmaskany.experiments.rows import write_csv
 from mmmaskany.experiments.rules import RULES, keep_config, variant_text
 from mmmaskany.experiments.runs import Launch, Run, plot, report, train_all
+from mmmaskany.experiments.tables import write_csv
 from mmmaskany.user_errors import run
 from mmmaskany.visualization import save_figure
 

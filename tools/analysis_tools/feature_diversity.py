@@ -36,8 +36,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs
 from mmmaskany.analysis.candidates import Candidate, load_candidate
 from mmmaskany.analysis.diversity import centroid_accuracy, effective_rank, fisher_ratio, linear_cka
 from mmmaskany.checkpoints.atomic import atomic_write
-from mmmaskany.experiments.rows import grouped, markdown_table, write_csv
 from mmmaskany.experiments.runs import mean_spread
+from mmmaskany.experiments.tables import grouped, markdown_table, write_csv
 from mmmaskany.user_errors import run
 from mmmaskany.visualization import COLORS, MARKERS, save_figure
 from mmmaskany.visualization.curves import new_panels

@@ -26,7 +26,7 @@ from mmengine.registry import MODELS, init_default_scope
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
 from mmmaskany.analysis.costs import count
 from mmmaskany.engine.checks.config import OptionAction, read_config
-from mmmaskany.experiments.rows import markdown_table
+from mmmaskany.experiments.tables import markdown_table
 from mmmaskany.inference.samples import SIZES
 from mmmaskany.user_errors import run
 

@@ -41,8 +41,8 @@ from mmmaskany.analysis.named_patterns import NAMED_PATTERNS, pattern_cfg
 from mmmaskany.analysis.occlusion import FILLS, Hide, Pixels, by_pattern, evaluate_hidden, whole
 from mmmaskany.analysis.pasted_objects import PastedObjects
 from mmmaskany.checkpoints.atomic import atomic_write
-from mmmaskany.experiments.rows import grouped, markdown_table, write_csv
 from mmmaskany.experiments.runs import METRICS, mean_spread
+from mmmaskany.experiments.tables import grouped, markdown_table, write_csv
 from mmmaskany.models.algebra import build_pattern
 from mmmaskany.user_errors import run
 from mmmaskany.visualization import save_figure

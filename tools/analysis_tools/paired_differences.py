@@ -19,8 +19,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
 from mmmaskany.analysis.paired import holm, paired_difference
-from mmmaskany.experiments.rows import markdown_table
 from mmmaskany.experiments.runs import mean_spread
+from mmmaskany.experiments.tables import markdown_table
 from mmmaskany.user_errors import run
 
 

@@ -21,8 +21,8 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
-from mmmaskany.experiments.rows import markdown_table
 from mmmaskany.experiments.runs import METRICS
+from mmmaskany.experiments.tables import markdown_table
 from mmmaskany.user_errors import run
 
 #: The task that a metric stands for, by its name in the test results.

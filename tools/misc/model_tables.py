@@ -23,7 +23,7 @@ import textwrap
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
-from mmmaskany.experiments.rows import markdown_table
+from mmmaskany.experiments.tables import markdown_table
 from mmmaskany.hub.model_index import load_models, measured, measured_on, split_header, write_generated
 from mmmaskany.user_errors import run
 

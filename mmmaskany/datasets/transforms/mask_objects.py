@@ -9,8 +9,8 @@ from mmcv.transforms import BaseTransform
 from mmcv.transforms.utils import avoid_cache_randomness
 from torch import Tensor
 
+from mmmaskany.builder import build_pattern
 from mmmaskany.masking import MixturePattern, ObjectPolicy, Pattern, draw_masks
-from mmmaskany.parts import build_pattern
 from mmmaskany.registry import TRANSFORMS
 
 from .rectangles import as_images

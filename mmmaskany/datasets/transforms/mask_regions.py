@@ -39,8 +39,8 @@ from mmcv.transforms.utils import avoid_cache_randomness
 from PIL import Image
 from torchvision.transforms import AutoAugment, AutoAugmentPolicy
 
+from mmmaskany.builder import build_pattern
 from mmmaskany.masking import MixturePattern, Pattern, reused_size
-from mmmaskany.parts import build_pattern
 from mmmaskany.registry import TRANSFORMS
 
 from .rectangles import mask_image

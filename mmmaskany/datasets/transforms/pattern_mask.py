@@ -5,8 +5,8 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmcv.transforms.utils import avoid_cache_randomness
 
+from mmmaskany.builder import build_pattern
 from mmmaskany.masking import MixturePattern, Pattern, draw_masks
-from mmmaskany.parts import build_pattern
 from mmmaskany.registry import TRANSFORMS
 
 from .rectangles import as_images

@@ -42,8 +42,8 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from mmmaskany import registry as _own
+from mmmaskany.builder import PATTERN, build_augment, build_fill, build_masking, build_pattern, check_kind, made_by
 from mmmaskany.masking import Augment, Fill, Masking
-from mmmaskany.parts import PATTERN, build_augment, build_fill, build_masking, build_pattern, check_kind, made_by
 
 #: Where the classes of each part of a config are looked up.
 _PARTS = {

@@ -16,10 +16,10 @@ from mmengine.dataset import pseudo_collate
 from mmmaskany.analysis.cam import Explainer
 from mmmaskany.visualization import COLORS, pixels
 
+from ..plan import Plan
+from ..runs import Run
+from ..variants import VARIANTS
 from .measure import Measured, load
-from .plan import Plan
-from .runs import Run
-from .variants import VARIANTS
 
 #: How many images are shown.
 SHOWN = 6

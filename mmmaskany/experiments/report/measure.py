@@ -32,9 +32,9 @@ from mmmaskany.engine.hooks.launch_check_hook import check_checkpoint
 from mmmaskany.engine.launch import collate_tensors
 from mmmaskany.inference.samples import count_flops, draw_batch
 
-from .plan import Plan
-from .runs import METRICS, Run
-from .timing import Work
+from ..plan import Plan
+from ..runs import METRICS, Run
+from ..timing import Work
 
 #: At most so many images are masked.
 OCCLUDED = 500

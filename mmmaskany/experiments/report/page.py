@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mmmaskany.checkpoints.atomic import atomic_write
 
-from .rows import markdown_table
+from ..tables import markdown_table
 
 _STYLE = """
 :root { --ink: #1c2430; --soft: #5b6675; --line: #dfe4ea; --paper: #ffffff; --tint: #f4f6f9; --mark: #0072b2; }

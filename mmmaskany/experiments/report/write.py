@@ -19,13 +19,13 @@ from mmmaskany.inference.trained import read_scalars
 from mmmaskany.version import __version__
 from mmmaskany.visualization.curves import draw_curve, new_panels
 
+from ..plan import Plan, describe, many
+from ..runs import METRICS, Result, Run, mean_spread
+from ..tables import write_csv
+from ..variants import VARIANTS
 from .explain import disagreements, looking_sheet
 from .measure import OCCLUDED, Cost, Measured, cost, measure
 from .page import Page
-from .plan import Plan, describe, many
-from .rows import write_csv
-from .runs import METRICS, Result, Run, mean_spread
-from .variants import VARIANTS
 
 _NUMBERS = ('no', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine', 'ten')
 #: Columns of a plot that shows how the classes are confused: more cannot be told apart.

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from mmmaskany.builder import build_pattern
 from mmmaskany.masking import ImageFill, MixturePattern, Pattern, draw_masks
 from mmmaskany.masking.draw import packed_channels
-from mmmaskany.parts import build_pattern
 
 
 class Mixed(NamedTuple):

@@ -7,8 +7,8 @@ import torch
 from mmpretrain.models.selfsup import MAEViT
 from torch import Tensor
 
+from mmmaskany.builder import build_pattern
 from mmmaskany.masking import MixturePattern, Pattern, draw_masks, kept_first
-from mmmaskany.parts import build_pattern
 from mmmaskany.registry import MODELS
 
 

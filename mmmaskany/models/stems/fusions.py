@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmmaskany.parts import build_part
+from mmmaskany.builder import build_part
 from mmmaskany.registry import MODELS
 
 
