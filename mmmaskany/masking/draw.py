@@ -117,7 +117,7 @@ class Draw:
         choice (Tensor | None): Which pattern of a mixture masked each sample, long ``(B,)``; the number of patterns
             where none did. None for the draw of one pattern. Defaults to None.
         aligned (bool): Whether the features of the canvas are put back where its cells came from, see
-            :func:`put_back`. A masking says so by its ``reuse``. Defaults to False.
+            :func:`.put_back`. A masking says so by its ``reuse``. Defaults to False.
     """
 
     mask: Tensor

@@ -74,7 +74,7 @@ class Masking(nn.Module):
         fill (Fill | None): What stays in the visible image; None is :class:`ConstantFill` of 0. Defaults to None.
         reuse (bool | str): What becomes of the masked regions, one of :attr:`reuses`. True is the paper's: the reused
             view shows them, stitched together. 'aligned': it shows the same, and the second stem's features are put
-            back where the cells came from, see :func:`put_back`, so that they lie as they do at test time; a stem sees
+            back where the cells came from, see :func:`.put_back`, so that they lie as they do at test time; a stem sees
             beyond its cell, so at the edges of small cells they are of neighbours on the canvas, too. 'in_place': the
             reused view is the image at half size in which all that is visible is filled; nothing is stitched, what
             is masked is seen at half the resolution, and any pattern will do. False is the ablation: the same masks,

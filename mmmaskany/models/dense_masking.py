@@ -29,7 +29,7 @@ class DenseMaskingMixin(Host):
         """Give a built model its masking.
 
         Args:
-            masking (dict | Masking | None): The masking, as of :func:`MaskAny`; None is refused.
+            masking (dict | Masking | None): The masking, as of :func:`.MaskAny`; None is refused.
 
         Raises:
             TypeError: If it is none.
@@ -67,7 +67,7 @@ class DenseMaskingMixin(Host):
 def build_masked(host: str | type | None, mixin: type[Mixin], base: type, args: dict, prefix: str = 'Masked') -> Mixin:
     """Build a host and make it one of ours, under its own name and with its own names of weights.
 
-    As for backbones, see :func:`MaskAny`, nothing is put around it.
+    As for backbones, see :func:`.MaskAny`, nothing is put around it.
 
     Args:
         host (str | type | None): The host's class, or its type in configs; None is refused.

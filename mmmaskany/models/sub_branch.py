@@ -162,7 +162,7 @@ class SubBranchMixin(Host):
             optim_wrapper (OptimWrapper): Any wrapper of one optimiser. The two passes count as one step: gradients
                 are scaled, accumulated, clipped and applied as if it were one.
             run (nn.Module | None): What is called in the place of the model, see
-                :class:`OwnStepDistributedDataParallel`. None is the model itself. Defaults to None.
+                :class:`.OwnStepDistributedDataParallel`. None is the model itself. Defaults to None.
 
         Returns:
             dict[str, Tensor]: What is logged: ``loss``, and what both branches return.

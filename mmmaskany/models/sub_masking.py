@@ -73,7 +73,7 @@ class SubMasking(nn.Module):
         """
 
     def draw(self, images: Tensor) -> Draw:
-        """Draw what is masked; a guided pattern is given its :attr:`guidance`."""
+        """Draw what is masked; a guided pattern is given its ``guidance``."""
         assert self.pattern is not None  # a way to mask without one draws nothing
         scores = None
         if self.guidance is not None:

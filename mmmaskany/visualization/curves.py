@@ -14,7 +14,7 @@ from .plots import COLORS, MARKERS, frame
 
 
 def new_panels(titles: Sequence[str], columns: int = 2, size: tuple[float, float] = (3.6, 2.7)) -> tuple[Figure, list]:
-    """Begin a plot of several panels; as :func:`new_plot`, without pyplot.
+    """Begin a plot of several panels; as :func:`.new_plot`, without pyplot.
 
     Args:
         titles (Sequence[str]): What stands above each panel.

@@ -18,7 +18,7 @@ class PackMaskAnyInputs(PackInputs):
     Comparing with :class:`mmpretrain.datasets.PackInputs`,
 
     1. ``inputs`` is :class:`mmmaskany.masking.Views`, which ``default_collate`` and ``pseudo_collate`` make into one
-       of batches, for :class:`MaskAnyDataPreprocessor`.
+       of batches, for :class:`.MaskAnyDataPreprocessor`.
     2. Whether the sample is ``masked`` is kept in the meta information of the data sample.
     3. A sample without a reused view is packed as by the parent.
 

@@ -22,7 +22,7 @@ transforms go in front; the sizes of the cells are then pixels of the crop::
     dict(type='mmmaskany.PackMaskAnyInputs'),
 
 ``AugmentReused`` comes last because it halves the size that the visible view then has. Normalisation follows in
-:class:`MaskAnyDataPreprocessor`, so masked pixels are filled in units of the image: 0 is black. At test time the
+:class:`.MaskAnyDataPreprocessor`, so masked pixels are filled in units of the image: 0 is black. At test time the
 pipeline is mmpretrain's, with plain images: the backbone makes the reused view itself, from the image as it is resized.
 Where each view is to be resized from the image as it was loaded, at test time too, ``MaskRegions(pattern=None)`` takes
 the place of the masks, with ``AugmentReused()`` after the resizing.

@@ -17,13 +17,13 @@ class AttentionPattern(GuidedPattern):
     (AttMask-Hint); hiding the least keeps it (AttMask-Low).
 
     Args:
-        ratio (float | None): See :class:`Pattern`. Defaults to None.
-        scale (float | None): See :class:`Pattern`. Defaults to None.
+        ratio (float | None): See :class:`.Pattern`. Defaults to None.
+        scale (float | None): See :class:`.Pattern`. Defaults to None.
         cell (int): Side of a cell in pixels. Defaults to 16.
         hide (str): 'most' or 'least'. Defaults to 'most'.
         shown (float): Share of all cells, drawn among those that would be masked, which are left as a hint; as many
             that are attended to next are masked in their place. Defaults to 0.
-        base (int | None): See :class:`RankedPattern`. Defaults to None.
+        base (int | None): See :class:`.RankedPattern`. Defaults to None.
 
     Raises:
         ValueError: If ``hide`` is not known, or ``shown`` is not below what is masked, or leaves nothing in its place.

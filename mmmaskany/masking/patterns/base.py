@@ -4,7 +4,7 @@
 A pattern masks equal rectangles, its own cells. What is new about one is said in one method, of which there are three
 to choose from:
 
-- :meth:`RankedPattern.rank` gives every cell a score, and the highest are masked;
+- :meth:`.RankedPattern.rank` gives every cell a score, and the highest are masked;
 - :meth:`Pattern.place` says where the cells lie;
 - :meth:`Pattern.draw` makes any mask, see :meth:`Draw.from_mask`.
 
@@ -78,7 +78,7 @@ class Pattern:
     """
 
     #: What the pattern asks for, of 'images' and 'scores': its methods get them as arguments of these names, images as
-    #: ``(B, C, H, W)`` and scores as :class:`RankedPattern` takes them.
+    #: ``(B, C, H, W)`` and scores as :class:`.RankedPattern` takes them.
     needs: tuple[str, ...] = ()
 
     def __init__(
@@ -110,7 +110,7 @@ class Pattern:
 
     @property
     def name(self) -> str:
-        """str: What pictures and logs call it: 'grid' for a :class:`GridPattern`."""
+        """str: What pictures and logs call it: 'grid' for a :class:`.GridPattern`."""
         return type(self).__name__.removesuffix('Pattern').lower()
 
     @property
@@ -368,7 +368,7 @@ def draw_masks(
         pattern (Pattern | MixturePattern): The pattern.
         images (Tensor): The images, ``(B, C, H, W)``.
         generator (Generator | None): Source of random numbers; None is the global one of the device. Defaults to None.
-        scores (Tensor | None): Scores for a pattern that asks for them, see :class:`RankedPattern`. Defaults to None.
+        scores (Tensor | None): Scores for a pattern that asks for them, see :class:`.RankedPattern`. Defaults to None.
 
     Returns:
         Draw: The draw, made for images of this number and size.

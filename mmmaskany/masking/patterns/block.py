@@ -22,8 +22,8 @@ class BlockPattern(RankedPattern):
     outwards, until the count is reached.
 
     Args:
-        scale (float | None): See :class:`Pattern`. Defaults to None.
-        ratio (float | None): See :class:`Pattern`. Defaults to None.
+        scale (float | None): See :class:`.Pattern`. Defaults to None.
+        ratio (float | None): See :class:`.Pattern`. Defaults to None.
         cell (int | Sequence[int]): Side of a cell in pixels, or those to draw from. Defaults to 16.
         aspect (tuple[float, float]): Range of height / width of a rectangle, drawn log-uniformly.
             Defaults to (0.3, 1 / 0.3).

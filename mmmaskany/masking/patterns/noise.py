@@ -32,8 +32,8 @@ class NoisePattern(RankedPattern):
     ========  =========  =====================================  ==========================================
 
     Args:
-        scale (float | None): See :class:`Pattern`. Defaults to None.
-        ratio (float | None): See :class:`Pattern`. Defaults to None.
+        scale (float | None): See :class:`.Pattern`. Defaults to None.
+        ratio (float | None): See :class:`.Pattern`. Defaults to None.
         cell (int | Sequence[int]): Side of a cell in pixels, or those to draw from. Defaults to 16.
         color (str): 'red', 'blue', 'green' or 'purple'. Defaults to 'green', the paper's best.
         sigma (float | tuple[float, float] | None): Standard deviation of the Gaussian in own cells; for green and

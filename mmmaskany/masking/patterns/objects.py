@@ -15,13 +15,13 @@ class ObjectPattern(GuidedPattern):
     masks of SemMAE (arXiv 2206.10207), labels do here.
 
     Args:
-        ratio (float | None): See :class:`Pattern`. Defaults to None.
-        scale (float | None): See :class:`Pattern`. Defaults to None.
+        ratio (float | None): See :class:`.Pattern`. Defaults to None.
+        scale (float | None): See :class:`.Pattern`. Defaults to None.
         cell (int): Side of a cell in pixels. Defaults to 16.
         hide (str): 'inside', by how much of a cell objects cover, the most first; or 'outside', the least first.
             Defaults to 'inside'.
         classes (Sequence[int] | None): Labels that count. None is all. Defaults to None.
-        base (int | None): See :class:`RankedPattern`. Defaults to None.
+        base (int | None): See :class:`.RankedPattern`. Defaults to None.
 
     Raises:
         ValueError: If ``hide`` is not known.

@@ -16,8 +16,8 @@ class RandomPattern(RankedPattern):
     """Cells anywhere, all equally likely (MaskAnyNet's random; SimMIM's and MAE's masks).
 
     Args:
-        scale (float | None): See :class:`Pattern`. Defaults to None.
-        ratio (float | None): See :class:`Pattern`. Defaults to None.
+        scale (float | None): See :class:`.Pattern`. Defaults to None.
+        ratio (float | None): See :class:`.Pattern`. Defaults to None.
         cell (int | Sequence[int]): Side of a cell in pixels, or those to draw from. Defaults to 16.
         base (int): Side of a base cell in pixels. Defaults to 4.
     """

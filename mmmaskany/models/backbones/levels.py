@@ -21,7 +21,7 @@ _SIDES = (256, 224, 512, 1024, 2048)
 
 
 class BranchLevels(tuple):
-    """The levels of the visible and of the reused image, unfused, which :class:`MaskAnyNeck` takes and nothing else.
+    """The levels of the visible and of the reused image, unfused, which :class:`.MaskAnyNeck` takes and nothing else.
 
     Other necks and heads take what a backbone returns for a sequence of levels, and would go on with those of one
     image. Nothing can be taken out of this one by its number, or counted: whatever tries is told what is missing.

@@ -39,7 +39,7 @@ class MaskEfficientNetV2(MaskAnyMixin, EfficientNetV2):
         fusion (str | dict | nn.Module): 'add', the paper's; 'concat': two stems of half the channels side by side.
             Neither has parameters. Or a config of a learned fusion, such as ``dict(type='mmmaskany.GatedFusion')``,
             of two stems of all channels. Defaults to 'add'.
-        masking (dict | nn.Module | None): What masks a batch in training mode, see :func:`MaskAny`. Defaults to None.
+        masking (dict | nn.Module | None): What masks a batch in training mode, see :func:`.MaskAny`. Defaults to None.
         conv_cfg (dict | None): Kind of the convolutions. Defaults to None, PyTorch's.
         drop_path_rate (float): Drop path of the last block; it grows from 0 at the first. Defaults to the paper's 0.2.
         frozen (bool): Whether to train the head alone, see :meth:`MaskAnyMixin.freeze`. Defaults to False.

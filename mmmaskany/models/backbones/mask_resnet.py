@@ -41,7 +41,7 @@ class MaskResNet(MaskAnyMixin, ResNet):
         depth (int): Depth, from {18, 34, 50, 101, 152}.
         fusion (str | dict): The fusion; a config, or 'add', 'concat', 'gated' with learned parts. Defaults to the
             paper's addition, which has none.
-        masking (dict | None): What masks a batch in training mode, see :func:`MaskAny`. Defaults to None.
+        masking (dict | None): What masks a batch in training mode, see :func:`.MaskAny`. Defaults to None.
         in_channels (int): Channels of the images. Defaults to 3.
         stem_channels (int): Channels of both stems. Defaults to 128.
         contract_dilation (bool): Whether the first block of a dilated stage has half its dilation, as in mmseg's

@@ -38,7 +38,7 @@ class MaskSwinTransformer(FormatMixin, MaskAnyMixin, SwinTransformer):
         fusion (str | dict | nn.Module): 'concat', the paper's; 'add': the sum of two projections to all channels.
             Neither has parameters. Or a config of a learned fusion, such as ``dict(type='mmmaskany.GatedFusion')``,
             of two projections to all channels. Defaults to 'concat'.
-        masking (dict | nn.Module | None): What masks a batch in training mode, see :func:`MaskAny`. Defaults to None.
+        masking (dict | nn.Module | None): What masks a batch in training mode, see :func:`.MaskAny`. Defaults to None.
         pad_small_map (bool): Whether maps no larger than a window are padded and shifted. Defaults to True.
         frozen (bool): Whether to train the head alone, see :meth:`MaskAnyMixin.freeze`. Defaults to False.
         **kwargs: Other arguments of mmpretrain's SwinTransformer, such as ``img_size``, ``frozen_stages`` and

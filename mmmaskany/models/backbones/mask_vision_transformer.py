@@ -39,7 +39,7 @@ class MaskVisionTransformer(MaskAnyMixin, VisionTransformer):
         fusion (str | dict | nn.Module): 'add', the paper's; 'concat', its variant: projections to 384 and 384
             channels side by side. Neither has parameters. Or a config of a learned fusion, such as
             ``dict(type='mmmaskany.GatedFusion')``, of two projections to all channels. Defaults to 'add'.
-        masking (dict | nn.Module | None): What masks a batch in training mode, see :func:`MaskAny`. Defaults to None.
+        masking (dict | nn.Module | None): What masks a batch in training mode, see :func:`.MaskAny`. Defaults to None.
         drop_rate (float): Dropout rate. Defaults to the paper's 0.15.
         frozen (bool): Whether to train the head alone, see :meth:`MaskAnyMixin.freeze`. Defaults to False.
         **kwargs: Other arguments of mmpretrain's VisionTransformer, such as ``img_size``, ``out_type`` and

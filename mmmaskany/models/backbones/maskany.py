@@ -450,7 +450,7 @@ def MaskAny(
         fuse_at (str): 'stem', the paper's; 'levels': the host runs on both images with shared weights (about a quarter
             more compute), and what it returns for the reused one is brought to the size of the visible one's and
             fused level by level, so that the backbone returns what its host does; or 'neck': it returns the levels of
-            both images for :class:`MaskAnyNeck`, for losses on each branch. Defaults to 'stem'.
+            both images for :class:`.MaskAnyNeck`, for losses on each branch. Defaults to 'stem'.
         stem (str | None): Name of the module that is the host's stem, such as ``'features.0'``, for a host whose stem
             is not known; those of the families in docs/backbones.md are. Defaults to None.
         init_cfg (dict | list | None): Replaces the host's ``init_cfg``. Defaults to None.

@@ -77,9 +77,9 @@ class NeighbourMix:
 class MaskMix(NeighbourMix):
     """Fill the masked region of each image from another one and mix their labels by its area.
 
-    CutMix (arXiv 1905.04899) with any pattern: :class:`PatchPattern` is CutMix itself, with a rectangle for each image
+    CutMix (arXiv 1905.04899) with any pattern: :class:`.PatchPattern` is CutMix itself, with a rectangle for each image
     instead of one for the batch. For mmpretrain's ``train_cfg=dict(augments=[...])``, beside Mixup and CutMix, and for
-    :class:`MixMaskMoCo` and its kin. The partner of an image is its neighbour in the batch, never itself; see
+    :class:`.MixMaskMoCo` and its kin. The partner of an image is its neighbour in the batch, never itself; see
     :class:`NeighbourMix`.
 
     Args:

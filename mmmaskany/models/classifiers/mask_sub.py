@@ -51,9 +51,9 @@ class MaskSubClassifier(SubBranchMixin, ImageClassifier):
         neck (dict | nn.Module | None): The neck. Defaults to None.
         head (dict | nn.Module): The head: one that returns logits, with a loss that takes probabilities
             (CrossEntropyLoss or LabelSmoothLoss).
-        sub_masking (dict | SubMasking): How the sub-branch is masked: :class:`DropTokens` (ViT, DeiT, DeiT-III),
-            :class:`ReplacePatches` (Swin), :class:`FillCells` (any) or :class:`HideFromLayers` (CNNs);
-            :class:`RaiseDropout` and :class:`RaiseDropPath` make the sub-branch by these instead.
+        sub_masking (dict | SubMasking): How the sub-branch is masked: :class:`.DropTokens` (ViT, DeiT, DeiT-III),
+            :class:`.ReplacePatches` (Swin), :class:`.FillCells` (any) or :class:`.HideFromLayers` (CNNs);
+            :class:`.RaiseDropout` and :class:`.RaiseDropPath` make the sub-branch by these instead.
         sub_norm (str): What the sub-branch does to the running statistics of batch norms: 'update' them, as in the
             reference, or 'freeze' them, as the main branch left them. It normalises by its own batch either way.
             Defaults to 'update'.

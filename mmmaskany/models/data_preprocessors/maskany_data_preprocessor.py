@@ -18,11 +18,11 @@ from mmmaskany.registry import MODELS
 
 @MODELS.register_module()
 class MaskAnyDataPreprocessor(ClsDataPreprocessor):
-    """Image pre-processor for classification that also takes the pairs of :class:`PackMaskAnyInputs`.
+    """Image pre-processor for classification that also takes the pairs of :class:`.PackMaskAnyInputs`.
 
     Comparing with :class:`mmpretrain.models.ClsDataPreprocessor`,
 
-    1. A pair comes out as :class:`mmmaskany.masking.Views`, which :class:`MaskAny` backbones take. Both views get the
+    1. A pair comes out as :class:`mmmaskany.masking.Views`, which :func:`.MaskAny` backbones take. Both views get the
        same channel order and normalisation.
     2. Mixup of a pair uses one permutation and one ratio for both views. CutMix, ResizeMix and any augmentation
        that is not Mixup are refused for pairs, because a rectangle of the visible view has no counterpart in the

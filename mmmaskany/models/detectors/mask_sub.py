@@ -162,13 +162,13 @@ def MaskSubDetector(
 
     Inference is the host's, and so are the names of all weights. What is logged are the host's losses, halved, and
     ``sub.loss_cls``, ``sub.loss_bbox`` ...; ``loss`` is the sum. In distributed training give
-    ``model_wrapper_cfg=dict(type='mmmaskany.OwnStepDistributedDataParallel')``, see :class:`MaskSubClassifier`.
+    ``model_wrapper_cfg=dict(type='mmmaskany.OwnStepDistributedDataParallel')``, see :class:`.MaskSubClassifier`.
 
     Args:
         host (str | type): The detector's type: ``'mmdet.RetinaNet'``, ``'mmdet.FasterRCNN'`` or ``'mmdet.MaskRCNN'``.
             Must be given.
-        sub_masking (dict | SubMasking): How the sub-branch is masked: :class:`FillCells` (any backbone) or
-            :class:`ReplacePatches`; or :class:`RaiseDropout`, :class:`RaiseDropPath`.
+        sub_masking (dict | SubMasking): How the sub-branch is masked: :class:`.FillCells` (any backbone) or
+            :class:`.ReplacePatches`; or :class:`.RaiseDropout`, :class:`.RaiseDropPath`.
         sub_norm (str): What the sub-branch does to the running statistics of batch norms: 'update' them, or 'freeze'
             them, as the main branch left them. Defaults to 'update'.
         two_passes (bool): Whether each branch has its own backward pass. Defaults to True.

@@ -166,7 +166,7 @@ def MaskedDetector(
 ) -> nn.Module:
     """Build a detector of mmdet that is trained on masked images, and knows which objects can still be seen.
 
-    The masking is that of :func:`MaskAny` backbones, which here is the detector's, because what it hides concerns the
+    The masking is that of :func:`.MaskAny` backbones, which here is the detector's, because what it hides concerns the
     targets. Nothing is masked at test time, and all weights have the host's names.
 
     Args:

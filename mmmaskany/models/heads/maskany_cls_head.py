@@ -27,7 +27,7 @@ class MaskAnyClsHead(LinearClsHead):
     1. It predicts from the fused feature, the last one, in the same way: the parameters and their names are the
        same, and with both weights 0 so is everything else.
     2. It adds ``loss_visible`` and ``loss_reused``: the same classifier on the last feature of each branch. They
-       come from :class:`MaskAnyNeck` with ``with_branches=True``. The main ``loss`` is not scaled.
+       come from :class:`.MaskAnyNeck` with ``with_branches=True``. The main ``loss`` is not scaled.
 
     Relaxed targets are the fused prediction, detached, as in MaskSub (arXiv 2306.11339): its softmax, or its
     sigmoid where the loss is a binary cross entropy. They are not smoothed again.

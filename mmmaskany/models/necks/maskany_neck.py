@@ -17,7 +17,7 @@ from ..backbones.levels import BranchLevels, Layout, build_level_fusions, fuse_l
 class MaskAnyNeck(BaseModule):
     """Align and fuse, level by level, two feature pyramids that one shared backbone made, then run an inner neck.
 
-    It stands behind a :class:`MaskAny` backbone with ``fuse_at='neck'``, in any of the libraries, where each branch
+    It stands behind a :func:`.MaskAny` backbone with ``fuse_at='neck'``, in any of the libraries, where each branch
     has a loss of its own; else ``fuse_at='levels'`` fuses in the backbone and needs no neck::
 
         visible image ─┐           ┌─ v1 .. vL ───────────┐
@@ -33,7 +33,7 @@ class MaskAnyNeck(BaseModule):
             ``dict(type='mmpretrain.GlobalAveragePooling')`` or ``dict(type='mmdet.FPN', ...)``. None returns the
             fused levels themselves. Defaults to None.
         with_branches (bool): Whether to run the inner neck, with shared weights, on the levels of each branch as
-            well and return ``(*visible, *reused, *fused)``, for :class:`MaskAnyClsHead`. A head that takes the
+            well and return ``(*visible, *reused, *fused)``, for :class:`.MaskAnyClsHead`. A head that takes the
             last feature sees the fused one in either case. Defaults to False.
         init_cfg (dict | list | None): Initialisation config. Defaults to None.
 

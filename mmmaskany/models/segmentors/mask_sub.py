@@ -156,15 +156,15 @@ def MaskSubSegmentor(
     ``sub.decode.loss_ce``, ``sub.aux.loss_ce`` ...; ``loss`` is the sum.
 
     In distributed training give ``model_wrapper_cfg=dict(type='mmmaskany.OwnStepDistributedDataParallel')``, see
-    :class:`MaskSubClassifier`; for MaskAny backbones, too.
+    :class:`.MaskSubClassifier`; for MaskAny backbones, too.
 
     Args:
         backbone (dict): The backbone.
         decode_head (dict): The head: one that returns one map of logits, with a ``CrossEntropyLoss`` among its losses.
         neck (dict | None): The neck. Defaults to None.
         auxiliary_head (dict | list[dict] | None): Further such heads. Defaults to None.
-        sub_masking (dict | SubMasking): How the sub-branch is masked: :class:`FillCells` (any backbone) or
-            :class:`ReplacePatches` (Swin and ViT of mmpretrain); or :class:`RaiseDropout`, :class:`RaiseDropPath`.
+        sub_masking (dict | SubMasking): How the sub-branch is masked: :class:`.FillCells` (any backbone) or
+            :class:`.ReplacePatches` (Swin and ViT of mmpretrain); or :class:`.RaiseDropout`, :class:`.RaiseDropPath`.
         sub_norm (str): What the sub-branch does to the running statistics of batch norms: 'update' them, or 'freeze'
             them, as the main branch left them. Defaults to 'update'.
         two_passes (bool): Whether each branch has its own backward pass; False keeps the activations of both until one

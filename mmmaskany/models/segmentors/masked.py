@@ -127,7 +127,7 @@ def MaskedSegmentor(
 ) -> nn.Module:
     """Build a segmentor of mmseg that is trained on masked images, and knows which pixels are hidden.
 
-    The masking is that of :func:`MaskAny` backbones, which here is the segmentor's, because what it hides concerns the
+    The masking is that of :func:`.MaskAny` backbones, which here is the segmentor's, because what it hides concerns the
     labels. Nothing is masked at test time, and all weights have the host's names.
 
     Args:

@@ -17,7 +17,7 @@ class PatternMAEViT(MAEViT):
     """The encoder of MAE (arXiv 2111.06377) with any pattern in place of uniformly random tokens.
 
     Comparing with :class:`mmpretrain.models.MAEViT`, the pattern says which tokens are dropped, and how many.
-    :class:`RandomPattern` with ``ratio=0.75`` is MAE itself, :class:`NoisePattern` is ColorMAE (arXiv 2407.13036).
+    :class:`.RandomPattern` with ``ratio=0.75`` is MAE itself, :class:`.NoisePattern` is ColorMAE (arXiv 2407.13036).
 
     Args:
         pattern (dict | Pattern | MixturePattern): Where to mask. Its ``base`` must be the side of a patch, and it must

@@ -62,7 +62,7 @@ _registered: list[tuple[type | None, tuple[str, ...]]] = []
 
 
 def register_stem(*parts: str, host: type | None = None) -> None:
-    """Register the stem of a new backbone family, so that :func:`MaskAny` finds it as it finds those that are known.
+    """Register the stem of a new backbone family, so that :func:`.MaskAny` finds it as it finds those that are known.
 
     Args:
         *parts (str): Names of the host's modules that form its stem, in the order they run, as
