@@ -8,11 +8,6 @@ from mmmaskany.masking import MixturePattern, PatchPattern, RandomPattern
 FORMATS = [torch.contiguous_format, torch.channels_last]
 
 
-def seeded(seed=0):
-    """Return a generator."""
-    return torch.Generator().manual_seed(seed)
-
-
 def half_the_samples(base=1):
     """Return a mixture that masks every other sample."""
     patterns = [PatchPattern(scale=0.5, base=base), RandomPattern(scale=0.5, cell=2 * base, base=base)]

@@ -7,6 +7,7 @@ import warnings
 
 import pytest
 import torch
+from generators import seeded
 
 from mmmaskany.masking import (
     ConstantFill,
@@ -28,10 +29,6 @@ from mmmaskany.masking.patterns import base, draw_numbers, ranked
 from mmmaskany.masking.patterns import mixture as mixture_module
 
 BLACK = (-2.12, -2.04, -1.8)
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def mixture():

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
+from generators import seeded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -28,11 +29,6 @@ from mmmaskany.masking import (
     recompose,
     restore,
 )
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
-
 
 #: CRC-32 of the draws of a seed, with a scale and with a ratio, since all numbers of a draw are made in one call.
 PINNED = {

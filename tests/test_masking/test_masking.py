@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from draws import FORMATS, half_the_samples, seeded
+from draws import FORMATS, half_the_samples
+from generators import seeded
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 import mmmaskany.masking

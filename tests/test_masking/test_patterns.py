@@ -4,6 +4,7 @@ from collections import Counter
 
 import pytest
 import torch
+from generators import seeded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -17,10 +18,6 @@ from mmmaskany.masking import (
     RandomPattern,
     recompose,
 )
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def half_up(value):

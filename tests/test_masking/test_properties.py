@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import torch
+from generators import seeded
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -73,10 +74,6 @@ def batches(draw, dtypes=DTYPES, least=1):
     shape = [draw(st.integers(low, high)) for low, high in ((least, 5), (1, 4), (1, 40), (1, 40))]
     numbers = torch.randint(0, 256, shape, generator=torch.Generator().manual_seed(draw(SEEDS)))
     return LAYOUTS[draw(st.sampled_from(sorted(LAYOUTS)))](numbers.to(draw(st.sampled_from(dtypes))))
-
-
-def seeded(seed):
-    return torch.Generator().manual_seed(seed)
 
 
 def drawn(pattern, images, seed):

@@ -3,7 +3,8 @@
 
 import pytest
 import torch
-from draws import FORMATS, half_the_samples, seeded
+from draws import FORMATS, half_the_samples
+from generators import seeded
 from putting_back import slowly
 from torch._subclasses.fake_tensor import FakeTensorMode
 

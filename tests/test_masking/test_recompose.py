@@ -1,6 +1,7 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
 import pytest
 import torch
+from generators import seeded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -8,10 +9,6 @@ from mmmaskany.masking import ConstantFill, Draw, GridPattern, PatchPattern, rec
 
 DTYPES = [torch.float, torch.half, torch.bfloat16, torch.double, torch.uint8, torch.long, torch.bool]
 FORMATS = [torch.contiguous_format, torch.channels_last]
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import copy
 
 import pytest
 import torch
+from generators import seeded
 from mmengine.registry import MODELS, init_default_scope
 from torchvision.transforms import AutoAugment, AutoAugmentPolicy
 
@@ -15,10 +16,6 @@ from mmmaskany.models.view_augments import AutoAugmentViews
 
 MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
 FORMATS = [torch.contiguous_format, torch.channels_last]
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def pictures(count=8, side=32):
