@@ -20,7 +20,7 @@ from test_masked_objects import NARROW, batch, build, detector
 
 from mmmaskany.engine import CpuAmpOptimWrapper
 from mmmaskany.masking import half_size
-from mmmaskany.models.detectors.relaxed import Call, recording, relaxed_loss
+from mmmaskany.models.detectors.relaxed_targets import Call, recording, relaxed_loss
 from mmmaskany.models.sub_masking import SubMasking
 
 FILL = dict(type='mmmaskany.FillCells', pattern=dict(type='mmmaskany.RandomPattern', ratio=0.5, cell=8, base=8))

@@ -3,7 +3,7 @@ import pytest
 import torch
 from mmengine.registry import MODELS
 
-from mmmaskany.models.heads.relaxed import relaxed_loss
+from mmmaskany.models.heads.relaxed_targets import relaxed_loss
 
 
 def test_every_class_that_a_mixed_label_holds_is_a_target():

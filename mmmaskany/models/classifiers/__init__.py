@@ -1,6 +1,6 @@
 # Copyright (c) MMMaskAny contributors. Licensed under Apache-2.0.
 from ..sub_masking import DropTokens, FillCells, HideFromLayers, RaiseDropout, RaiseDropPath, ReplacePatches, SubMasking
-from .mask_sub import MaskSubClassifier
+from .mask_sub_classifier import MaskSubClassifier
 
 __all__ = [
     'DropTokens',

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from mmmaskany.masking import Views
 from mmmaskany.registry import MODELS
 
-from ..heads.relaxed import relaxed_loss, soft_criterion
+from ..heads.relaxed_targets import relaxed_loss, soft_criterion
 from ..sub_branch import SubBranchMixin
 from ..sub_masking import SubMasking
 

@@ -16,7 +16,7 @@ from mmmaskany.registry import MODELS
 from ..dense_masking import build_masked
 from ..host import Host
 from ..sub_branch import SubBranchMixin
-from .relaxed import Call, recording, replaying
+from .relaxed_targets import Call, recording, replaying
 
 
 class MaskSubDetectorMixin(SubBranchMixin):

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mmmaskany.registry import MODELS
 
-from .relaxed import relaxed_loss, soft_criterion
+from .relaxed_targets import relaxed_loss, soft_criterion
 
 TARGETS = ('hard', 'relaxed')
 

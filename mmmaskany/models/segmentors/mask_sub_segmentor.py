@@ -16,7 +16,7 @@ from mmmaskany.registry import MODELS
 from ..host import Host
 from ..sub_branch import SubBranchMixin
 from ..sub_masking import SubMasking
-from .relaxed import relaxed_pixel_loss
+from .relaxed_targets import relaxed_pixel_loss
 
 #: Some of the heads that go with it, for messages.
 HEADS = 'FCNHead, FPNHead, PSPHead, ASPPHead, DepthwiseSeparableASPPHead, UPerHead and SegformerHead'
