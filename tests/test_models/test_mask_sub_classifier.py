@@ -3,11 +3,11 @@
 
 import functools
 
-import masksub_training
+import mask_sub_training
 import pytest
 import torch
 import torch.nn.functional as F
-from masksub_training import ARCH, STEPS, classifier, train, train_in_two_processes
+from mask_sub_training import ARCH, STEPS, classifier, train, train_in_two_processes
 from mmcv.cnn.bricks import DropPath
 from mmengine.model import ExponentialMovingAverage
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
@@ -538,7 +538,7 @@ def test_clipped_gradients_of_every_kind(backbone, channels, sub_masking, neck):
 
 
 def test_two_processes_take_the_same_steps_as_one(tmp_path):
-    with second_process(masksub_training.__file__, tmp_path):
+    with second_process(mask_sub_training.__file__, tmp_path):
         for accumulate, _, weights, sent in train_in_two_processes(0, tmp_path):
             assert sent == STEPS // accumulate  # once per update, and never for the main pass
             torch.testing.assert_close(weights, train(classifier(), accumulate))

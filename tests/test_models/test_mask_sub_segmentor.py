@@ -351,7 +351,7 @@ def test_a_second_stem_sees_nothing_of_what_the_sub_branch_masks():
 
 @pytest.mark.slow
 def test_two_processes_take_the_same_steps_as_one(tmp_path):
-    import masksub_segmentor_training as training
+    import mask_sub_segmentor_training as training
 
     with second_process(training.__file__, tmp_path):
         for accumulate, weights in training.train_in_two_processes(0, tmp_path):

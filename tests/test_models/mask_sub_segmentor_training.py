@@ -4,7 +4,7 @@
 import sys
 
 import torch
-from masksub_training import ARCH, BATCH, STEPS, FirstCells
+from mask_sub_training import ARCH, BATCH, STEPS, FirstCells
 from mmengine.optim import OptimWrapper
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.structures import PixelData
