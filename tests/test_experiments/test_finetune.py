@@ -27,8 +27,8 @@ from mmmaskany.experiments import plan as planning
 from mmmaskany.experiments.configs import check_space, find_odd, write
 from mmmaskany.experiments.data import TASKS, look
 from mmmaskany.experiments.networks import find_network
-from mmmaskany.experiments.report import class_mean, paired, say
 from mmmaskany.experiments.report.explain import unmatched
+from mmmaskany.experiments.report.write import class_mean, paired, say
 from mmmaskany.experiments.runs import Result
 from mmmaskany.experiments.variants import VARIANTS, check_variants
 
