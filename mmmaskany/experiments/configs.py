@@ -17,8 +17,8 @@ from mmmaskany.engine.checks.data import check_data
 
 from .data import Data
 from .plan import HEAD_RATE, Plan, many
-from .rules import variant_text
 from .runs import available_cores
+from .variant_rules import variant_text
 from .variants import VARIANTS
 
 _HEADER = '# Written by `mmmaskany finetune`; it may be edited, and trained by\n#     python tools/train.py {}\n'

@@ -20,7 +20,7 @@ class Variant(NamedTuple):
         title (str): What tables call it.
         what (str): What it is, for the plan and the config.
         changes (Callable | None): What it changes in the plain config. Defaults to None: it is a variant of 'maskany',
-            by the rule of its name, see :data:`mmmaskany.experiments.rules.RULES`.
+            by the rule of its name, see :data:`mmmaskany.experiments.variant_rules.RULES`.
         tasks (Sequence[str]): The tasks that it is for. Defaults to all.
     """
 

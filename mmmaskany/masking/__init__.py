@@ -30,7 +30,8 @@ from .patterns import (
     check_pattern,
     draw_masks,
 )
-from .recompose import put_back, recompose, restore
+from .put_back import put_back
+from .recompose import recompose, restore
 
 __all__ = [
     'DATA',

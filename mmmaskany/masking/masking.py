@@ -14,8 +14,8 @@ from .augments import Augment
 from .draw import Draw, fill_cells, memory_format, on_cpu, packed_channels, pieces, traced
 from .fills import ConstantFill, Fill
 from .graphs import Graphs
-from .numbers import Numbers
 from .patterns import MixturePattern, Pattern, check_pattern, draw_masks, draw_numbers
+from .random_numbers import Numbers
 from .recompose import recompose
 
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from shipped import ROOT, load
 
-from mmmaskany.experiments import rules
+from mmmaskany.experiments import variant_rules
 
 SCRIPT = runpy.run_path(str(ROOT / 'tools/misc/variant_configs.py'))
 
 
 def test_shipped_variants_are_current(capsys, monkeypatch):
-    monkeypatch.setattr(rules, 'read_config', lambda path: load(Path(path)))  # which reads each once
+    monkeypatch.setattr(variant_rules, 'read_config', lambda path: load(Path(path)))  # which reads each once
     assert SCRIPT['main'](['--check', '--root', str(ROOT)]) == 0, capsys.readouterr().out
     found = [*SCRIPT['shipped'](ROOT)]
     bases = {base for _, _, base in found}
@@ -22,7 +22,11 @@ def test_shipped_variants_are_current(capsys, monkeypatch):
         assert {'unmasked', 'noreuse'} <= {name for _, name, of in found if of == base}
     assert ROOT / 'configs/maskany_r50_in1k.py' in bases
     # Only these are written by hand: nothing masks in the model beside them.
-    named = {path for path in (ROOT / 'configs').rglob('*.py') if any(f'-{name}_' in path.stem for name in rules.RULES)}
+    named = {
+        path
+        for path in (ROOT / 'configs').rglob('*.py')
+        if any(f'-{name}_' in path.stem for name in variant_rules.RULES)
+    }
     assert {path.stem.rsplit('_')[-1] for path in named - {path for path, _, _ in found}} == {
         'cifar100-224px',
         'tiny-imagenet-224px',

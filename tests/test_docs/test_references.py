@@ -22,15 +22,16 @@ def module_of(path: Path):
 
 
 @functools.cache
-def owners() -> dict[str, set]:
-    """Return by name the objects of the whole package: its modules, and what is defined in them."""
-    found: dict[str, set] = {}
+def places() -> tuple[dict[str, set], dict[str, set]]:
+    """Return where what is defined in the package is found by its name, and where its modules are."""
+    objects: dict[str, set] = {}
+    modules: dict[str, set] = {}
     for module in map(module_of, FILES):
-        found.setdefault(module.__name__.rpartition('.')[2], set()).add(module.__name__)
+        modules.setdefault(module.__name__.rpartition('.')[2], set()).add(module.__name__)
         for name, value in vars(module).items():
             if getattr(value, '__module__', module.__name__) == module.__name__:
-                found.setdefault(name, set()).add(f'{module.__name__}.{name}')
-    return found
+                objects.setdefault(name, set()).add(f'{module.__name__}.{name}')
+    return objects, modules
 
 
 def has(space: object, names: list[str]) -> bool:
@@ -50,7 +51,8 @@ def absolute(target: str) -> bool:
             space = importlib.import_module('.'.join(names[:length]))
         except ImportError:
             continue
-        return has(space, names[length:])
+        if has(space, names[length:]):
+            return True
     return False
 
 
@@ -59,8 +61,8 @@ def resolves(target: str, path: Path, line: int) -> bool:
     module = module_of(path)
     if target.startswith('.'):
         first, _, rest = target[1:].partition('.')
-        spaces = owners().get(first, set())
-        return len(spaces) == 1 and absolute('.'.join(filter(None, (*spaces, rest))))
+        found = next((known[first] for known in places() if first in known), set())
+        return len(found) == 1 and absolute('.'.join(filter(None, (*found, rest))))
     classes = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.ClassDef)]
     inside = [getattr(module, node.name) for node in classes if node.lineno <= line <= node.end_lineno]
     return any(has(space, target.split('.')) for space in (*inside, module)) or absolute(target)

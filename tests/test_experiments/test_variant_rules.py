@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from mmmaskany.experiments.rules import RULES, keep_config, variant_text
+from mmmaskany.experiments.variant_rules import RULES, keep_config, variant_text
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 DIGITS = CONFIGS / 'maskany/maskany_resnet18-narrow_1xb32-coslr-8e_digits.py'

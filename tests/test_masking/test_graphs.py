@@ -24,9 +24,9 @@ from mmmaskany.masking import draw as draw_module
 from mmmaskany.masking import graphs as graphs_module
 from mmmaskany.masking.draw import select
 from mmmaskany.masking.graphs import Graphs
-from mmmaskany.masking.numbers import Numbers
 from mmmaskany.masking.patterns import base, draw_numbers, ranked
 from mmmaskany.masking.patterns import mixture as mixture_module
+from mmmaskany.masking.random_numbers import Numbers
 
 BLACK = (-2.12, -2.04, -1.8)
 

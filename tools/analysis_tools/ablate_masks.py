@@ -32,9 +32,9 @@ from mmengine.registry import DATASETS, init_default_scope
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
 from mmmaskany.analysis.named_patterns import NAMED_PATTERNS, masked_share, pattern_cfg
 from mmmaskany.engine.checks.config import OptionAction, read_config
-from mmmaskany.experiments.rules import keep_config, read_masking
 from mmmaskany.experiments.runs import METRICS, Launch, Result, Run, report, train_all
 from mmmaskany.experiments.tables import grouped, write_csv
+from mmmaskany.experiments.variant_rules import keep_config, read_masking
 from mmmaskany.models.algebra import build_pattern
 from mmmaskany.user_errors import run
 from mmmaskany.visualization import new_plot, save_figure

@@ -47,7 +47,7 @@ from mmmaskany.masking import (
     RandomPattern,
 )
 from mmmaskany.masking.graphs import compile_graph
-from mmmaskany.masking.numbers import Numbers
+from mmmaskany.masking.random_numbers import Numbers
 from mmmaskany.user_errors import run
 
 #: Operations that start nothing on a device.

@@ -9,7 +9,7 @@ repeated and an interrupted one is resumed, so the same command can be stopped a
         --configs configs/maskany/resnet18_x.py configs/maskany/maskany_resnet18_x.py
 
 Of a config that masks in the model, a shipped one or your own, the variants need no files: they are written to
-`WORK_DIR/configs`, by the rules that also make the shipped ones (mmmaskany/experiments/rules.py)::
+`WORK_DIR/configs`, by the rules that also make the shipped ones (mmmaskany/experiments/variant_rules.py)::
 
     python tools/analysis_tools/compare_methods.py work_dirs/compare configs/maskany/maskany_resnet18_x.py \\
         --variants plain unmasked noreuse maskany
@@ -26,9 +26,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
-from mmmaskany.experiments.rules import RULES, keep_config, variant_text
 from mmmaskany.experiments.runs import Launch, Run, plot, report, train_all
 from mmmaskany.experiments.tables import write_csv
+from mmmaskany.experiments.variant_rules import RULES, keep_config, variant_text
 from mmmaskany.user_errors import run
 from mmmaskany.visualization import save_figure
 
@@ -38,7 +38,7 @@ def variants(config: Path, names: Sequence[str], folder: Path) -> dict[str, Path
 
     Args:
         config (Path): The config, which masks in the model.
-        names (Sequence[str]): Of :data:`mmmaskany.experiments.rules.RULES`.
+        names (Sequence[str]): Of :data:`mmmaskany.experiments.variant_rules.RULES`.
         folder (Path): Where to.
 
     Returns:

@@ -7,7 +7,7 @@
 
 The last adds variants of a config. A config is a variant where its name is that of another one with the variant behind
 the network: ``maskany_resnet18-noreuse_...`` beside ``maskany_resnet18_...``. What a variant changes is said once, in
-mmmaskany/experiments/rules.py, from which compare_methods.py and `mmmaskany finetune` have it, too.
+mmmaskany/experiments/variant_rules.py, from which compare_methods.py and `mmmaskany finetune` have it, too.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
-from mmmaskany.experiments.rules import RULES, variant_text
+from mmmaskany.experiments.variant_rules import RULES, variant_text
 from mmmaskany.hub.model_index import split_header, write_generated
 from mmmaskany.user_errors import run
 

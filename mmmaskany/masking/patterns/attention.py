@@ -6,7 +6,7 @@ from __future__ import annotations
 import torch
 from torch import Generator, Tensor
 
-from ..numbers import rand
+from ..random_numbers import rand
 from .guided import GuidedPattern
 
 

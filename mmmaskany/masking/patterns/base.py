@@ -25,7 +25,7 @@ import torch
 from torch import Generator, Tensor
 
 from ..draw import Cells, Draw, traced
-from ..numbers import Numbers, rand, uniform_index
+from ..random_numbers import Numbers, rand, uniform_index
 
 if TYPE_CHECKING:
     from .mixture import MixturePattern
@@ -139,7 +139,7 @@ class Pattern:
         return [(size // self.base, size // self.base) for size in self.cell]
 
     #: Called with the largest layout, returns how many random numbers :meth:`place` takes for an image. Those of a draw
-    #: are then made in one call, and ``generator`` is :class:`~mmmaskany.masking.numbers.Numbers`. Only what a class
+    #: are then made in one call, and ``generator`` is :class:`~.random_numbers.Numbers`. Only what a class
     #: itself says counts: one that is derived from it may take others. None means that the generator draws them as they
     #: are needed.
     count_numbers: ClassVar[Callable[..., int] | None] = None

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Generator, Tensor
 
-from ..numbers import Numbers, rand
+from ..random_numbers import Numbers, rand
 from .base import Layout, SampleLayouts
 from .ranked import RankedPattern
 

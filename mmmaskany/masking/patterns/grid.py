@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Generator, Tensor
 
-from ..numbers import Numbers, rand, uniform_index
+from ..random_numbers import Numbers, rand, uniform_index
 from .base import Layout, Pattern, SampleLayouts
 
 

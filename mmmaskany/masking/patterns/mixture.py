@@ -12,7 +12,7 @@ import torch
 from torch import Generator, Tensor
 
 from ..draw import Draw, on_cpu
-from ..numbers import Numbers, rand
+from ..random_numbers import Numbers, rand
 from .base import DATA, Pattern, asked, check_draw, device_of, draw_numbers, only_count, total
 from .ranked import is_ranked, ranked_cells
 

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from ..numbers import Numbers, rand
+from ..random_numbers import Numbers, rand
 from .base import Layout, SampleLayouts
 from .ranked import RankedPattern
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import torch
 from torch import Generator, Tensor
 
-from ..numbers import Numbers, rand, uniform_index
+from ..random_numbers import Numbers, rand, uniform_index
 from .base import Layout, Pattern, SampleLayouts
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from torch import Generator, Tensor
 
-from ..numbers import Numbers, rand
+from ..random_numbers import Numbers, rand
 from .base import Layout, SampleLayouts
 from .ranked import RankedPattern
 

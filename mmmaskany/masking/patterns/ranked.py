@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from ..draw import Cells, on_cpu
-from ..numbers import Numbers, rand
+from ..random_numbers import Numbers, rand
 from .base import Layout, Pattern, SampleLayouts, largest_layout
 
 
