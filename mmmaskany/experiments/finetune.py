@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=list(DEFAULT_VARIANTS),
         help=f'of {" ".join(VARIANTS)}',
     )
-    parser.add_argument('--seeds', type=int, default=3, metavar='N', help='runs of each variant (default: 3)')
+    parser.add_argument('--seeds', type=int, default=3, metavar='N', help='how many runs of each variant (default: 3)')
     parser.add_argument('--epochs', type=int, metavar='N', help='how long each run trains')
     parser.add_argument('--lr', type=float, metavar='RATE', help='learning rate of every run')
     parser.add_argument('--size', type=int, metavar='PX', help='side of the images')

@@ -61,7 +61,7 @@ def main(argv: list[str] | None = None) -> int:
     what.add_argument('--variants', '--arms', nargs='+', help=f'variants of the config, of {" ".join(RULES)}')
     what.add_argument('--configs', type=Path, nargs='+', help='what is compared; the first is the baseline')
     parser.add_argument(
-        '--seeds', type=int, nargs='+', default=[0, 1, 2], help='seeds of each variant (default: 0 1 2)'
+        '--seeds', type=int, nargs='+', default=[0, 1, 2], help='the seeds themselves, of each variant (default: 0 1 2)'
     )
     parser.add_argument(
         '--metric',
