@@ -3,7 +3,8 @@
 
 What the reader of checkpoints knows the names of is compared in tests/test_checkpoints/test_published_names.py, DeiT
 III in test_deit3.py and the paper's own networks in tests/test_tools/test_reference_to_mmmaskany.py. The table here
-adds what only a test has to name. Of VAN, PVT, Mix Transformer and MSCAN neither timm nor torchvision has an implementation.
+adds what only a test has to name. Of VAN, PVT, Mix Transformer and MSCAN neither timm nor torchvision has an
+implementation.
 """
 
 import copy
