@@ -268,9 +268,15 @@ def _folder(path: Path, tree: _Tree, task: str | None, zero: str | None) -> Data
         return found[0]
     if problems:
         raise problems[0]
+    kinds = dict(
+        classification='folders of classes or a list with labels',
+        detection='images with a COCO json',
+        segmentation='images with label maps',
+    )
+    wanted = f'{kinds[task]} for --task {task}' if task else ', '.join(kinds.values())
     raise ValueError(
-        f'DATA must be folders of classes, a list with labels, COCO json or images with label maps, but {path} holds '
-        f'{sum(map(len, tree.images.values()))} images and nothing that says what they are'
+        f'DATA must be {wanted}, but {path} holds {sum(map(len, tree.images.values()))} images and nothing that says '
+        f'what they are{" for that task" if task else ""}'
     )
 
 

@@ -56,7 +56,8 @@ def read_masking(cfg: Config) -> dict:
     if not masking:
         raise ValueError(
             f'{cfg.filename} must mask in the model, with model.backbone.masking, but does not: of a plain, unmasked '
-            'or pipeline twin give the config that it is the twin of'
+            'or pipeline variant give the config that it is a variant of; of a detector or segmentor write masking= '
+            'into a config of your own first'
         )
     return masking
 

@@ -114,7 +114,8 @@ def restore(visible: Tensor, reused: Tensor, draw: Draw) -> Tensor:
     if reused.shape[-2:] != (canvas_rows * draw.base, canvas_cols * draw.base):
         raise ValueError(
             f'the reused view must be the canvas of {canvas_rows * draw.base} x {canvas_cols * draw.base} px, '
-            f'but got {tuple(reused.shape[-2:])}'
+            f'but got {tuple(reused.shape[-2:])}: where cells do not divide the image it was resized, and cannot be '
+            'put back bit for bit'
         )
     covered = _gather_pixels(reused, inverse, canvas_cols, draw.base)
     height, width = rows * draw.base, cols * draw.base

@@ -55,7 +55,10 @@ def test_variants_are_added_and_kept_current(tmp_path, capsys):
     assert SCRIPT['main'](check) == 1
     assert capsys.readouterr().out == f'out of date: {noreuse}\n'
     assert SCRIPT['main'](check[1:]) == 0 and noreuse.read_text() == text
-    with pytest.raises(ValueError, match='name of a config must be method_network_recipe, but got tiny'):
+    with pytest.raises(FileNotFoundError, match='CONFIG must be a file, but there is no tiny.py'):
         SCRIPT['main'](['tiny.py', 'noreuse'])
+    (tmp_path / 'tiny.py').write_text('')
+    with pytest.raises(ValueError, match='name of a config must be method_network_recipe_data, but got tiny'):
+        SCRIPT['main']([str(tmp_path / 'tiny.py'), 'noreuse'])
     with pytest.raises(ValueError, match="one of unmasked, noreuse, .*, pipeline, but got 'plain'"):
         SCRIPT['main']([str(config), 'plain'])

@@ -184,6 +184,10 @@ def test_what_cannot_be_used_is_refused(class_folders, tmp_path):
     flat = class_folders('train', root=tmp_path / 'flat')
     with pytest.raises(ValueError, match='nothing that says what they are'):
         look(flat)
+    with pytest.raises(
+        ValueError, match='images with a COCO json for --task detection, but .* nothing .* for that task'
+    ):
+        look(root, 'detection')
     (tmp_path / 'data.zip').write_bytes(b'PK')
     with pytest.raises(ValueError, match='must be a folder, a list'):
         look(tmp_path / 'data.zip')

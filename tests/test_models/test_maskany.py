@@ -613,6 +613,8 @@ def test_masking_after_batch_augmentation():
 def test_bad_arguments():
     with pytest.raises(ValueError, match=r"fuse_at must be one of \('stem', 'levels', 'neck'\), but got 'head'"):
         MaskAny(R18, fuse_at='head')
+    with pytest.raises(ValueError, match='write pretrained=None beside backbone= in a model of mmseg'):
+        MaskAny(R18, pretrained='open-mmlab://resnet18_v1c')
     with pytest.raises(ValueError, match=r"library's prefix, as 'mmpretrain\.ResNet'"):
         MaskAny(dict(type='ResNet', depth=18))
     with pytest.raises(TypeError, match='backbone must be a config or a module'):

@@ -182,7 +182,7 @@ def maskings(base: int = 4) -> dict[str, Masking]:
         'random, three sizes': several,
         'block': block,
         'noise': noise,
-        'recipe: grid in 0.4': MixturePattern([GridPattern(scale=0.5, cell=8, base=base)], [0.4]),
+        'grid in 0.4 of the images': MixturePattern([GridPattern(scale=0.5, cell=8, base=base)], [0.4]),
         'mixture of three': MixturePattern([patch, grid, several], [0.2] * 3),
         'mixture of five': MixturePattern([patch, grid, several, block, noise], [0.1] * 5),
     }

@@ -59,6 +59,7 @@ def path_of(config: Path, name: str) -> Path:
         Path: Its file, beside the config.
 
     Raises:
+        FileNotFoundError: If there is no such config.
         ValueError: If it is no such variant, or the name of the config does not have three parts.
     """
     if name not in NAMES:
@@ -66,9 +67,11 @@ def path_of(config: Path, name: str) -> Path:
     full = {promised: stem for stem, promised in PROMISED.items()}.get(config.stem)
     if full:  # its variants are among those of its method
         config = config.with_name('maskany') / f'{full}.py'
+    if not config.is_file():
+        raise FileNotFoundError(f'CONFIG must be a file, but there is no {config}')
     parts = config.stem.split('_', 2)
     if len(parts) < 3:
-        raise ValueError(f'the name of a config must be method_network_recipe, but got {config.stem}')
+        raise ValueError(f'the name of a config must be method_network_recipe_data, but got {config.stem}')
     return config.with_name(f'{parts[0]}_{parts[1]}-{name}_{parts[2]}.py')
 
 

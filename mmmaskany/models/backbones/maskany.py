@@ -431,6 +431,7 @@ def MaskAny(
     stem: str | None = None,
     init_cfg: dict | list | None = None,
     frozen: bool = False,
+    pretrained: None = None,
 ) -> nn.Module:
     """Build a backbone and give it a second stem for the reused image.
 
@@ -455,6 +456,7 @@ def MaskAny(
             is not known; those of the families in docs/backbones.md are. Defaults to None.
         init_cfg (dict | list | None): Replaces the host's ``init_cfg``. Defaults to None.
         frozen (bool): Whether to train the head alone, see :meth:`MaskAnyMixin.freeze`. Defaults to False.
+        pretrained (None): What a config of mmseg hands on; ``init_cfg`` takes its place. Defaults to None.
 
     Returns:
         nn.Module: The host, of the class ``MaskAny<Host>``; see :class:`MaskAnyMixin` for what it takes and does.
@@ -472,6 +474,11 @@ def MaskAny(
         >>> [tuple(level.shape) for level in model(torch.rand(2, 3, 64, 64))]
         [(2, 512, 2, 2)]
     """
+    if pretrained is not None:
+        raise ValueError(
+            f'pretrained must be None, but got {pretrained!r}: write pretrained=None beside backbone= in a model of '
+            "mmseg, and init_cfg=dict(type='Pretrained', checkpoint=FILE) into the backbone"
+        )
     if fuse_at not in FUSE_AT:
         raise ValueError(f'fuse_at must be one of {FUSE_AT}, but got {fuse_at!r}')
     host = _build_host(backbone)
