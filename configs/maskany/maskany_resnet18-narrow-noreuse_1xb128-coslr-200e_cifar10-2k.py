@@ -2,6 +2,11 @@
 # Made by tools/misc/variant_configs.py.
 # Twin: the same masks, but what they hide is lost (GridMask, Cutout): the reused view is the visible image at half
 # size.
+#
+# Measured: Top-1 (%) 51.57 ± 1.05, Top-5 (%) 91.50 ± 0.52; 1 CPU core, 3 seeds, a quarter of an hour each, by
+#
+#     python tools/analysis_tools/compare_methods.py work_dirs/harness --seeds 0 1 2 --configs \
+#         configs/maskany/maskany_resnet18-narrow-noreuse_1xb128-coslr-200e_cifar10-2k.py
 _base_ = './maskany_resnet18-narrow_1xb128-coslr-200e_cifar10-2k.py'
 
 model = dict(backbone=dict(masking=dict(reuse=False)))

@@ -5,9 +5,9 @@
 #     python tools/dataset_converters/digits.py
 #     python tools/train.py configs/masksub/masksub_resnet18-narrow_1xb32-coslr-8e_digits.py
 #
-# Measured: Top-1 (%) 98.31 ± 1.02, Top-5 (%) 100.00 ± 0.00; 1 CPU core, 3 seeds, half a minute each, by
+# Measured: Top-1 (%) 98.78 ± 0.59, Top-5 (%) 100.00 ± 0.00; 1 CPU core, 3 seeds, half a minute each, by
 #
-#     python tools/analysis_tools/compare_methods.py work_dirs/compare_digits --seeds 0 1 2 --configs \
+#     python tools/analysis_tools/compare_methods.py work_dirs/compare_guided --seeds 0 1 2 --configs \
 #         configs/masksub/masksub_resnet18-narrow_1xb32-coslr-8e_digits.py
 _base_ = '../maskany/resnet18-narrow_1xb32-coslr-8e_digits.py'
 
