@@ -96,11 +96,11 @@ def test_what_cannot_be_ablated_is_refused(ablate, tmp_path, capsys):
         (str(DIGITS), r'--prob must be in (0, 1], but got 1.5'),
         ('nope.py', 'nope.py'),
     ):
-        assert ablate['main']([str(tmp_path / 'runs'), config, '--prob', '1.5']) == 1
+        assert ablate['main']([str(tmp_path / 'runs'), config, '--prob', '1.5']) == 2
         error = capsys.readouterr().err
         assert 'error: ' in error and message in error
     aligned = ['--cfg-options', 'model.backbone.masking.reuse=aligned']
-    assert ablate['main']([str(tmp_path / 'runs'), str(DIGITS), '--ratios', '0.25', '0.5', *aligned]) == 1
+    assert ablate['main']([str(tmp_path / 'runs'), str(DIGITS), '--ratios', '0.25', '0.5', *aligned]) == 2
     assert 'needs a scale of 0.5, but got [0.5, 0.707' in capsys.readouterr().err
     assert not (tmp_path / 'runs').exists()
 
@@ -131,5 +131,5 @@ def test_a_killed_command_goes_on_and_draws(ablate, quick, tmp_path, capfd):
 
     assert ablate['main'](command) == 0
     assert 'done in' not in capfd.readouterr().out
-    assert ablate['main']([*command, '--prob', '0.5']) == 1
+    assert ablate['main']([*command, '--prob', '0.5']) == 2
     assert 'but is another config' in capfd.readouterr().err

@@ -123,7 +123,7 @@ def test_an_interrupted_measurement_goes_on(occlusion, trained, tmp_path, capsys
 
     monkeypatch.setitem(globals_of_script, 'measure', measure)
     parts = ['--out', str(tmp_path / 'parts'), *whole[2:]]
-    assert occlusion['main'](parts) == 1
+    assert occlusion['main'](parts) == 2
     assert seen == ['whole images', 'grid masks', 'patch masks', 'whole images', 'grid masks']
     assert len(read(tmp_path / 'parts/occlusion.csv')) == 4  # the first model's
     del seen[:4]
@@ -132,7 +132,7 @@ def test_an_interrupted_measurement_goes_on(occlusion, trained, tmp_path, capsys
     for name in ('occlusion.csv', 'occlusion.md'):
         assert (tmp_path / 'parts' / name).read_bytes() == (tmp_path / 'whole' / name).read_bytes()
     capsys.readouterr()
-    assert occlusion['main']([*parts, '--fill', 'mean']) == 1
+    assert occlusion['main']([*parts, '--fill', 'mean']) == 2
     assert "must be a new folder or one with {'fill': 'black'}" in capsys.readouterr().err
 
 
@@ -197,12 +197,12 @@ def test_other_objects_are_another_measurement(occlusion, trained, crosses, tmp_
     assert occlusion['main']([*command[:-1], f'{crosses}/../{crosses.name}']) == 0  # the same
     os.utime(annotations, ns=(1, 1))
     capsys.readouterr()
-    assert occlusion['main'](command) == 1
+    assert occlusion['main'](command) == 2
     assert "must be a new folder or one with {'objects': " in capsys.readouterr().err
     with pytest.raises(SystemExit):
         occlusion['main']([*command, '--fill', 'mean'])
     assert '--fill is for --patterns: objects show themselves' in capsys.readouterr().err
-    assert occlusion['main']([*options, '--patterns', 'grid', '--fill', 'image', '--out', str(tmp_path / 'one')]) == 1
+    assert occlusion['main']([*options, '--patterns', 'grid', '--fill', 'image', '--out', str(tmp_path / 'one')]) == 2
     assert 'at least 2 test images, but got 1' in capsys.readouterr().err
 
 
@@ -232,11 +232,11 @@ def test_detectors_and_segmentors(library, metric, occlusion, write_library_conf
     assert float(rows[0][metric]) == pytest.approx(metrics[key] * (100 if library == 'mmdet' else 1), abs=1e-2)
     assert library == 'mmdet' or metrics[key] > 0  # what an untrained detector finds may be nothing
     layers = ['--out', str(tmp_path / 'layers'), *command[2:], '--fill', 'layers']
-    assert occlusion['main'](layers) == 1
+    assert occlusion['main'](layers) == 2
     assert '--fill layers is for classifiers' in capsys.readouterr().err
     two = [*command, '--model', 'y', str(tmp_path / 'tiny.py'), str(tmp_path / 'network.pth')]
     (tmp_path / 'tiny.py').write_text("default_scope = 'mmpretrain'\n")
-    assert occlusion['main'](two) == 1
+    assert occlusion['main'](two) == 2
     what = 'detector' if library == 'mmdet' else 'segmentor'
     assert f'must be the config of a {what}, but is of mmpretrain' in capsys.readouterr().err
 
@@ -255,7 +255,7 @@ def test_what_does_not_fit_is_an_error_without_traceback(occlusion, trained, tin
         (tiny, checkpoint, ['--metric', 'mIoU'], "must be one that the test_evaluator gives, ['accuracy/top1']"),
         (tiny, checkpoint, ['--num-images', '0'], 'must be at least 1, but got 0'),
     ):
-        assert occlusion['main'](['--out', str(tmp_path / 'out'), '--model', 'x', config, file, *more]) == 1
+        assert occlusion['main'](['--out', str(tmp_path / 'out'), '--model', 'x', config, file, *more]) == 2
         error = capsys.readouterr().err
         assert 'error: ' in error and message in error
     assert not (tmp_path / 'out').exists()  # nothing is written before all is measured

@@ -63,27 +63,27 @@ def test_what_cannot_be_compared(main, folder, tmp_path, capsys):
         ([str(path), '--named', 'maskany'], 'comparisons must be pairs such as maskany:plain, but got maskany'),
         ([str(path), '--named', 'aligned:plain'], 'variants must be of maskany, noreuse, plain, but got aligned'),
     ):
-        assert main(argv) == 1
+        assert main(argv) == 2
         assert message in capsys.readouterr().err
     (path / 'noreuse/seed1/measured.npz').unlink()
     assert main([str(path)]) == 0
     out = capsys.readouterr().out
     assert '| maskany |' in out and 'Not compared, for want of two seeds that plain has, too: noreuse.' in out
-    assert main([str(path), '--named', 'noreuse:plain']) == 1
+    assert main([str(path), '--named', 'noreuse:plain']) == 2
     assert 'noreuse and plain must have two seeds in common, but have [0]' in capsys.readouterr().err
     (path / 'plain').rename(path / 'other')
     (path / 'noreuse').rename(path / 'away')
     for name in ('away', 'other'):
         [file.rename(file.with_suffix('.old')) for file in (path / name).glob('*/*.npz')]
-    assert main([str(path)]) == 1
+    assert main([str(path)]) == 2
     assert 'must be two variants to compare, one of them plain or --named, but got maskany' in capsys.readouterr().err
     for name in ('away', 'other'):
         [file.rename(file.with_suffix('.npz')) for file in (path / name).glob('*/*.old')]
     (path / 'other').rename(path / 'plain')
     np.savez(path / 'plain/seed0/measured.npz', predicted=np.zeros((40, 32, 32)))
-    assert main([str(path)]) == 1
+    assert main([str(path)]) == 2
     assert 'must hold one class for each of 40 images' in capsys.readouterr().err
     for file in path.glob('*/*/measured.npz'):
         file.unlink()
-    assert main([str(path)]) == 1
+    assert main([str(path)]) == 2
     assert 'must have runs that were measured' in capsys.readouterr().err

@@ -73,11 +73,11 @@ def test_gallery_is_written(gallery, model, tmp_path, capsys):
     out = tmp_path / 'sheets/sheet.png'
     assert gallery['main']([str(cfg.filename), str(checkpoint), '--out', str(out), '--num-images', '2']) == 0
     assert cv2.imread(str(out)).std() > 30
-    assert gallery['main']([str(cfg.filename), str(tmp_path / 'none.pth')]) == 1
+    assert gallery['main']([str(cfg.filename), str(tmp_path / 'none.pth')]) == 2
     assert 'none.pth' in capsys.readouterr().err
 
 
 def test_gallery_refuses_classifiers(gallery, capsys):
     config = ROOT / 'configs/maskany/maskany_resnet18-narrow_1xb32-coslr-8e_digits.py'
-    assert gallery['main']([str(config), 'epoch_1.pth']) == 1
+    assert gallery['main']([str(config), 'epoch_1.pth']) == 2
     assert 'must be one of mmdet or mmseg, but is one of mmpretrain' in capsys.readouterr().err

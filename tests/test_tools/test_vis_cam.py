@@ -153,7 +153,7 @@ def test_what_cannot_be_drawn_is_said(cam, model, capsys, monkeypatch, tmp_path)
     out = tmp_path / 'out'
 
     def error(*argv):
-        assert cam['main']([*map(str, argv), '--out', str(out), '--num-images', '1']) == 1
+        assert cam['main']([*map(str, argv), '--out', str(out), '--num-images', '1']) == 2
         assert not out.exists() or not list(out.iterdir())
         return capsys.readouterr().err
 

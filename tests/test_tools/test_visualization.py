@@ -190,7 +190,7 @@ def test_the_same_seed_gives_the_same_files(browse, digits):
 
 def test_what_cannot_be_shown_is_said(browse, digits, capsys, monkeypatch):
     def error(config, *options):
-        assert browse['main']([str(config), *options]) == 1
+        assert browse['main']([str(config), *options]) == 2
         return capsys.readouterr().err
 
     assert 'give the config of which it is the twin' in error(str(DIGITS).replace('narrow_', 'narrow-unmasked_'))
@@ -245,9 +245,9 @@ def test_sheet_of_mixed_views(digits, capsys):
 def test_sheet_of_mixed_views_names_what_is_wrong(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     script = runpy.run_path(str(ROOT / 'tools/visualization/mixmask_sheet.py'))
-    assert script['main']([str(DIGITS)]) == 1
+    assert script['main']([str(DIGITS)]) == 2
     assert 'must be a config of MixMask, with `model.mixing`, but has none' in capsys.readouterr().err
-    assert script['main']([str(MIXMASK)]) == 1
+    assert script['main']([str(MIXMASK)]) == 2
     assert 'digits.py` makes data/digits' in capsys.readouterr().err
     with pytest.raises(SystemExit):
         script['main']([str(MIXMASK), '--num-images', '1'])

@@ -246,7 +246,7 @@ def main(argv: list[str] | None = None) -> int:
         results, failures = train_all(runs, args.work_dir, [args.metric], Launch.from_args(args))
     except (ValueError, TypeError, KeyError, OSError) as error:
         print(f'error: {error.args[0] if isinstance(error, KeyError) else error}', file=sys.stderr)
-        return 1
+        return 2
     if results:
         rows = rows_of(results, variants, args.metric)
         write_csv(rows, args.work_dir / 'ablation.csv')

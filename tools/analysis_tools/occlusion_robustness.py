@@ -283,7 +283,7 @@ def main(argv: list[str] | None = None) -> int:
             table, files = write_all(rows, args)
     except (ValueError, KeyError, OSError) as error:
         print(f'error: {error.args[0] if isinstance(error, KeyError) else error}', file=sys.stderr)
-        return 1
+        return 2
     print(f'\n{table}')
     for file in files:
         print(f'wrote {file}')

@@ -117,7 +117,7 @@ def main(argv: list[str] | None = None) -> int:
         print(compare(found, named, also))
     except (ValueError, OSError) as error:
         print(f'error: {error}', file=sys.stderr)
-        return 1
+        return 2
     seeds, images = max(map(len, found.values())), len(next(iter(next(iter(found.values())).values())))
     print(f'\n± is a 95 % interval over {seeds} seeds and {images:,} images; {len(found)} variants were looked at.')
     return 0

@@ -142,7 +142,7 @@ def main(argv: list[str] | None = None) -> int:
         results = [result for name, folder in args.runs for result in read_run(name, Path(folder))]
     except (FileNotFoundError, KeyError) as error:
         print(f'error: {error.args[0]}', file=sys.stderr)
-        return 1
+        return 2
     text = table(results)
     print(text, end='')
     if args.out:

@@ -335,7 +335,7 @@ def main(argv: list[str] | None = None) -> int:
                 print(f'wrote {path}', flush=True)
     except (OSError, ValueError, TypeError, KeyError) as error:
         print(f'error: {error.args[0] if isinstance(error, KeyError) else error}', file=sys.stderr)
-        return 1
+        return 2
     return 0
 
 

@@ -105,7 +105,7 @@ def main(argv: list[str] | None = None) -> int:
         files = save_figure(sheet(views, mixings, preprocessor), Path(cfg.work_dir, 'mixmask_sheet'))
     except (OSError, ValueError, TypeError, KeyError) as error:
         print(f'error: {error}', file=sys.stderr)
-        return 1
+        return 2
     print('\n'.join(f'wrote {file}' for file in files))
     return 0
 

@@ -151,14 +151,14 @@ def main(argv: list[str] | None = None) -> int:
     cfg = read_config(args.config)
     if cfg.default_scope not in ('mmdet', 'mmseg'):
         print(f'error: the config must be one of mmdet or mmseg, but is one of {cfg.default_scope}', file=sys.stderr)
-        return 1
+        return 2
     init_default_scope(cfg.default_scope)
     protect()  # the plain network of a comparison has no type of ours that would do it
     try:
         samples = predict(cfg, args.checkpoint, args.num_images)
     except OSError as error:
         print(f'error: {error}', file=sys.stderr)
-        return 1
+        return 2
     out = args.out or Path('work_dirs', Path(args.config).stem, 'predictions.png')
     out.parent.mkdir(parents=True, exist_ok=True)
     visualizer = VISUALIZERS.build(dict(cfg.visualizer, vis_backends=None, name='gallery', alpha=0.5))

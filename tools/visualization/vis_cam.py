@@ -281,7 +281,7 @@ def main(argv: list[str] | None = None) -> int:
             print(f'wrote {args.out / name}.npz')
     except (ImportError, OSError, ValueError) as error:
         print(f'error: {error}', file=sys.stderr)
-        return 1
+        return 2
     return 0
 
 
