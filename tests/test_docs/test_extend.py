@@ -221,7 +221,7 @@ def test_a_package_is_ablated(config, tmp_path, capfd):
         ('guest.StaticFill', 'pattern must be a Pattern or MixturePattern, but got StaticFill'),
         ('mmmaskany.RankedPattern', 'must do with images, but RankedPattern needs scores'),
     ):
-        assert ablate([*command, name]) == 1
+        assert ablate([*command, name]) == 2
         assert message in capfd.readouterr().err
 
 

@@ -447,9 +447,9 @@ def test_a_query_decoder_is_refused():
 
 
 def test_without_mmseg_it_says_so(monkeypatch):
-    from mmmaskany.models.segmentors import mask_sub
+    from mmmaskany.models.segmentors import mask_sub_segmentor
 
-    mask_sub._segmentor_class.cache_clear()
+    mask_sub_segmentor._segmentor_class.cache_clear()
     monkeypatch.setitem(sys.modules, 'mmseg.models.segmentors', None)
     with pytest.raises(ImportError, match='MaskSubSegmentor needs mmsegmentation'):
         MaskSubSegmentor(BACKBONE, head(), sub_masking=FILL)

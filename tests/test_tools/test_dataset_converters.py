@@ -255,10 +255,10 @@ def test_tiny_imagenet_is_read_by_its_config(tiny):
 def test_tiny_imagenet_names_what_is_wrong(tiny, capsys):
     main = runpy.run_path(str(CONVERTERS / 'tiny_imagenet.py'))['main']
     (tiny / 'val/val_annotations.txt').write_text('val_0.JPEG\tn01\nval_1.JPEG\tn99\n')
-    assert main([str(tiny)]) == 1
+    assert main([str(tiny)]) == 2
     assert "line 2: the class must be one of the 3 folders in train, but got 'n99'" in capsys.readouterr().err
     (tiny / 'val/val_annotations.txt').unlink()
-    assert main([str(tiny)]) == 1
+    assert main([str(tiny)]) == 2
     assert 'val_annotations.txt is missing' in capsys.readouterr().err
     assert not (tiny / 'meta').exists()
 
@@ -301,11 +301,11 @@ def test_subsets_of_imagenet(imagenet):
 
 def test_subsets_of_imagenet_name_what_is_wrong(imagenet, capsys):
     main = runpy.run_path(str(CONVERTERS / 'imagenet_subset.py'))['main']
-    assert main([str(imagenet / 'train')]) == 1
+    assert main([str(imagenet / 'train')]) == 2
     assert 'must hold training images in train/CLASS/' in capsys.readouterr().err
-    assert main([str(imagenet), '--percent', '0']) == 1
+    assert main([str(imagenet), '--percent', '0']) == 2
     assert '--percent must be in (0, 100], but got 0' in capsys.readouterr().err
     (imagenet / 'published.txt').write_text('n03_1.JPEG\n')
-    assert main([str(imagenet), '--percent', '1', '--names', str(imagenet / 'published.txt')]) == 1
+    assert main([str(imagenet), '--percent', '1', '--names', str(imagenet / 'published.txt')]) == 2
     assert "1 are not there, such as 'n03_1.JPEG'" in capsys.readouterr().err
     assert not (imagenet / 'meta').exists()

@@ -119,7 +119,7 @@ def main(argv: list[str] | None = None) -> int:
             results, failures = train_all(runs, args.work_dir, [], launch, [METRIC])
     except (OSError, ValueError) as error:
         print(f'error: {error}', file=sys.stderr)
-        return 1
+        return 2
     if status := report(results, failures, args.work_dir):
         return status
     for variant in dict.fromkeys(run.variant for run in first if run.variant.startswith('mixmask-')):

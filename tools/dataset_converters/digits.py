@@ -315,7 +315,7 @@ def main(argv: list[str] | None = None) -> int:
             write_set(name, args.data_root, force=args.force)
     except OSError as error:
         print(f'error: {error}', file=sys.stderr)
-        return 1
+        return 2
     return 0
 
 

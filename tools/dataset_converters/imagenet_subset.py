@@ -108,7 +108,7 @@ def main(argv: list[str] | None = None) -> int:
             print(f'wrote {out}: {len(chosen)} of {sum(map(len, images.values()))} images')
     except (OSError, ValueError) as error:
         print(f'error: {error}', file=sys.stderr)
-        return 1
+        return 2
     return 0
 
 

@@ -65,7 +65,7 @@ def main(argv: list[str] | None = None) -> int:
             print(f'wrote {root / "meta" / name}: {len(lines)} lines')
     except (OSError, ValueError) as error:
         print(f'error: {error}', file=sys.stderr)
-        return 1
+        return 2
     return 0
 
 
