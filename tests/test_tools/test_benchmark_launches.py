@@ -17,7 +17,7 @@ BUDGET = {
     'random, three sizes': 8,
     'block': 8,
     'noise': 8,
-    'recipe: grid in 0.4': 7,
+    'grid in 0.4 of the images': 7,
     'mixture of three': 10,
     'mixture of five': 12,
 }

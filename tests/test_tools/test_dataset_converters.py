@@ -75,7 +75,7 @@ def test_digits_do_not_touch_what_is_not_theirs(digits, tmp_path, capsys):
     mine = tmp_path / 'digits' / 'mine.txt'
     mine.parent.mkdir()
     mine.write_text('mine')
-    assert digits['main'](['--data-root', str(tmp_path)]) == 1
+    assert digits['main'](['--data-root', str(tmp_path)]) == 2
     assert 'must be absent or hold version' in capsys.readouterr().err
     assert mine.read_text() == 'mine'
 
@@ -86,7 +86,7 @@ def test_digits_appear_only_as_a_whole(digits, tmp_path, monkeypatch):
         raise OSError('no space left')
 
     monkeypatch.setitem(digits['SETS'], 'classification', ('digits', stop))
-    assert digits['main'](['--data-root', str(tmp_path / 'data')]) == 1
+    assert digits['main'](['--data-root', str(tmp_path / 'data')]) == 2
     assert list((tmp_path / 'data').iterdir()) == []
 
 

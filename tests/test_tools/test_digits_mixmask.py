@@ -60,5 +60,5 @@ def test_bad_input(script, tmp_path, capsys):
     with pytest.raises(SystemExit):
         script['main']([str(tmp_path), '--frameworks', 'byol'])
     assert "invalid choice: 'byol'" in capsys.readouterr().err
-    assert script['main']([str(tmp_path), '--jobs', '0']) == 1
+    assert script['main']([str(tmp_path), '--jobs', '0']) == 2
     assert 'error: jobs must be at least 1' in capsys.readouterr().err
