@@ -95,11 +95,12 @@ def show(name: str | os.PathLike, size: tuple[int, int] | None = None) -> Card:
 
 def _measured_in(records: list[dict]) -> list[str]:
     """Say what the last validation of a training was; it is logged without a learning rate."""
+    from mmmaskany.inference.trained import metrics_of
+
     last = next((record for record in reversed(records) if 'lr' not in record), {})
     return [
         f'{metric} {value:.4g} (the last validation of this training, at {last["step"]})'
-        for metric, value in last.items()
-        if metric not in ('time', 'data_time', 'step')
+        for metric, value in metrics_of(last).items()
     ]
 
 

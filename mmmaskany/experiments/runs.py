@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from mmmaskany.checkpoints.atomic import atomic_write
-from mmmaskany.inference.trained import read_scalars
+from mmmaskany.inference.trained import metrics_of, read_scalars
 
 from .processes import start_process
 from .tables import markdown_table
@@ -273,8 +273,7 @@ def read_result(run: Run, folder: str | os.PathLike) -> Result:
     steps = [record for record in records if 'lr' in record]
     times = [record['time'] - record.get('data_time', 0) for record in steps if 'time' in record]
     memory = [record['memory'] for record in steps if 'memory' in record]
-    last = records[-1] if run.validates else {}
-    metrics = {key: value for key, value in last.items() if key not in ('time', 'data_time', 'step')}
+    metrics = metrics_of(records[-1]) if run.validates else {}
     return Result(
         group=run.group,
         variant=run.variant,

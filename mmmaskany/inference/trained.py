@@ -114,6 +114,18 @@ def read_scalars(folder: str | os.PathLike) -> list[dict]:
     return records
 
 
+def metrics_of(record: dict) -> dict[str, float]:
+    """Return what a validation measured, of what was logged with it.
+
+    Args:
+        record (dict): One of :func:`read_scalars`, of a validation.
+
+    Returns:
+        dict[str, float]: Its metrics by name.
+    """
+    return {key: value for key, value in record.items() if key not in ('time', 'data_time', 'step')}
+
+
 def _has_checkpoint(folder: Path) -> bool:
     return any(folder.glob('*.pth'))
 
