@@ -4,6 +4,7 @@ from mmmaskany.checkpoints.resume import find_resume_point
 
 from .hooks import (
     AtomicCheckpointHook,
+    ChannelsLastHook,
     FrozenNormHook,
     LastValidationHook,
     LaunchCheckHook,
@@ -19,6 +20,7 @@ protect()
 
 __all__ = [
     'AtomicCheckpointHook',
+    'ChannelsLastHook',
     'FrozenNormHook',
     'CpuAmpOptimWrapper',
     'LastValidationHook',

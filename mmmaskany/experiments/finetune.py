@@ -64,6 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--task', choices=TASKS, help='where DATA fits several')
     parser.add_argument('--zero-label', choices=['background', 'unlabelled'], help='what 0 in label maps means')
     parser.add_argument('--amp', action='store_true', help='mixed precision')
+    parser.add_argument('--channels-last', action='store_true', help='a quicker order of memory for convolutions')
     parser.add_argument('--gpus', type=int, default=1, metavar='N', help='processes of a run')
     parser.add_argument('--jobs', type=int, default=1, metavar='N', help='runs at a time')
     parser.add_argument('--dry-run', action='store_true', help='say what would be done, and stop')
@@ -97,6 +98,7 @@ def main(args: argparse.Namespace) -> int:
         task=args.task,
         zero_label=args.zero_label,
         amp=args.amp,
+        channels_last=args.channels_last,
         gpus=args.gpus,
         jobs=args.jobs,
         dry_run=args.dry_run,
@@ -120,6 +122,7 @@ def finetune(
     task: str | None = None,
     zero_label: str | None = None,
     amp: bool = False,
+    channels_last: bool = False,
     gpus: int = 1,
     jobs: int = 1,
     dry_run: bool = False,
@@ -142,6 +145,8 @@ def finetune(
             None.
         zero_label (str | None): What 0 in label maps means, 'background' or 'unlabelled'. Defaults to None.
         amp (bool): Whether in mixed precision. Defaults to False.
+        channels_last (bool): Whether the channels of a pixel lie side by side in memory, which is quicker for
+            convolutions. Defaults to False.
         gpus (int): Processes of each run. Defaults to 1.
         jobs (int): Runs at a time. Defaults to 1.
         dry_run (bool): Whether to stop before anything is written. Defaults to False.
@@ -155,7 +160,7 @@ def finetune(
         OSError: If ``out`` cannot be written or has no space, a dry run too.
     """
     options = dict(model=model, variants=variants, seeds=seeds, epochs=epochs, lr=lr, size=size, task=task)
-    options.update(zero_label=zero_label, amp=amp, gpus=gpus, jobs=jobs, dry_run=dry_run)
+    options.update(zero_label=zero_label, amp=amp, channels_last=channels_last, gpus=gpus, jobs=jobs, dry_run=dry_run)
     weights = None if weights is None else os.fspath(weights)
     return _finetune(Path(data), weights, Path(out), **options, console=Console())[1]
 
@@ -174,6 +179,7 @@ def _finetune(
     task: str | None,
     zero_label: str | None,
     amp: bool,
+    channels_last: bool,
     gpus: int,
     jobs: int,
     dry_run: bool,
@@ -229,7 +235,14 @@ def _finetune(
                 f'--size must be {network.size} for {network.name}, which was made for it and takes no images of '
                 f'{size} px: give --size {network.size}, or leave it out'
             )
-        plan = choose(found, network, out, variants, list(range(seeds)), network.size, epochs, lr, amp, gpus, weights)
+        if channels_last and not count and (unsafe := network.unsafe_channels_last):
+            raise ValueError(
+                f'--channels-last must be left out for {network.name} on a CPU, where PyTorch overwrites other memory '
+                'in the backward pass of convolutions of one pixel and a stride: it has '
+                f'{len(unsafe)}, {unsafe[0]} the first'
+            )
+        chosen = network.size, epochs, lr, amp, channels_last, gpus, weights
+        plan = choose(found, network, out, variants, list(range(seeds)), *chosen)
         found.odd += find_odd(plan)
         _tell(describe(plan), console)
         _same(plan)
@@ -295,6 +308,7 @@ def _same(plan: Plan) -> None:
     if not path.is_file():
         return
     before, now = json.loads(path.read_text()), json.loads(json.dumps(plan.identity()))
+    before.setdefault('channels_last', False)  # of before the option
     if differences := [f'{key} {before.get(key)} there, {now[key]} now' for key in now if before.get(key) != now[key]]:
         raise ValueError(
             f'--out must be a new folder or hold this experiment, but {plan.out} holds another one '

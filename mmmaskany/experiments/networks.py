@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from mmmaskany.checkpoints.mismatch import CheckpointMismatchError
 from mmmaskany.checkpoints.reading import Weights, guess_networks, place, read_weights, silence
 from mmmaskany.engine.checks.config import read_config
+from mmmaskany.engine.hooks.channels_last_hook import unsafe_on_cpu
 from mmmaskany.hub.model_index import spelled_alike
 
 #: What is taken without weights and without a name.
@@ -45,6 +46,7 @@ class Network:
         interpolation (str): How images are resized.
         crop (float): The share of a resized image's side that a test sees.
         strides (list[int]): Strides of the levels.
+        unsafe_channels_last (list[str]): Its convolutions that must not be trained in channels_last on a CPU.
         seconds (float | None): How long it takes on the CPU over one image of many, where it was measured.
         start (dict[str, Tensor] | None): The weights that it starts from, under its own names.
         said (list[str]): What a person should know about the weights.
@@ -62,6 +64,7 @@ class Network:
     interpolation: str = 'bilinear'
     crop: float = 0.875
     strides: list[int] = field(default_factory=list)
+    unsafe_channels_last: list[str] = field(default_factory=list)
     seconds: float | None = None
     start: dict[str, Tensor] | None = None
     said: list[str] = field(default_factory=list)
@@ -266,6 +269,7 @@ def _build(network: Network, dense: bool, size: int) -> nn.Module:
         if network.neck is None and network.head is None:
             network.neck = _pooling(module, last)
         network.channels = [_width(last, network)]
+    network.unsafe_channels_last = unsafe_on_cpu(module)
     network.parameters = sum(parameter.numel() for parameter in module.parameters())
     network.transformer = any('attn' in name.rpartition('.')[2] for name, _ in module.named_modules())
     return module

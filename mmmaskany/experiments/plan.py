@@ -44,6 +44,7 @@ class Plan:
         size (int): Side of the images in pixels: of the square (classification, segmentation), or at most the longer
             side (detection).
         amp (bool): Whether in mixed precision.
+        channels_last (bool): Whether the channels of a pixel lie side by side in memory.
         gpus (int): Processes of each run.
         rate (float): Learning rate.
         width (int): Channels of the pyramid, of detectors and segmentors.
@@ -62,6 +63,7 @@ class Plan:
     epochs: int
     size: int
     amp: bool = False
+    channels_last: bool = False
     gpus: int = 1
     rate: float = 0.0
     width: int = 0
@@ -90,7 +92,8 @@ class Plan:
     @property
     def hooks(self) -> list[dict]:
         """list[dict]: The hooks of the plain config beside the libraries' own."""
-        return [dict(type='mmmaskany.FrozenNormHook')] if self.frozen_statistics else []
+        chosen = dict(ChannelsLastHook=self.channels_last, FrozenNormHook=self.frozen_statistics)
+        return [dict(type=f'mmmaskany.{name}') for name, wanted in chosen.items() if wanted]
 
     @property
     def share(self) -> int:
@@ -131,6 +134,7 @@ class Plan:
             batch=self.batch * self.gpus,
             rate=self.rate,
             amp=self.amp,
+            channels_last=self.channels_last,
         )
 
 
@@ -166,6 +170,7 @@ def choose(
     epochs: int | None = None,
     lr: float | None = None,
     amp: bool = False,
+    channels_last: bool = False,
     gpus: int = 1,
     weights: str | None = None,
 ) -> Plan:
@@ -181,6 +186,7 @@ def choose(
         epochs (int, optional): How long to train. Defaults to None, see :data:`EPOCHS`.
         lr (float, optional): Learning rate. Defaults to None, see :data:`RATES`.
         amp (bool): Whether in mixed precision. Defaults to False.
+        channels_last (bool): Whether the channels of a pixel lie side by side in memory. Defaults to False.
         gpus (int): Processes of each run. Defaults to 1.
         weights (str, optional): What the network starts from, as it was given. Defaults to None.
 
@@ -188,7 +194,8 @@ def choose(
         Plan: The plan.
     """
     task, fresh = data.task, network.start is None
-    plan = Plan(data, network, out, variants, seeds, epochs or EPOCHS[task][fresh], size, amp, gpus, weights=weights)
+    epochs = epochs or EPOCHS[task][fresh]
+    plan = Plan(data, network, out, variants, seeds, epochs, size, amp, channels_last, gpus, weights=weights)
     plan.rate = lr or RATES[task][network.transformer] * (2 if fresh else 1)
     plan.width = next(
         (width for limit, width in ((0.5e6, 32), (2e6, 64), (8e6, 96), (20e6, 128)) if network.parameters < limit), 256
@@ -270,7 +277,8 @@ def _how(plan: Plan) -> str:
     processes = f' in {plan.gpus} processes' if plan.gpus > 1 else ''
     number = 'float16' if torch.cuda.is_available() else 'bfloat16'
     frozen = ', statistics of batch normalisation as in the weights' if plan.frozen_statistics else ''
-    return processes + (f', mixed precision ({number})' if plan.amp else '') + frozen
+    precision = f', mixed precision ({number})' if plan.amp else ''
+    return processes + precision + ', channels_last' * plan.channels_last + frozen
 
 
 def _time(plan: Plan) -> str:

@@ -252,6 +252,29 @@ def test_dense_tasks_keep_the_statistics_of_their_weights(boxes, class_folders, 
         assert hooks == [dict(type='mmmaskany.FrozenNormHook')] * kept
 
 
+def test_channels_last_is_chosen_said_and_another_experiment(class_folders, tiny_network, tmp_path):
+    root, out = class_folders('red', 'blue'), tmp_path / 'out'
+    plan, default = (make_plan(root, tiny_network, out, ('plain', 'early'), channels_last=on) for on in (True, False))
+    assert 'channels_last' in dict(planning.describe(plan))['recipe']
+    assert 'channels_last' not in dict(planning.describe(default))['recipe']
+    hook = dict(type='mmmaskany.ChannelsLastHook')
+    cfgs = {name: Config.fromfile(path) for name, path in write(plan).items()}
+    assert cfgs['plain'].custom_hooks == [hook]
+    assert [item.type for item in cfgs['early'].custom_hooks] == [hook['type'], 'mmmaskany.MaskScheduleHook']
+    older = {key: value for key, value in default.identity().items() if key != 'channels_last'}
+    (out / 'experiment.json').write_text(json.dumps(older))
+    command._same(default)
+    with pytest.raises(ValueError, match='channels_last False there, True now'):
+        command._same(plan)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='on a GPU it is allowed')
+def test_channels_last_is_refused_where_it_overwrites_memory(class_folders, tiny_network, tmp_path):
+    with pytest.raises(ValueError, match=r'--channels-last must be left out .* 3, layer2.0.downsample'):
+        run(class_folders('red', 'blue'), '--model', tiny_network, '--out', tmp_path / 'out', '--channels-last')
+    assert not (tmp_path / 'out').exists()
+
+
 def test_a_learning_rate_is_taken_as_it_is(class_folders, tiny_network, tmp_path):
     root = class_folders('red', 'blue')
     for lr, wanted in ((None, 1e-3), (3e-4, 3e-4)):  # the recipe's from scratch is twice 5e-4
