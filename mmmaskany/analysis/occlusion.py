@@ -183,7 +183,7 @@ def by_pattern(
     constant = build_fill(fill, preprocessor) if fill in ('black', 'mean') else None
     if fill == 'layers' and loaded.cfg.default_scope != 'mmpretrain':
         raise ValueError(
-            f'--fill layers is for classifiers, which predict for an image as a whole, but got a '
+            "fill='layers' is for classifiers, which predict for an image as a whole, but got a "
             f'{TASKS[loaded.cfg.default_scope]}'
         )
     patterns: dict[tuple[int, int], tuple] = {}

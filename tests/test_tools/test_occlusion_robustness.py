@@ -233,7 +233,7 @@ def test_detectors_and_segmentors(library, metric, occlusion, write_library_conf
     assert library == 'mmdet' or metrics[key] > 0  # what an untrained detector finds may be nothing
     layers = ['--out', str(tmp_path / 'layers'), *command[2:], '--fill', 'layers']
     assert occlusion['main'](layers) == 2
-    assert '--fill layers is for classifiers' in capsys.readouterr().err
+    assert "fill='layers' is for classifiers" in capsys.readouterr().err
     two = [*command, '--model', 'y', str(tmp_path / 'tiny.py'), str(tmp_path / 'network.pth')]
     (tmp_path / 'tiny.py').write_text("default_scope = 'mmpretrain'\n")
     assert occlusion['main'](two) == 2
