@@ -179,7 +179,7 @@ def build(plan: Plan) -> dict:
     plan.train_pipeline = task['train_dataloader']['dataset']['pipeline']
     common = dict(
         default_scope=task.pop('default_scope'),
-        custom_imports=dict(imports=['mmmaskany', 'mmpretrain.models'], allow_failed_imports=False),
+        custom_imports=dict(imports=['mmmaskany.models', 'mmpretrain.models'], allow_failed_imports=False),
     )
     hooks = dict(custom_hooks=plan.hooks) if plan.hooks else {}
     return {**common, **task, **_schedule(plan), **hooks}

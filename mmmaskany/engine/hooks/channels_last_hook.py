@@ -14,7 +14,8 @@ class ChannelsLastHook(Hook):
 
     Weights of convolutions become ``torch.channels_last``, and with them what comes out of every convolution. Values
     and shapes stay; sums are rounded otherwise, so the same seed does not give the same digits. Networks without
-    convolutions gain nothing.
+    convolutions gain nothing. Operators of mmcv, which read maps in one order alone, get copies of them, see
+    :func:`~mmmaskany.models.contiguous_operators.make_contiguous`.
 
     Raises:
         ValueError: Before anything is run on a CPU, if the model has a convolution of one pixel and a stride, such as
@@ -35,6 +36,9 @@ class ChannelsLastHook(Hook):
                     'ChannelsLastHook needs a GPU for a model with convolutions of one pixel and a stride, but '
                     f'{type(model).__name__} has {len(unsafe)} on the CPU, {unsafe[0]} the first: leave the hook out'
                 )
+        from mmmaskany.models.contiguous_operators import make_contiguous
+
+        make_contiguous()
         model.to(memory_format=torch.channels_last)
 
 
