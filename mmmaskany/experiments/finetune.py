@@ -237,7 +237,7 @@ def _finetune(
             )
         if channels_last and not count and (unsafe := network.unsafe_channels_last):
             raise ValueError(
-                f'--channels-last must be left out for {network.name} on a CPU, where PyTorch overwrites other memory '
+                f'--channels-last must be left out for {network.name} on a CPU, where PyTorch may overwrite memory '
                 'in the backward pass of convolutions of one pixel and a stride: it has '
                 f'{len(unsafe)}, {unsafe[0]} the first'
             )

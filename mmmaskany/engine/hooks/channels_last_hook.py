@@ -18,8 +18,9 @@ class ChannelsLastHook(Hook):
     :func:`~mmmaskany.models.contiguous_operators.make_contiguous`.
 
     Raises:
-        ValueError: Before anything is run on a CPU, if the model has a convolution of one pixel and a stride, such as
-            the shortcuts of a ResNet: there torch 2.11 overwrites other memory in the backward pass.
+        ValueError: Before anything is run on a CPU, if the model has a convolution of one pixel and a stride: of some,
+            seen up to 8 input channels, as in RepVGG's stem, torch 2.11 overwrites other memory. Of the shortcuts of a
+            ResNet this was not seen; they are refused to be safe.
     """
 
     def before_run(self, runner: Runner) -> None:
@@ -43,7 +44,7 @@ class ChannelsLastHook(Hook):
 
 
 def unsafe_on_cpu(model: nn.Module) -> list[str]:
-    """Find the convolutions whose backward pass overwrites other memory, for channels_last images on a CPU.
+    """Find the convolutions whose backward pass may overwrite other memory, for channels_last images on a CPU.
 
     Args:
         model (nn.Module): The model.
