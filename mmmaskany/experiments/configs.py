@@ -53,9 +53,8 @@ def write(plan: Plan) -> dict[str, Path]:
         dict[str, Path]: The config of each variant.
 
     Raises:
-        OSError: If it cannot be written, or the runs would not have the space for their checkpoints.
+        OSError: If it cannot be written.
     """
-    check_space(plan)
     _write_lists(plan.data, plan.out / 'data')
     config = build(plan)
     if plan.network.start is not None and not (plan.out / 'weights.pth').is_file():

@@ -67,6 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--channels-last', action='store_true', help='a quicker order of memory for convolutions')
     parser.add_argument('--gpus', type=int, default=1, metavar='N', help='processes of a run')
     parser.add_argument('--jobs', type=int, default=1, metavar='N', help='runs at a time')
+    parser.add_argument('--configs-only', action='store_true', help='write the configs, for you to edit, and stop')
     parser.add_argument('--dry-run', action='store_true', help='say what would be done, and stop')
 
 
@@ -101,6 +102,7 @@ def main(args: argparse.Namespace) -> int:
         channels_last=args.channels_last,
         gpus=args.gpus,
         jobs=args.jobs,
+        configs_only=args.configs_only,
         dry_run=args.dry_run,
         console=Console(),
         own_process='torch' not in sys.modules,
@@ -125,6 +127,7 @@ def finetune(
     channels_last: bool = False,
     gpus: int = 1,
     jobs: int = 1,
+    configs_only: bool = False,
     dry_run: bool = False,
 ) -> list[Result]:
     """Train a network, and MaskAny around it, on a person's images, and write a report.
@@ -149,6 +152,8 @@ def finetune(
             convolutions. Defaults to False.
         gpus (int): Processes of each run. Defaults to 1.
         jobs (int): Runs at a time. Defaults to 1.
+        configs_only (bool): Whether to stop when the configs are written. What is edited in them is trained by the
+            next call. Defaults to False.
         dry_run (bool): Whether to stop before anything is written. Defaults to False.
 
     Returns:
@@ -160,7 +165,8 @@ def finetune(
         OSError: If ``out`` cannot be written or has no space, a dry run too.
     """
     options = dict(model=model, variants=variants, seeds=seeds, epochs=epochs, lr=lr, size=size, task=task)
-    options.update(zero_label=zero_label, amp=amp, channels_last=channels_last, gpus=gpus, jobs=jobs, dry_run=dry_run)
+    options.update(zero_label=zero_label, amp=amp, channels_last=channels_last, gpus=gpus, jobs=jobs)
+    options.update(configs_only=configs_only, dry_run=dry_run)
     weights = None if weights is None else os.fspath(weights)
     return _finetune(Path(data), weights, Path(out), **options, console=Console())[1]
 
@@ -182,6 +188,7 @@ def _finetune(
     channels_last: bool,
     gpus: int,
     jobs: int,
+    configs_only: bool,
     dry_run: bool,
     console: Console,
     own_process: bool = False,
@@ -221,7 +228,7 @@ def _finetune(
         from .runs import Launch, Run, train_all
 
         # Not of a process that may have computed already, as that of a notebook.
-        start = stack.enter_context(Warm()).start if own_process and not dry_run else start_process
+        start = stack.enter_context(Warm()).start if own_process and not (configs_only or dry_run) else start_process
         if 0 < (count := torch.cuda.device_count()) < gpus:
             raise ValueError(
                 f'--gpus must be at most the GPUs of this machine, {count}, but got {gpus}; with '
@@ -246,14 +253,17 @@ def _finetune(
         found.odd += find_odd(plan)
         _tell(describe(plan), console)
         _same(plan)
+        check_space(plan, make=not dry_run)
         if dry_run:
-            check_space(plan, make=False)
             return plan, [], []
 
         from .progress import watch
 
-        configs = write(plan)
         _remember(plan)
+        configs = write(plan)
+        if configs_only:
+            _tell([(name, os.path.relpath(path)) for name, path in configs.items()], console)
+            return plan, [], []
         runs = [Run(name, configs[name], seed) for seed in plan.seeds for name in plan.variants]
         with watch(runs, out, plan.steps * plan.epochs, console):
             results, failures = train_all(runs, out, plan.metrics, Launch(gpus=gpus, jobs=jobs), start=start)
@@ -302,10 +312,16 @@ def _same(plan: Plan) -> None:
     """Make sure that what was begun in the folder is the same experiment.
 
     Raises:
-        ValueError: If the folder holds another one, or other things.
+        ValueError: If the folder holds another one, or what is not an experiment's and would be taken for its own.
     """
     path = plan.out / 'experiment.json'
     if not path.is_file():
+        taken = ('configs', 'data', 'weights.pth', 'report.html', *plan.variants)
+        if there := [name for name in taken if (plan.out / name).exists()]:
+            raise ValueError(
+                f'--out must be a new folder or hold this experiment, but {plan.out} has no experiment.json and holds '
+                f'{there[0]} already'
+            )
         return
     before, now = json.loads(path.read_text()), json.loads(json.dumps(plan.identity()))
     before.setdefault('channels_last', False)  # of before the option

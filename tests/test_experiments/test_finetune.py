@@ -441,10 +441,34 @@ def test_what_is_odd_is_what_the_checks_find(boxes, tiny_network, tmp_path):
 def test_a_full_disk_is_said_before_anything_is_written(class_folders, tiny_network, tmp_path, monkeypatch):
     plan = make_plan(class_folders('red', 'blue'), tiny_network, tmp_path / 'out')
     plan.network.parameters = 10**15
-    for check in (write, lambda plan: check_space(plan, make=False)):
+    for make in (True, False):
         with pytest.raises(OSError, match='must be a folder where .* MB can be written'):
-            check(plan)
+            check_space(plan, make)
         assert not (tmp_path / 'out').exists()
+
+
+def test_a_folder_with_other_things_is_refused(class_folders, tiny_network, tmp_path):
+    root, out = class_folders('red', 'blue'), tmp_path / 'out'
+    (out / 'data').mkdir(parents=True)
+    (out / 'data' / 'train.txt').write_text('of a person')
+    (out / 'log.txt').write_text('no matter')
+    with pytest.raises(ValueError, match=f'{out} has no experiment.json and holds data already'):
+        run(root, '--model', tiny_network, '--out', out)
+    assert (out / 'data' / 'train.txt').read_text() == 'of a person'
+    assert not (out / 'configs').exists()
+
+
+def test_configs_alone_are_left_to_be_edited(class_folders, tiny_network, tmp_path, capsys):
+    argv = (class_folders('red', 'blue'), '--model', tiny_network, '--out', tmp_path / 'out', '--size', 32)
+    assert run(*argv, '--configs-only') == 0
+    config = tmp_path / 'out' / 'configs' / 'plain.py'
+    assert f'plain     {os.path.relpath(config)}' in capsys.readouterr().out.splitlines()
+    assert not (tmp_path / 'out' / 'plain').exists() and not (tmp_path / 'out' / 'report.html').exists()
+    config.write_text(config.read_text() + '\n# mine\n')
+    assert run(*argv, '--configs-only') == 0  # goes on, and keeps what was edited
+    assert config.read_text().endswith('# mine\n')
+    with pytest.raises(ValueError, match='size 32 there, 64 now'):
+        run(*argv[:-1], 64, '--configs-only')
 
 
 # ---------------------------------------------------------------------- the whole command
