@@ -221,6 +221,8 @@ def _finetune(
             _import_all(found.task, model, weights)
         import torch
 
+        from mmmaskany.engine.hooks.channels_last_hook import UNSAFE
+
         from .configs import check_space, find_odd, write
         from .networks import find_network
         from .plan import choose, default_size, describe
@@ -244,9 +246,8 @@ def _finetune(
             )
         if channels_last and not count and (unsafe := network.unsafe_channels_last):
             raise ValueError(
-                f'--channels-last must be left out for {network.name} on a CPU, where PyTorch may overwrite memory '
-                'in the backward pass of convolutions of one pixel and a stride: it has '
-                f'{len(unsafe)}, {unsafe[0]} the first'
+                f'--channels-last must be left out for {network.name} on a CPU, where PyTorch overwrites other memory '
+                f'in the backward pass of {UNSAFE}: it has {len(unsafe)}, {unsafe[0]} the first'
             )
         chosen = network.size, epochs, lr, amp, channels_last, gpus, weights
         plan = choose(found, network, out, variants, list(range(seeds)), *chosen)

@@ -9,9 +9,9 @@ from mmmaskany.checkpoints.protection import read_checkpoint
 from mmmaskany.engine.hooks.channels_last_hook import ChannelsLastHook, unsafe_on_cpu
 
 
-def network(stride=1):
+def network(stride=1, width=8):
     torch.manual_seed(0)
-    layers = nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 4, 1, stride)
+    layers = nn.Conv2d(3, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU(), nn.Conv2d(width, 4, 1, stride)
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
 
 
@@ -49,13 +49,14 @@ def test_a_training_is_resumed_exactly(tiny_config, tool, tmp_path):
 
 def test_a_training_that_would_overwrite_memory_is_refused(tiny_config, tool, tmp_path):
     config = tiny_config(custom_hooks=[dict(type='mmmaskany.ChannelsLastHook')])
-    with pytest.raises(ValueError, match=r'ChannelsLastHook needs a GPU .* ImageClassifier has 3 on the CPU, backbone'):
+    with pytest.raises(ValueError, match=r'ChannelsLastHook needs a GPU .* ImageClassifier has 2 on the CPU, backbone'):
         tool('train')([config, '--work-dir', str(tmp_path / 'run')])
     assert not list((tmp_path / 'run').glob('*.pth'))
 
 
 def test_what_is_unsafe_on_a_cpu():
     assert unsafe_on_cpu(network()) == []
-    assert unsafe_on_cpu(network(stride=2)) == ['3']
+    assert unsafe_on_cpu(network(stride=2)) == unsafe_on_cpu(network(stride=2, width=15)) == ['3']
+    assert unsafe_on_cpu(network(stride=2, width=16)) == []
     with pytest.raises(ValueError, match='Sequential has 1 on the CPU, 3 the first: leave the hook out'):
         ChannelsLastHook().before_run(SimpleNamespace(model=network(stride=2)))

@@ -126,6 +126,15 @@ def test_families(tool, tmp_path, capsys):
     assert "--families must be some of ['ResNet-50', " in capsys.readouterr().err
 
 
+def test_orders_of_memory(tool, tmp_path):
+    out = tmp_path / 'figures.json'
+    arguments = ['--batch', '2', '--size', '64', '--turns', '2', '--warmup', '1', '--orders', '--out', str(out)]
+    tool('analysis_tools/benchmark_train_step')([*arguments, '--families', 'MobileNetV2'])
+    check(json.loads(out.read_text())['rows'], ['MobileNetV2', 'MobileNetV2, channels_last'])
+    with pytest.raises(ValueError, match='--orders needs a GPU for RepVGG-A0, which has convolutions of one pixel'):
+        tool('analysis_tools/benchmark_train_step')([*arguments, '--families', 'RepVGG-A0'])
+
+
 def test_memory_by_hand():
     model = torch.nn.Linear(256, 1024, bias=False)  # 1 MiB
     images = torch.ones(1024, 256)

@@ -15,6 +15,10 @@ one, both with the neck and the head of mmpretrain's own config; with names, onl
 
     python tools/analysis_tools/benchmark_train_step.py --families --batch 4
     python tools/analysis_tools/benchmark_train_step.py --families Swin-T ConvNeXt-T --batch 8
+
+With ``--orders`` it measures what ``mmmaskany.ChannelsLastHook`` gains::
+
+    python tools/analysis_tools/benchmark_train_step.py --families EfficientNet-B0 --orders --batch 32 --size 112
 """
 
 from __future__ import annotations
@@ -32,6 +36,7 @@ from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
+from mmmaskany.engine.hooks.channels_last_hook import UNSAFE, unsafe_on_cpu
 from mmmaskany.experiments.timing import Work, take_turns, turns_table
 from mmmaskany.user_errors import run
 
@@ -67,9 +72,6 @@ FAMILIES = {
     'ViT-B/16': ('vit-base-p16', {}),
     'DeiT-III-S/16': ('deit3/deit3-small-p16-224', {}),
 }
-#: On a CPU torch 2.11 writes where it must not in the backward pass of a 1 x 1 / 2 convolution of channels_last images,
-#: which is a part of RepVGG's stem.
-CONTIGUOUS = ('RepVGG-A0',)
 
 
 def backbones(depth: int) -> dict[str, dict]:
@@ -123,6 +125,20 @@ def training_step(model: nn.Module, images: Tensor, labels: Tensor, args: argpar
     return Work(model, step, optimizer)
 
 
+def in_orders(group: dict[str, dict], args: argparse.Namespace) -> dict[str, tuple[nn.Module, torch.memory_format]]:
+    """Build the models of a group, each with the order of memory for its weights and images."""
+    models = {name: MODELS.build(cfg) if 'head' in cfg else classifier(cfg, args.depth) for name, cfg in group.items()}
+    safe = args.device != 'cpu' or not any(unsafe_on_cpu(model) for model in models.values())
+    if args.orders:
+        name, model = next(iter(models.items()))
+        if not safe:
+            raise ValueError(f'--orders needs a GPU for {name}, which has {UNSAFE}')
+        second = copy.deepcopy(model), torch.channels_last
+        return {name: (model, torch.contiguous_format), f'{name}, channels_last': second}
+    order = torch.channels_last if args.channels_last and safe else torch.contiguous_format
+    return {name: (model, order) for name, model in models.items()}
+
+
 def measure(args: argparse.Namespace) -> list[dict]:
     init_default_scope('mmpretrain')
     torch.manual_seed(0)
@@ -131,13 +147,10 @@ def measure(args: argparse.Namespace) -> list[dict]:
     groups = [family(name) for name in args.families] if args.families is not None else [backbones(args.depth)]
     rows = []
     for group in groups:
-        channels_last = args.channels_last and not (args.device == 'cpu' and {*CONTIGUOUS} & {*group})
-        memory_format = torch.channels_last if channels_last else torch.contiguous_format
         works = {}
-        for name, cfg in group.items():
-            model = MODELS.build(cfg) if 'head' in cfg else classifier(cfg, args.depth)
-            model.to(device=args.device, memory_format=memory_format)
-            works[name] = training_step(model, images.to(memory_format=memory_format), labels, args)
+        for name, (model, order) in in_orders(group, args).items():
+            model.to(device=args.device, memory_format=order)
+            works[name] = training_step(model, images.to(memory_format=order), labels, args)
         rows += take_turns(works, args.turns, args.warmup)
     return rows
 
@@ -158,6 +171,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument('--amp', action='store_true', help='autocast: float16 on a GPU, bfloat16 on a CPU')
     parser.add_argument('--compile', action='store_true', help='the whole model by torch.compile')
     parser.add_argument('--channels-last', action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument(
+        '--orders', action='store_true', help='the plain networks alone, in channels_last against contiguous'
+    )
     parser.add_argument('--out', type=Path, help='also write the figures to this JSON file')
     args = parser.parse_args(argv)
     if args.device == 'cuda' and not torch.cuda.is_available():
