@@ -50,6 +50,8 @@ METRICS = {
     'coco/segm_mAP': ('mask AP (%)', 100),
     'mIoU': ('mIoU (%)', 1),
 }
+#: The metric that counts, by the scope of a config.
+METRIC_OF = {'mmpretrain': 'accuracy/top1', 'mmdet': 'coco/bbox_mAP', 'mmseg': 'mIoU'}
 
 
 def available_cores() -> int:

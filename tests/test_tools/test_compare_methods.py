@@ -10,13 +10,11 @@ from mmengine.config import Config
 from mmmaskany.experiments.runs import Result
 
 
-def finish(work_dir, **variants):
+def finish(work_dir, metric='accuracy/top1', **variants):
     """Write what finished runs with seeds 0 and 1 leave: ``finish(work_dir, plain=(70.0, 74.0))``."""
     for variant, values in variants.items():
         for seed, value in enumerate(values):
-            result = Result(
-                '', variant, seed, variant, [f'randomness.seed={seed}'], {'accuracy/top1': value}, 0.1, None
-            )
+            result = Result('', variant, seed, variant, [f'randomness.seed={seed}'], {metric: value}, 0.1, None)
             folder = work_dir / variant / f'seed{seed}'
             folder.mkdir(parents=True)
             (folder / 'run.json').write_text(json.dumps(dict(config=variant, options=result.options)))
@@ -44,10 +42,23 @@ def test_finished_runs_become_a_table_a_plot_and_rows(tool, finished, capsys):
     assert '<!-- top-1 (%) -->' in (work_dir / 'accuracy-top1.svg').read_text()
 
 
-def test_what_cannot_be_compared_is_refused(tool, finished, capsys):
+@pytest.mark.parametrize(('scope', 'metric'), [('mmseg', 'mIoU'), ('mmdet', 'coco/bbox_mAP')])
+def test_the_metric_is_that_of_the_library(scope, metric, tool, tiny_config, tmp_path):
+    finish(tmp_path / 'runs', metric, plain=(0.5, 0.5))
+    config = tiny_config('plain', default_scope=scope)
+    assert tool('analysis_tools/compare_methods')([str(tmp_path / 'runs'), '--seeds', '0', '--configs', config]) == 0
+    assert json.loads((tmp_path / 'runs' / 'results.json').read_text())[0]['metrics'] == {metric: 0.5}
+    assert (tmp_path / 'runs' / f'{metric.replace("/", "-")}.svg').is_file()
+
+
+def test_what_cannot_be_compared_is_refused(tool, finished, tiny_config, capsys):
     work_dir, configs = finished
+    segmentor, other = (tiny_config(scope, default_scope=scope) for scope in ('mmseg', 'mmdet3d'))
     for arguments, message in (
-        (['--configs', 'nope.py'], 'configs must be existing files, but there is no nope.py'),
+        (['--configs', 'nope.py'], 'config nope.py must be a file, but is missing'),
+        (['--configs', *configs, '--metric', 'mIoU'], 'of mmpretrain measure, such as accuracy/top1, but got'),
+        (['--configs', configs[0], segmentor], 'configs must be of one library, but are of {'),
+        (['--configs', other], '--metric must be given for configs of mmdet3d'),
         (['--configs', configs[0], configs[0]], 'group, variant and seed of a run must be its own'),
         ([configs[0]], 'one of the arguments --variants/--arms --configs is required'),
         (['--arms', 'plain'], 'CONFIG and --variants must be given together, or --configs alone'),

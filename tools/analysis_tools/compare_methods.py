@@ -26,7 +26,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
-from mmmaskany.experiments.runs import Launch, Run, plot, report, train_all
+from mmmaskany.engine.checks.config import read_config
+from mmmaskany.experiments.runs import METRIC_OF, Launch, Run, plot, report, train_all
 from mmmaskany.experiments.tables import write_csv
 from mmmaskany.experiments.variant_rules import RULES, keep_config, variant_text
 from mmmaskany.user_errors import run
@@ -52,6 +53,33 @@ def variants(config: Path, names: Sequence[str], folder: Path) -> dict[str, Path
     return {name: keep_config(folder / f'{name}.py', text) for name, text in texts.items()}
 
 
+def which_metrics(configs: Sequence[Path], given: Sequence[str] | None) -> list[str]:
+    """Return the metrics that all configs are compared by.
+
+    Args:
+        configs (Sequence[Path]): The configs.
+        given (Sequence[str], optional): What was asked for. None is what counts for their scope.
+
+    Returns:
+        list[str]: The metrics.
+
+    Raises:
+        FileNotFoundError: If a config is missing.
+        ValueError: If the configs are of different libraries, nothing counts for theirs, or a metric is of another.
+    """
+    scopes = {str(config): read_config(str(config)).get('default_scope') for config in configs}
+    if len({*scopes.values()}) > 1:
+        raise ValueError(f'configs must be of one library, but are of {scopes}')
+    (scope,) = {*scopes.values()}
+    own = METRIC_OF.get(scope)
+    if own is None and given is None:
+        raise ValueError(f'--metric must be given for configs of {scope}')
+    of_others = {*METRIC_OF.values()} - {own} if own else set()
+    if wrong := [metric for metric in given or () if metric in of_others]:
+        raise ValueError(f'--metric must be what configs of {scope} measure, such as {own}, but got {wrong}')
+    return list(given or [own])
+
+
 def main(argv: list[str] | None = None) -> int:
     """Train and print the table; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -66,8 +94,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         '--metric',
         nargs='+',
-        default=['accuracy/top1'],
-        help='metrics of the validation (default: accuracy/top1): coco/bbox_mAP of a detector, mIoU of a segmentor',
+        help=f'metrics of the validation (default, by the scope of the configs: {", ".join(METRIC_OF.values())})',
     )
     parser.add_argument('--cfg-options', nargs='+', default=[], help='overrides for every run, as in tools/train.py')
     Launch.add_arguments(parser)
@@ -78,13 +105,14 @@ def main(argv: list[str] | None = None) -> int:
         configs = [(config.stem, config) for config in args.configs or []]
         if args.variants:
             configs = variants(args.config, args.variants, args.work_dir / 'configs').items()
+        metrics = which_metrics([config for _, config in configs], args.metric)
         runs = [Run(variant, config, seed, args.cfg_options) for seed in args.seeds for variant, config in configs]
-        results, failures = train_all(runs, args.work_dir, args.metric, Launch.from_args(args))
+        results, failures = train_all(runs, args.work_dir, metrics, Launch.from_args(args))
     except (ValueError, KeyError, FileNotFoundError) as error:
         parser.error(str(error.args[0]))
     if results:
         write_csv([dict(run=r.variant, seed=r.seed, **r.metrics) for r in results], args.work_dir / 'results.csv')
-        for metric in args.metric:
+        for metric in metrics:
             save_figure(plot(runs, results, metric), args.work_dir / metric.replace('/', '-'))
     return report(results, failures, args.work_dir)
 

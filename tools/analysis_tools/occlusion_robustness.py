@@ -41,7 +41,7 @@ from mmmaskany.analysis.named_patterns import NAMED_PATTERNS, pattern_cfg
 from mmmaskany.analysis.occlusion import FILLS, Hide, Pixels, by_pattern, evaluate_hidden, whole
 from mmmaskany.analysis.pasted_objects import PastedObjects
 from mmmaskany.checkpoints.atomic import atomic_write
-from mmmaskany.experiments.runs import METRICS, mean_spread
+from mmmaskany.experiments.runs import METRIC_OF, METRICS, mean_spread
 from mmmaskany.experiments.tables import grouped, markdown_table, write_csv
 from mmmaskany.models.algebra import build_pattern
 from mmmaskany.user_errors import run
@@ -50,8 +50,6 @@ from mmmaskany.visualization.curves import draw_curve, new_panels
 
 #: The pattern of pasted objects.
 OBJECTS = 'objects'
-#: The metric of each task, by the scope of its configs.
-METRIC_OF = {'mmpretrain': 'accuracy/top1', 'mmdet': 'coco/bbox_mAP', 'mmseg': 'mIoU'}
 
 
 def by_objects(ratio: float, args: argparse.Namespace, loaded: Loaded, objects: PastedObjects) -> Hide:
