@@ -89,7 +89,8 @@ class Loaded(NamedTuple):
                 Defaults to 0.
 
         Yields:
-            tuple[Tensor, Sequence]: Normalised images ``(B, C, H, W)`` and their data samples.
+            tuple[Tensor, Sequence]: Normalised images ``(B, C, H, W)`` and their data samples, whose ``unpadded`` is
+            the height and width of each before it was padded to those of its batch.
 
         Raises:
             ValueError: If the test pipeline does not give plain images.
@@ -106,6 +107,8 @@ class Loaded(NamedTuple):
             if not isinstance(batch['inputs'], Tensor):
                 kind = type(batch['inputs']).__name__
                 raise ValueError(f'the test data of {self.cfg.filename} must be plain images, but is a {kind} of them')
+            for sample, image in zip(batch['data_samples'], data['inputs'], strict=True):
+                sample.set_metainfo(dict(unpadded=tuple(image.shape[-2:])))
             yield batch['inputs'], batch['data_samples']
 
 

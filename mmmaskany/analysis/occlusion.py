@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import NamedTuple
 
 import torch
@@ -30,8 +30,8 @@ FILLS = {
     'image': 'the same place of another image',
     'layers': 'nothing: no layer sees them',
 }
-#: A way to hide a share of images, given their place in the data and their partners: a context in which a network is
-#: called with the images that are given back, beside the share that is hidden of each.
+#: A way to hide a share of images without padding, given the place of the first in the data and their partners: a
+#: context in which a network is called with the images that are given back, beside the share that is hidden of each.
 Hide = Callable[[Tensor, int, 'Tensor | None'], AbstractContextManager['tuple[Tensor, list[float]]']]
 #: Masks are drawn for so many images at a time.
 _BLOCK = 32
@@ -61,9 +61,10 @@ def occlusion_mask(images: Tensor, pattern: Pattern, first: int = 0, seed: int =
     """Draw the masks of test images, each of which follows from the image's place in the data alone.
 
     Neither the batch size nor what was drawn before changes a mask, so all networks are tested on the same images.
+    Images that were padded to those of their batch are given without, one by one.
 
     Args:
-        images (Tensor): Consecutive images of the data, ``(B, C, H, W)``.
+        images (Tensor): Consecutive images of the data, without padding, ``(B, C, H, W)``.
         pattern (Pattern): Where to mask.
         first (int): Place of the first image in the data. Defaults to 0.
         seed (int): Other seeds give other masks. Defaults to 0.
@@ -176,7 +177,7 @@ def by_pattern(
         Hide: What hides.
 
     Raises:
-        ValueError: If its layers are to be masked, and it is no classifier.
+        ValueError: If its layers are to be masked, and it is no classifier or pads its images.
     """
     preprocessor = loaded.model.data_preprocessor
     pixels = Pixels.of(preprocessor)
@@ -185,6 +186,11 @@ def by_pattern(
         raise ValueError(
             "fill='layers' is for classifiers, which predict for an image as a whole, but got a "
             f'{TASKS[loaded.cfg.default_scope]}'
+        )
+    if fill == 'layers' and getattr(preprocessor, 'pad_size_divisor', 1) > 1:
+        raise ValueError(
+            "fill='layers' needs images without padding, but data_preprocessor.pad_size_divisor is "
+            f'{preprocessor.pad_size_divisor}'
         )
     patterns: dict[tuple[int, int], tuple] = {}
 
@@ -218,7 +224,7 @@ def whole(images: Tensor, first: int, partners: Tensor | None) -> AbstractContex
 def evaluate_hidden(
     loaded: Loaded,
     ways: Sequence[Hide],
-    partners: Iterator[Tensor] | None = None,
+    partners: Iterator[tuple[Tensor, Sequence]] | None = None,
     watch: Callable[[Iterable], Iterable] = iter,
     note: Callable[[int, Sequence], None] | None = None,
 ) -> list[tuple[dict, float]]:
@@ -227,7 +233,8 @@ def evaluate_hidden(
     Args:
         loaded (Loaded): The network.
         ways (Sequence[Hide]): The ways.
-        partners (Iterator[Tensor] | None): Other images, a batch for each of the network's. Defaults to None.
+        partners (Iterator | None): Other images and their data samples, a batch for each of the network's. Defaults to
+            None.
         watch (Callable): Goes over the batches in its own way, to show how far it is. Defaults to ``iter``.
         note (Callable | None): Called with the place of the first image of a batch, and what was predicted for the
             batch in the first way. Defaults to None.
@@ -241,9 +248,9 @@ def evaluate_hidden(
     first = 0
     with torch.no_grad():
         for images, samples in watch(loaded.batches()):
-            partner = None if partners is None else _of_size(next(partners), images)
+            partner = None if partners is None else _of_size(*next(partners), images, samples)
             for hide, evaluator, own in zip(ways, evaluators, shares, strict=True):
-                with hide(images, first, partner) as (left, found):
+                with _without_padding(hide, images, samples, first, partner) as (left, found):
                     predicted = loaded.model(left, copy.deepcopy(samples), mode='predict')
                 if note and evaluator is evaluators[0]:
                     note(first, predicted)
@@ -256,8 +263,36 @@ def evaluate_hidden(
         ]
 
 
-def _of_size(partners: Tensor, images: Tensor) -> Tensor:
-    """Return partners at the size of the images that they stand in for."""
-    if partners.shape == images.shape:
-        return partners
-    return F.interpolate(partners, images.shape[-2:], mode='bilinear', align_corners=False)
+@contextmanager
+def _without_padding(
+    hide: Hide, images: Tensor, samples: Sequence, first: int, partners: Tensor | None
+) -> Iterator[tuple[Tensor, list[float]]]:
+    """Hide a share of each image as if it were alone: what its batch added to its borders is left as it is."""
+    sizes = [sample.unpadded for sample in samples]
+    if {*sizes} == {tuple(images.shape[-2:])}:
+        with hide(images, first, partners) as found:
+            yield found
+        return
+    left, shares = images.clone(), []
+    with ExitStack() as stack:
+        for index, (height, width) in enumerate(sizes):
+            own = slice(index, index + 1), slice(None), slice(height), slice(width)
+            partner = None if partners is None else partners[own]
+            left[own], share = stack.enter_context(hide(images[own], first + index, partner))
+            shares += share
+        yield left, shares
+
+
+def _of_size(others: Tensor, other_samples: Sequence, images: Tensor, samples: Sequence) -> Tensor:
+    """Return other images at the sizes of those that they stand in for, all without their padding."""
+    if others.shape == images.shape and all(
+        sample.unpadded == images.shape[-2:] for sample in (*other_samples, *samples)
+    ):
+        return others
+    partners = torch.zeros_like(images)
+    for index, (other, sample) in enumerate(zip(other_samples, samples, strict=True)):
+        (height, width), (rows, columns) = other.unpadded, sample.unpadded
+        partners[index : index + 1, :, :rows, :columns] = F.interpolate(
+            others[index : index + 1, :, :height, :width], (rows, columns), mode='bilinear', align_corners=False
+        )
+    return partners

@@ -12,9 +12,18 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner
+from mmpretrain.structures import DataSample
 
 from mmmaskany.analysis.candidates import Candidate, load_candidate
-from mmmaskany.analysis.occlusion import Pixels, occlude, occlusion_mask, textures
+from mmmaskany.analysis.occlusion import (
+    Pixels,
+    _of_size,
+    _without_padding,
+    by_pattern,
+    occlude,
+    occlusion_mask,
+    textures,
+)
 from mmmaskany.analysis.pasted_objects import PastedObjects
 from mmmaskany.masking import ConstantFill, GridPattern, LayerMasking, RandomPattern
 
@@ -136,6 +145,75 @@ def test_an_interrupted_measurement_goes_on(occlusion, trained, tmp_path, capsys
     assert "must be a new folder or one with {'fill': 'black'}" in capsys.readouterr().err
 
 
+def test_a_config_is_part_of_what_was_measured(occlusion, trained, tmp_path, capsys):
+    other = tmp_path / 'other.py'
+    other.write_text(f'_base_ = {str(trained / "tiny.py")!r}\nmodel = dict(data_preprocessor=dict(mean=[0.0] * 3))\n')
+    options = ['--patterns', 'grid', '--ratios', '0.5', '0.5', '0.501']
+    both = [*model(trained, 'a'), '--model', 'b', str(other), str(trained / 'epoch_2.pth')]
+    for name, models in (('both', both), ('b', both[4:])):
+        assert occlusion['main'](['--out', str(tmp_path / name), *options, *models]) == 0
+    rows, alone = read(tmp_path / 'both/occlusion.csv'), read(tmp_path / 'b/occlusion.csv')
+    assert rows[2:] == alone and rows[0]['top-1 (%)'] != rows[2]['top-1 (%)']
+    assert len(rows) == 4  # ratios that hide the same are one
+    table = (tmp_path / 'both/occlusion.md').read_text()
+    assert '±' not in table
+    # Edited, it is measured again.
+    other.write_text(other.read_text().replace('0.0', '127.5'))
+    assert occlusion['main'](['--out', str(tmp_path / 'both'), *options, *both]) == 0
+    rows = read(tmp_path / 'both/occlusion.csv')
+    assert [row['top-1 (%)'] for row in rows[:2]] == [row['top-1 (%)'] for row in rows[2:]]
+    capsys.readouterr()
+    assert occlusion['main'](['--out', str(tmp_path / 'c'), *options, *both[:4], *both[:4]]) == 2
+    assert 'a label must have each checkpoint once' in capsys.readouterr().err
+
+
+def test_images_of_other_sizes_are_not_compared(occlusion, trained, tmp_path, capsys):
+    cfg = Config.fromfile(trained / 'tiny.py')
+    cfg.test_dataloader.dataset.pipeline.insert(1, dict(type='Resize', scale=24))
+    cfg.dump(tmp_path / 'larger.py')
+    models = [*model(trained, 'a'), '--model', 'b', str(tmp_path / 'larger.py'), str(trained / 'epoch_2.pth')]
+    command = ['--out', str(tmp_path), '--patterns', 'grid', '--ratios', '0.5', *models]
+    assert occlusion['main'](command) == 2
+    assert "images of one size, height and width, but got {'a': (20, 20), 'b': (24, 24)}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('fill', ['black', 'texture', 'image'])
+def test_padding_is_neither_hidden_nor_counted(fill, trained):
+    loaded = load_candidate(Candidate('', trained / 'tiny.py', trained / 'epoch_2.pth'), 3)
+    sizes = [(20, 20), (32, 24), (24, 28)]
+    images, others = torch.randn(2, 3, 3, 32, 28).unbind()
+    samples = [DataSample(metainfo=dict(unpadded=size)) for size in sizes]
+    turned = samples[1:] + samples[:1]
+    hide = by_pattern('random', 0.5, loaded, fill, seed=3)
+    partners = _of_size(others, turned, images, samples) if fill == 'image' else None
+    with _without_padding(hide, images, samples, 40, partners) as (left, shares):
+        pass
+    for index, (height, width) in enumerate(sizes):
+        whole = images[index : index + 1, :, :height, :width]
+        partner = None
+        if fill == 'image':
+            rows, columns = turned[index].unpadded
+            partner = torch.nn.functional.interpolate(
+                others[index : index + 1, :, :rows, :columns], (height, width), mode='bilinear'
+            )
+        with hide(whole, 40 + index, partner) as (alone, (share,)):
+            torch.testing.assert_close(left[index : index + 1, :, :height, :width], alone)
+        hidden = (left[index] != images[index]).any(0)
+        assert hidden[:height, :width].float().mean().item() == pytest.approx(share) == pytest.approx(shares[index])
+        assert hidden.sum() == hidden[:height, :width].sum() > 0
+
+
+def test_batches_say_how_large_images_were(trained):
+    cfg = Config.fromfile(trained / 'tiny.py')
+    cfg.model.data_preprocessor.pad_size_divisor = 32
+    cfg.dump(trained / 'padded.py')
+    loaded = load_candidate(Candidate('', trained / 'padded.py', trained / 'epoch_2.pth'))
+    images, samples = next(iter(loaded.batches()))
+    assert images.shape[2:] == (32, 32) and {sample.unpadded for sample in samples} == {(20, 20)}
+    with pytest.raises(ValueError, match='images without padding, but data_preprocessor.pad_size_divisor is 32'):
+        by_pattern('random', 0.5, loaded, 'layers')
+
+
 def test_other_images_and_textures_are_what_masked_pixels_show(occlusion, trained, tmp_path):
     loaded = load_candidate(Candidate('', trained / 'tiny.py', trained / 'epoch_2.pth'), 7)
     inputs, labels = [torch.cat(parts) for parts in zip(*_inputs(loaded), strict=True)]
@@ -250,7 +328,7 @@ def test_what_does_not_fit_is_an_error_without_traceback(occlusion, trained, tin
         (tiny, 'nope.pth', [], 'must be an existing file, but got nope.pth'),
         (deeper, checkpoint, [], f'checkpoint {checkpoint} must hold the tensors of this ImageClassifier'),
         (plain, checkpoint, [], 'tensors have no place there (backbone.relu.reused.conv1.weight, '),
-        (tiny, checkpoint, ['--ratios', '1.5'], 'ratio must be in (0, 1), but got 1.5'),
+        (tiny, checkpoint, ['--ratios', '1.5'], '--ratios must be in (0, 1), but got 1.5'),
         (tiny, checkpoint, ['--patterns', 'stripes'], "must be one of ['patch', 'grid'"),
         (tiny, checkpoint, ['--metric', 'mIoU'], "must be one that the test_evaluator gives, ['accuracy/top1']"),
         (tiny, checkpoint, ['--num-images', '0'], 'must be at least 1, but got 0'),

@@ -9,7 +9,8 @@
 Classifiers, detectors and segmentors, all of one task. Each image comes from the config's own test data and data
 preprocessor, is hidden in part, and goes through the model as any other image: for one with a second stem the reused
 view is the occluded image at half size, so nothing that is hidden reaches it. What is hidden, and by what, follows from
-the pattern, the share, the image's place in the data and --seed alone, so all models see the same images. Models of one
+the pattern, the share, the image's size and place in the data and --seed alone, so all models see the same images; what
+pads an image to those of its batch is not hidden and does not count. Models of one
 label, such as the seeds of one method, are one curve with their spread.
 
 --fill says what hidden pixels show: black, the mean colour of the data, a smooth random texture, or the same place of
@@ -25,6 +26,7 @@ every single number; and `occlusion.json`, what was measured so far: the same co
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import sys
 import time
@@ -32,8 +34,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
+from mmengine.config import Config
 from rich.console import Console
 from rich.progress import track
+from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout needs no install
 from mmmaskany.analysis.candidates import TASKS, Candidate, Loaded, load_candidate
@@ -78,7 +82,7 @@ def measure(loaded: Loaded, ways: Sequence[Hide], args: argparse.Namespace, what
     count = len(loaded.places)
     if args.fill == 'image' and count < 2:
         raise ValueError('--fill image needs another image for each, so at least 2 test images, but got 1')
-    partners = (images for images, _ in loaded.batches(shift=count // 2)) if args.fill == 'image' else None
+    partners = loaded.batches(shift=count // 2) if args.fill == 'image' else None
     bar = dict(
         description=what,
         total=-(-count // loaded.cfg.test_dataloader.batch_size),
@@ -116,10 +120,13 @@ class Kept:
                 old, new = ({key: of.get(key) for key in differ} for of in (self.content['settings'], settings))
                 raise ValueError(f'--out must be a new folder or one with {old}, as it was begun, but got {new}')
 
-    def rows(self, candidate: Candidate, name: str, ratios: Sequence[float], measure: Callable[[], list]) -> list[dict]:
+    def rows(
+        self, candidate: Candidate, cfg: Config, name: str, ratios: Sequence[float], measure: Callable[[], list]
+    ) -> list[dict]:
         """Return the rows of a network and a pattern, measured unless they are there."""
         changed = candidate.checkpoint.stat().st_mtime_ns
-        key = json.dumps([str(candidate.checkpoint.resolve()), changed, name, list(ratios)])
+        network = hashlib.blake2b(repr(cfg.to_dict()).encode(), digest_size=8).hexdigest()
+        key = json.dumps([str(candidate.checkpoint.resolve()), changed, network, name, list(ratios)])
         if key not in self.content['rows']:
             self.content['rows'][key] = measure()
             atomic_write(self.path, json.dumps(self.content).encode())
@@ -141,8 +148,10 @@ def measure_all(args: argparse.Namespace) -> Iterator[list[dict]]:
         ValueError: If they do not fit together.
     """
     objects = PastedObjects(*args.objects) if args.objects else None
-    for name in args.patterns:
-        for ratio in args.ratios:  # what is wrong with them is said before anything is measured
+    for ratio in args.ratios:  # what is wrong is said before anything is measured
+        if not 0 < ratio < 1:
+            raise ValueError(f'--ratios must be in (0, 1), but got {ratio}')
+        for name in args.patterns:
             build_pattern(pattern_cfg(name, 224, args.cell, ratio=ratio), ())
     names = [*args.patterns, *([OBJECTS] if objects else [])]
     common = ('fill', 'cell', 'seed', 'num_images', 'metric', 'objects')
@@ -152,9 +161,20 @@ def measure_all(args: argparse.Namespace) -> Iterator[list[dict]]:
         settings['objects'] = [str(annotations), annotations.stat().st_mtime_ns, str(folder)]
     kept = Kept(args.out / 'occlusion.json', settings)
     scopes = tuple(TASKS)
-    for candidate in Candidate.from_args(args):
+    candidates = Candidate.from_args(args)
+    models = [(candidate.label, str(candidate.checkpoint.resolve())) for candidate in candidates]
+    if twice := [model for model in dict.fromkeys(models) if models.count(model) > 1]:
+        raise ValueError(
+            f'a label must have each checkpoint once, but got twice {twice}: give them labels of their own'
+        )
+    sizes: dict[str, tuple[int, int] | None] = {}
+    for candidate in candidates:
         loaded = load_candidate(candidate, args.num_images, args.device, scopes)
         scopes = (loaded.cfg.default_scope,)
+        first = loaded.dataset[loaded.places[0]]['inputs']
+        sizes[candidate.label] = tuple(first.shape[-2:]) if isinstance(first, Tensor) else None
+        if len({*sizes.values()}) > 1:
+            raise ValueError(f'all models must be tested on images of one size, height and width, but got {sizes}')
         whole_rows, rows = [], []
         for name in ('', *names):
             ways = [whole]
@@ -169,6 +189,7 @@ def measure_all(args: argparse.Namespace) -> Iterator[list[dict]]:
             begun = time.perf_counter()
             found = kept.rows(
                 candidate,
+                loaded.cfg,
                 name,
                 args.ratios if name else [],
                 lambda: measure(loaded, ways, args, what),  # noqa: B023
@@ -176,7 +197,9 @@ def measure_all(args: argparse.Namespace) -> Iterator[list[dict]]:
             print(f'{what}: {found[0]["images"]:,} images, {time.perf_counter() - begun:.0f} s', flush=True)
             own = dict(label=candidate.label, checkpoint=str(candidate.checkpoint))
             whole_rows = whole_rows or found
-            rows += [dict(own, pattern=name, **row) for row in (*whole_rows, *found) if name]
+            # Cells are whole: two ratios may hide the same.
+            of_pattern = {row['masked']: dict(own, pattern=name, **row) for row in (*whole_rows, *found) if name}
+            rows += of_pattern.values()
         yield rows
 
 
@@ -275,7 +298,7 @@ def main(argv: list[str] | None = None) -> int:
         rows: list[dict] = []
         for own in measure_all(args):
             rows += own
-            counts = {row['checkpoint']: row['images'] for row in rows}
+            counts = {f'{row["label"]}, {row["checkpoint"]}': row['images'] for row in rows}
             if len(set(counts.values())) > 1:
                 raise ValueError(f'all models must be tested on the same images, but got as many of them: {counts}')
             table, files = write_all(rows, args)
@@ -294,7 +317,7 @@ def write_all(rows: Sequence[dict], args: argparse.Namespace) -> tuple[str, list
     table = write_table(rows, args.out / 'occlusion.md')
     title = f'{rows[0]["images"]:,} test images'
     title += f', masked pixels show {FILLS[args.fill]}' if args.patterns else ''
-    if len(grouped(rows, 'checkpoint')) > len(grouped(rows, 'label')):
+    if len({(row['label'], row['checkpoint']) for row in rows}) > len(grouped(rows, 'label')):
         title += '\nline: mean of the checkpoints, points: each of them, band: one standard deviation'
     return table, draw(rows, title, args.out / 'occlusion')
 
