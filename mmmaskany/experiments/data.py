@@ -154,6 +154,8 @@ def look(path: str | os.PathLike, task: str | None = None, zero: str | None = No
     root = path if path.is_dir() else path.parent
     if out is not None and Path(out).expanduser().resolve() == path:
         raise ValueError(f'OUT must be another folder than DATA, but both are {path}')
+    if out is not None and root in Path(out).expanduser().resolve().parents:
+        _refuse_images(Path(out).expanduser().resolve())
     tree = _Tree(root, out)
     data = _file(path, tree, zero) if path.is_file() else _folder(path, tree, task, zero)
     if task is not None and data.task != task:
@@ -163,6 +165,15 @@ def look(path: str | os.PathLike, task: str | None = None, zero: str | None = No
     _refuse(data)
     _measure(data)
     return data
+
+
+def _refuse_images(out: Path) -> None:
+    """Refuse to write among a person's images, where none would be looked at; an experiment's own are pictures."""
+    if (out / 'experiment.json').is_file():
+        return
+    for folder, _, files in os.walk(out):
+        if images := [name for name in files if name.lower().endswith(SUFFIXES)]:
+            raise ValueError(f'OUT must be a folder of its own, but holds images of DATA: {Path(folder, images[0])}')
 
 
 def _unwrapped(path: Path) -> Path:

@@ -317,20 +317,33 @@ def _same(plan: Plan) -> None:
     """
     path = plan.out / 'experiment.json'
     if not path.is_file():
-        taken = ('configs', 'data', 'weights.pth', 'report.html', *plan.variants)
-        if there := [name for name in taken if (plan.out / name).exists()]:
+        if there := [name for name in _written(plan) if (plan.out / name).exists()]:
             raise ValueError(
                 f'--out must be a new folder or hold this experiment, but {plan.out} has no experiment.json and holds '
                 f'{there[0]} already'
             )
         return
-    before, now = json.loads(path.read_text()), json.loads(json.dumps(plan.identity()))
-    before.setdefault('channels_last', False)  # of before the option
-    if differences := [f'{key} {before.get(key)} there, {now[key]} now' for key in now if before.get(key) != now[key]]:
+    try:
+        before = dict(json.loads(path.read_text()))
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f'--out must be a new folder or hold this experiment, but {path} is of something else ({error})'
+        ) from error
+    now = json.loads(json.dumps(plan.identity()))
+    # Of experiments that were begun before there were digests, or the option.
+    before = dict(dict.fromkeys(now), **{key: now[key] for key in now if key.endswith('_digest')}) | before
+    before['channels_last'] = bool(before['channels_last'])
+    if differences := [f'{key} {before[key]} there, {now[key]} now' for key in now if before[key] != now[key]]:
         raise ValueError(
             f'--out must be a new folder or hold this experiment, but {plan.out} holds another one '
             f'({"; ".join(differences)})'
         )
+
+
+def _written(plan: Plan) -> list[str]:
+    """Return what the command writes into its folder."""
+    results = ('report.html', 'report.md', 'results.csv', 'results.json', 'table.md', 'figures')
+    return ['configs', 'data', 'weights.pth', *plan.variants, *results]
 
 
 def _remember(plan: Plan) -> None:

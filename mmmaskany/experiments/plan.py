@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from .data import Data
 from .networks import Network
@@ -119,23 +121,43 @@ class Plan:
         """Say in plain numbers what all runs of the experiment share; what differs is another experiment.
 
         Returns:
-            dict: Without the variants and the number of seeds, which may be added later.
+            dict: Without the variants and the number of seeds, which may be added later. Of the lists of images and
+            labels, of the network's config and of the weights that it starts from there are digests.
         """
+        network = self.network
+        listed = [
+            self.data.classes,
+            *((name, split.samples, split.content) for name, split in self.data.splits.items()),
+        ]
         splits = {name: len(split.samples) for name, split in self.data.splits.items()}
         return dict(
             data=str(self.data.path),
             task=self.data.task,
             classes=len(self.data.classes),
             images=splits,
-            model=self.network.name,
-            pretrained=self.network.start is not None,
+            model=network.name,
+            pretrained=network.start is not None,
             epochs=self.epochs,
             size=self.size,
             batch=self.batch * self.gpus,
             rate=self.rate,
             amp=self.amp,
             channels_last=self.channels_last,
+            data_digest=_digest(repr(listed)),
+            network_digest=_digest(repr((network.backbone, network.neck, network.head, network.normalisation))),
+            weights_digest=_digest(*(part for item in (network.start or {}).items() for part in item)),
         )
+
+
+def _digest(*parts: str | Tensor) -> str:
+    """Return eight hexadecimal digits that differ where texts or tensors do."""
+    digest = hashlib.blake2b(digest_size=4)
+    for part in parts:
+        if isinstance(part, Tensor):
+            digest.update(f'{part.dtype}{tuple(part.shape)}'.encode())
+            part = part.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+        digest.update(part.encode() if isinstance(part, str) else part)
+    return digest.hexdigest()
 
 
 def default_size(data: Data, side: int = 224) -> int:

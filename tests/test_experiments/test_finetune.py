@@ -18,6 +18,7 @@ import pytest
 import torch
 from generated_images import TINY, write_classes
 from mmengine.config import Config
+from mmpretrain.registry import MODELS
 
 import mmmaskany
 from mmmaskany import cli, user_errors
@@ -456,6 +457,55 @@ def test_a_folder_with_other_things_is_refused(class_folders, tiny_network, tmp_
         run(root, '--model', tiny_network, '--out', out)
     assert (out / 'data' / 'train.txt').read_text() == 'of a person'
     assert not (out / 'configs').exists()
+
+
+@pytest.mark.parametrize('name', ['weights.pth', 'table.md', 'results.csv', 'figures', 'maskany'])
+def test_nothing_of_a_person_is_written_over(name, class_folders, tiny_network, tmp_path):
+    (tmp_path / 'out').mkdir()
+    (tmp_path / 'out' / name).write_text('of a person')
+    with pytest.raises(ValueError, match=f'has no experiment.json and holds {name} already'):
+        run(class_folders('red', 'blue'), '--model', tiny_network, '--out', tmp_path / 'out')
+    assert [path.name for path in (tmp_path / 'out').iterdir()] == [name]
+
+
+@pytest.mark.parametrize('content', ['[1]', 'not JSON'])
+def test_a_foreign_experiment_is_refused(content, class_folders, tiny_network, tmp_path):
+    (tmp_path / 'experiment.json').write_text(content)
+    with pytest.raises(ValueError, match='experiment.json is of something else'):
+        run(class_folders('red', 'blue'), '--model', tiny_network, '--out', tmp_path)
+
+
+def test_images_are_not_written_among(class_folders, tiny_network):
+    root = class_folders('red', 'blue')
+    for out in (root, root / 'red'):
+        with pytest.raises(ValueError, match='OUT must be'):
+            run(root, '--model', tiny_network, '--out', out)
+    assert not list(root.rglob('configs'))
+
+
+def test_other_weights_labels_or_networks_are_another_experiment(class_folders, tiny_network, tmp_path):
+    root = class_folders('red', 'blue')
+    torch.manual_seed(0)
+    backbone = MODELS.build(Config.fromfile(tiny_network).backbone)
+    for name in ('one', 'two'):
+        torch.save(dict(state_dict=backbone.state_dict()), tmp_path / f'{name}.pth')
+        backbone.conv1.weight.data.mul_(2)
+    base = (root, '--model', tiny_network, '--out', tmp_path / 'out', '--size', 32, '--configs-only')
+    weights = ('--weights', tmp_path / 'one.pth')
+    assert run(*base, *weights) == run(*base, *weights) == 0
+    kept = (tmp_path / 'out' / 'weights.pth').read_bytes()
+    with pytest.raises(ValueError, match='weights_digest .* there, .* now'):
+        run(*base, '--weights', tmp_path / 'two.pth')
+    deeper = tmp_path / 'deeper' / tiny_network.name
+    deeper.parent.mkdir()
+    deeper.write_text(tiny_network.read_text().replace('depth=18', 'depth=34'))
+    with pytest.raises(ValueError, match='network_digest'):
+        run(root, '--model', deeper, *base[3:])
+    (root / 'blue').rename(root / 'white')  # as many, but red is another number
+    with pytest.raises(ValueError, match=r'\(data_digest \w+ there, \w+ now\)'):
+        run(*base, *weights)
+    assert (tmp_path / 'out' / 'weights.pth').read_bytes() == kept
+    assert 'red' not in (tmp_path / 'out' / 'data' / 'train.txt').read_text().split()[0]
 
 
 def test_configs_alone_are_left_to_be_edited(class_folders, tiny_network, tmp_path, capsys):
