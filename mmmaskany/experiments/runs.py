@@ -13,7 +13,9 @@ every variant.
 from __future__ import annotations
 
 import argparse
+import ast
 import contextlib
+import hashlib
 import json
 import os
 import queue
@@ -317,21 +319,31 @@ def train(
         Result: What it gave.
 
     Raises:
-        ValueError: If the folder holds a run of another config or with other options, or the training did not end
-            with a validation.
+        ValueError: If the folder holds a run of another config, of this one before it was edited, or with other
+            options, or the training did not end with a validation.
         RuntimeError: If the training failed, when the message ends with the end of its output, or if another process
             trains in the folder.
     """
     folder = Path(work_dir) / run.folder
     asked, done, log = folder / 'run.json', folder / 'result.json', folder / 'train.log'
     what = dict(config=run.config.stem, options=run.all_options)
-    if asked.is_file() and (before := json.loads(asked.read_text())) != what:
-        raise ValueError(
-            f'{folder} must hold the run {what}, but holds {before}: choose another work dir, or delete it'
-        )
+    content = _content_of(run.config)
+    if asked.is_file():
+        before = json.loads(asked.read_text())
+        content_before = before.pop('content', content)  # which older runs do not state
+        if before != what:
+            raise ValueError(
+                f'{folder} must hold the run {what}, but holds {before}: choose another work dir, or delete it'
+            )
+        trained = done.is_file() or (folder / 'last_checkpoint').is_file()
+        if trained and content_before != content:
+            raise ValueError(
+                f'{folder} must be trained by one config, but {run.config}, or what it is based on, was edited since '
+                'that run began: choose another work dir, or delete the folder to train it anew'
+            )
     if done.is_file():
         return _read_result(done)
-    _write_json(asked, what)
+    _write_json(asked, dict(what, content=content))
 
     began = time.time()
     command, env = (launch or Launch()).command(run, folder, slot)
@@ -344,6 +356,25 @@ def train(
     _write_json(done, asdict(result))
     print(f'{run}: done in {time.time() - began:.0f} s', flush=True)
     return result
+
+
+def _content_of(config: Path) -> str:
+    """Return a digest of what a config and those that it is based on say, comments aside. Nothing of it is run."""
+    texts: dict[Path, str] = {}
+    files = [config]
+    while files:
+        file = files.pop().resolve()
+        if file in texts or not file.is_file():
+            continue
+        texts[file] = file.read_text(errors='replace')
+        with contextlib.suppress(SyntaxError, TypeError, ValueError):  # no Python, or broken: its training will say so
+            code = ast.parse(texts[file])
+            texts[file] = ast.dump(code)
+            for line in code.body:
+                if isinstance(line, ast.Assign) and ast.unparse(line.targets[0]) == '_base_':
+                    bases = ast.literal_eval(line.value)
+                    files += [file.parent / base for base in ([bases] if isinstance(bases, str) else bases)]
+    return hashlib.blake2b('\n'.join(texts.values()).encode(), digest_size=8).hexdigest()
 
 
 @contextlib.contextmanager

@@ -231,6 +231,36 @@ def test_runs_fail_finish_and_go_on(config, tmp_path, capfd):
     assert 'resumed epoch: 1, iter: 6' in log
 
 
+def test_what_was_trained_by_an_edited_config_is_not_taken_for_another(tmp_path):
+    base, config = tmp_path / 'base.py', tmp_path / 'a.py'
+    run = Run('a', config)
+
+    def training_that_dies(*_):
+        return 1
+
+    def training_that_is_killed(*_):
+        (tmp_path / run.folder / 'last_checkpoint').write_text('epoch_1.pth')
+        return -9
+
+    def texts(of_base, of_config, start):
+        base.write_text(of_base)
+        config.write_text(of_config)
+        train(run, tmp_path, start=start)
+
+    own = "_base_ = ['./base.py', './a.py']\nx = dict(y=1)\n"
+    for text in ('x = (', 'import os\nos.abort()', own):  # nothing was trained yet, so it may be mended; nothing is run
+        with pytest.raises(RuntimeError, match='exit code 1'):
+            texts('z = 1\n', text, training_that_dies)
+    for of_base in ('z = 1\n', 'z  =  1  # of somebody\n'):
+        with pytest.raises(RuntimeError, match='exit code -9'):
+            texts(of_base, own, training_that_is_killed)
+    for edited in (('z = 2\n', own), ('z = 1\n', own.replace('y=1', 'y=2'))):
+        with pytest.raises(ValueError, match=f'{config}, or what it is based on, was edited since that run began'):
+            texts(*edited, training_that_is_killed)
+    with pytest.raises(RuntimeError, match='exit code -9'):
+        texts('z = 1\n', own, training_that_is_killed)
+
+
 def test_lists_that_cannot_be_trained(config, tmp_path):
     with pytest.raises(FileNotFoundError, match='configs must be existing files, but there is no nope.py'):
         train_all([Run('a', 'nope.py')], tmp_path, [])
