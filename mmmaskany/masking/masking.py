@@ -123,14 +123,10 @@ class Masking(nn.Module):
                 f"the reused view needs a pattern with a `scale`, but got {pattern}; give a scale, or reuse='in_place' "
                 'or False'
             )
-        if reuse == 'aligned' and pattern.scale != 0.5:
-            raise ValueError(
-                "reuse='aligned' needs scale=0.5, at which the canvas is as large as the reused view: else it is "
-                f'resized, and no feature would be of whole cells, but got {pattern}'
-            )
         self.pattern = pattern
         self.fill = fill
         self.reuse = reuse
+        self._check_scale()
         self.compiled = compiled
         self.augment = augment
         self.graphs = Graphs('masks')
@@ -147,8 +143,9 @@ class Masking(nn.Module):
 
         Args:
             images (Tensor): Floating point images, ``(B, C, H, W)``; never modified.
-            draw (Draw | None): A draw to replay, or one that was made elsewhere, see :meth:`Draw.from_mask`. None
-                draws anew, on the device of the images. Defaults to None.
+            draw (Draw | None): A draw to replay, or one that was made elsewhere, see :meth:`Draw.from_mask`; with
+                ``reuse='aligned'`` it must be of scale 0.5. None draws anew, on the device of the images. Defaults to
+                None.
             generator (Generator | None): Source of random numbers; None is the global one of the device. Defaults to
                 None.
             scores (Tensor | None): Scores for a pattern that asks for them; others leave them alone. Defaults to
@@ -159,8 +156,8 @@ class Masking(nn.Module):
 
         Raises:
             TypeError: If the images are no floating point numbers, or ``draw`` is no draw.
-            ValueError: If it was made for other images, has no source map but is to be reused, or the pattern asks for
-                scores that are missing or of another grid.
+            ValueError: If it was made for other images, has no source map but is to be reused, the pattern asks for
+                scores that are missing or of another grid, or its scale is no longer what ``reuse='aligned'`` needs.
         """
         if not images.is_floating_point():
             raise TypeError(f'images must be floating point, as a data preprocessor makes them, but got {images.dtype}')
@@ -168,6 +165,8 @@ class Masking(nn.Module):
             raise TypeError(f'draw must be a Draw, such as Draw.from_mask makes, but got {type(draw).__name__}')
         if draw is not None:
             draw.check(images)
+        else:
+            self._check_scale()  # which may have been changed since
         if self._compiles(images):
             visible, reused, drawn = self._run_compiled(images, draw, generator, scores)
         else:
@@ -177,6 +176,13 @@ class Masking(nn.Module):
             reused = self._augmented(self.augment, images, reused, drawn, generator)
         aligned = self.reuse == 'aligned'
         return Views(visible, reused, drawn if drawn.aligned == aligned else replace(drawn, aligned=aligned))
+
+    def _check_scale(self) -> None:
+        if self.reuse == 'aligned' and self.pattern.scale != 0.5:
+            raise ValueError(
+                "reuse='aligned' needs scale=0.5, at which the canvas is as large as the reused view: else it is "
+                f'resized, and no feature would be of whole cells, but got {self.pattern}'
+            )
 
     def _views(self, images: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
         """Make both views of a draw."""

@@ -361,10 +361,13 @@ def test_probabilities_that_are_all_0_have_no_proportions(tmp_path):
         train(tmp_path, model, MaskScheduleHook(samples=(0, 0.5)))
 
 
-def test_the_scale_of_aligned_features_stays_a_half(tmp_path):
+@pytest.mark.parametrize(
+    'name', ['backbone.masking', 'backbone.masking.pattern', 'backbone.masking.pattern.patterns.0']
+)
+def test_the_scale_of_aligned_features_stays_a_half(name, tmp_path):
     model = Toy(mixture(), reuse='aligned')
-    with pytest.raises(ValueError, match="scale of 'backbone.masking' must stay 0.5, as reuse='aligned' needs it"):
-        train(tmp_path, model, MaskScheduleHook(scale=(0.25, 0.5)))
+    with pytest.raises(ValueError, match=f"scale of '{name}' must stay 0.5, as reuse='aligned' needs it"):
+        train(tmp_path, model, MaskScheduleHook(scale=(0.25, 0.5), masking=name))
     train(tmp_path, model, MaskScheduleHook(samples=(1, 0)), max_epochs=2)
 
 
@@ -372,9 +375,10 @@ def test_tokens_that_are_dropped_of_every_image_are_so_throughout(tmp_path):
     pattern = MixturePattern([RandomPattern(ratio=0.5, cell=8, base=8)], [1.0])
     model, sample = masksub(DropTokens(pattern)), DataSample().set_gt_label(1)
     message = r'DropTokens drops as many tokens of every image, .* but got samples=\(1, 0\): change the ratio instead'
-    with pytest.raises(ValueError, match=message):
-        hook = MaskScheduleHook(samples=(1, 0), masking='sub_masking')
-        train(tmp_path, model, hook, side=32, data_samples=sample)
+    for name in ('sub_masking', 'sub_masking.pattern'):
+        with pytest.raises(ValueError, match=message):
+            hook = MaskScheduleHook(samples=(1, 0), masking=name)
+            train(tmp_path, model, hook, side=32, data_samples=sample)
     model = masksub(FillCells(pattern))
     hook = MaskScheduleHook(samples=(1, 0), masking='sub_masking')
     train(tmp_path, model, hook, side=32, max_epochs=2, data_samples=sample)

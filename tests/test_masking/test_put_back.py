@@ -128,6 +128,13 @@ def test_put_back_errors():
 # --------------------------------------------------------------------------- what a masking makes
 
 
+def test_another_scale_is_refused_when_it_is_used(make_images):
+    masking = Masking(PatchPattern(scale=0.5), reuse='aligned')
+    masking.pattern.share = 0.25
+    with pytest.raises(ValueError, match="reuse='aligned' needs scale=0.5, .* but got PatchPattern"):
+        masking(make_images(2, 16, 16))
+
+
 def test_aligned_views_are_the_stitched_ones_and_say_so(make_any, make_images):
     images = make_images(8, 24, 24)
     stitched = Masking(make_any(scale=0.5))(images, generator=seeded())

@@ -187,7 +187,8 @@ def main(argv: list[str] | None = None) -> None:
     device = torch.cuda.get_device_name() if args.device == 'cuda' else f'CPU, {torch.get_num_threads()} threads'
     print(
         f'{args.batch} x 3 x {args.size} x {args.size}, {device}, torch {torch.__version__}, '
-        f'amp={args.amp}, compile={args.compile}, channels_last={args.channels_last}\n'
+        f'amp={args.amp}, compile={args.compile}, '
+        f'channels_last={"as named" if args.orders else args.channels_last}\n'
     )
     print(turns_table(rows, 'step of'), end='')
     if args.out:

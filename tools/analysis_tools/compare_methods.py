@@ -73,8 +73,9 @@ def which_metrics(configs: Sequence[Path], given: Sequence[str] | None) -> list[
     (scope,) = {*scopes.values()}
     own = METRIC_OF.get(scope)
     if own is None and given is None:
-        raise ValueError(f'--metric must be given for configs of {scope}')
-    of_others = {*METRIC_OF.values()} - {own} if own else set()
+        raise ValueError(f'--metric must be given for configs of {scope or "no default_scope"}')
+    measured = {own, 'mIoU'} if scope == 'mmdet' else {own}  # of panoptic segmentation, there
+    of_others = {*METRIC_OF.values()} - measured if own else set()
     if wrong := [metric for metric in given or () if metric in of_others]:
         raise ValueError(f'--metric must be what configs of {scope} measure, such as {own}, but got {wrong}')
     return list(given or [own])

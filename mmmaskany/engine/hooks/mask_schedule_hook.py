@@ -131,7 +131,7 @@ class MaskScheduleHook(Hook):
             raise ValueError('by_epoch must be False where training counts iterations, but got True')
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         self._pattern = find_pattern(model, self.masking)
-        owner = _find(model, self.masking)
+        owner = _find_owner(model, self.masking)
         if self.kind in ('scale', 'ratio'):
             self._check_share(owner)
         else:
@@ -300,6 +300,13 @@ def find_pattern(model: nn.Module, name: str) -> Pattern | MixturePattern:
             f'in this model {known or "nothing"} would do'
         )
     return pattern
+
+
+def _find_owner(model: nn.Module, name: str) -> object:
+    """Return what masks with the pattern of a name: itself, or what the pattern is a part of; None for nothing."""
+    keys = name.split('.')
+    parts = (_find(model, '.'.join(keys[:count])) for count in range(len(keys), 0, -1))
+    return next((part for part in parts if hasattr(part, 'reuse') or hasattr(part, 'equal_counts')), None)
 
 
 def _find(model: nn.Module, name: str) -> object:
