@@ -44,7 +44,7 @@ def check_space(plan: Plan, make: bool = True) -> None:
 def write(plan: Plan) -> dict[str, Path]:
     """Write the lists of the data, the weights and a config for each variant.
 
-    What is there already is left as it is: a person may have edited it.
+    What is there already is left as it is: a person may have edited it, which ``plan.edited`` says afterwards.
 
     Args:
         plan (Plan): The plan; its backbone and pipeline are filled in.
@@ -64,15 +64,19 @@ def write(plan: Plan) -> dict[str, Path]:
         )
     inherited = ['plain'] + ['maskany'] * any(VARIANTS[name].changes is None for name in plan.variants)
     paths = {name: plan.out / 'configs' / f'{name}.py' for name in (*inherited, *plan.variants)}
+    plan.edited = []
     for name, path in paths.items():
-        if path.is_file():
-            continue
+        if plan.edited and path.is_file() and VARIANTS[name].changes is None:
+            continue  # it was made of what was edited since, and may not even be Python
         if VARIANTS[name].changes is None:
             text = variant_text(name, paths['maskany'], path.parent)
         else:
             body = config if name == 'plain' else dict(_base_='./plain.py', **VARIANTS[name].changes(plan))
             text = f'# {VARIANTS[name].title}: {VARIANTS[name].what}.\n' + _python(body)
-        atomic_write(path, (_HEADER.format(os.path.relpath(path)) + text).encode())
+        if not path.is_file():
+            atomic_write(path, (_HEADER.format(os.path.relpath(path)) + text).encode())
+        elif not path.read_text(errors='replace').endswith(text):
+            plan.edited.append(name)
     return {name: paths[name] for name in plan.variants}
 
 

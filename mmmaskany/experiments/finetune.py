@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from .plan import Plan
     from .runs import Result
 
+#: What differs where a digest does.
+_DIGESTS = dict(data_digest='images, labels or class names', network_digest='network', weights_digest='weights')
 #: What is compared where nothing else is asked for.
 DEFAULT_VARIANTS = ('plain', 'maskany')
 
@@ -225,7 +227,7 @@ def _finetune(
 
         from .configs import check_space, find_odd, write
         from .networks import find_network
-        from .plan import choose, default_size, describe
+        from .plan import choose, default_size, describe, said_of_edits
         from .processes import Warm, start_process
         from .runs import Launch, Run, train_all
 
@@ -262,22 +264,24 @@ def _finetune(
 
         _remember(plan)
         configs = write(plan)
+        if plan.edited:
+            _tell([('edited', said_of_edits(plan))], console)
         if configs_only:
             _tell([(name, os.path.relpath(path)) for name, path in configs.items()], console)
+            _tell([('next', 'edit them, and give the command again without --configs-only')], console)
             return plan, [], []
         runs = [Run(name, configs[name], seed) for seed in plan.seeds for name in plan.variants]
         with watch(runs, out, plan.steps * plan.epochs, console):
             results, failures = train_all(runs, out, plan.metrics, Launch(gpus=gpus, jobs=jobs), start=start)
 
-    from .report import write_report
+    from .report import short_failure, write_report
 
     with console.status('writing the report'), warnings.catch_warnings():
         warnings.simplefilter('ignore')  # of the libraries and the profiler, none of which a reader can mend
         sentence = write_report(plan, runs, results, failures)
     console.print(f'\n{sentence}', highlight=False, markup=False, soft_wrap=True)
     for failure in failures:
-        console.print('failed', style='red', end=' ')
-        console.print(failure.splitlines()[0], highlight=False, markup=False, soft_wrap=True)
+        console.print(short_failure(failure), style='red', highlight=False, markup=False, soft_wrap=True)
     console.print(str(out / 'report.html'), highlight=False, markup=False, soft_wrap=True)
     return plan, results, failures
 
@@ -333,10 +337,14 @@ def _same(plan: Plan) -> None:
     # Of experiments that were begun before there were digests, or the option.
     before = dict(dict.fromkeys(now), **{key: now[key] for key in now if key.endswith('_digest')}) | before
     before['channels_last'] = bool(before['channels_last'])
-    if differences := [f'{key} {before[key]} there, {now[key]} now' for key in now if before[key] != now[key]]:
+    if differences := [
+        f'other {_DIGESTS[key]}' if key in _DIGESTS else f'{key} {before[key]} there, {now[key]} now'
+        for key in now
+        if before[key] != now[key]
+    ]:
         raise ValueError(
             f'--out must be a new folder or hold this experiment, but {plan.out} holds another one '
-            f'({"; ".join(differences)})'
+            f'({"; ".join(differences)}): take another folder, or delete it'
         )
 
 

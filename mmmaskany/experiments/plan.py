@@ -55,6 +55,7 @@ class Plan:
         train_pipeline (list[dict]): What is done to an image to train on.
         backbone (dict): The plain backbone, with the weights that it starts from.
         weights (str | None): The file of the weights as it was given, 'hub' for those that are published, or None.
+        edited (list[str]): Configs that are not as they were written, by name.
     """
 
     data: Data
@@ -74,6 +75,7 @@ class Plan:
     train_pipeline: list[dict] = field(default_factory=list)
     backbone: dict = field(default_factory=dict)
     weights: str | None = None
+    edited: list[str] = field(default_factory=list)
 
     @property
     def metrics(self) -> list[str]:
@@ -288,7 +290,13 @@ def describe(plan: Plan) -> list[tuple[str, str]]:
         ('variants', '; '.join(f'{VARIANTS[name].title}: {VARIANTS[name].what}' for name in plan.variants)),
         ('seeds', ' '.join(map(str, plan.seeds)) + ' of each'),
     ]
-    return rows
+    return rows + ([('edited', said_of_edits(plan))] if plan.edited else [])
+
+
+def said_of_edits(plan: Plan) -> str:
+    """Say which configs a person edited: what is said of recipe, budget and variants is what was written first."""
+    names = ', '.join(f'configs/{name}.py' for name in plan.edited)
+    return f'{names} not as this command writes them: what stands there is trained, not what is said here'
 
 
 def _parameters(count: int) -> str:

@@ -327,23 +327,17 @@ def train(
     folder = Path(work_dir) / run.folder
     asked, done, log = folder / 'run.json', folder / 'result.json', folder / 'train.log'
     what = dict(config=run.config.stem, options=run.all_options)
-    content = _content_of(run.config)
     if asked.is_file():
         before = json.loads(asked.read_text())
-        content_before = before.pop('content', content)  # which older runs do not state
+        before.pop('texts', None)
         if before != what:
             raise ValueError(
                 f'{folder} must hold the run {what}, but holds {before}: choose another work dir, or delete it'
             )
-        trained = done.is_file() or (folder / 'last_checkpoint').is_file()
-        if trained and content_before != content:
-            raise ValueError(
-                f'{folder} must be trained by one config, but {run.config}, or what it is based on, was edited since '
-                'that run began: choose another work dir, or delete the folder to train it anew'
-            )
+    check_not_edited(run, work_dir)
     if done.is_file():
         return _read_result(done)
-    _write_json(asked, dict(what, content=content))
+    _write_json(asked, dict(what, texts=_texts_of(run.config)))
 
     began = time.time()
     command, env = (launch or Launch()).command(run, folder, slot)
@@ -358,8 +352,31 @@ def train(
     return result
 
 
-def _content_of(config: Path) -> str:
-    """Return a digest of what a config and those that it is based on say, comments aside. Nothing of it is run."""
+def check_not_edited(run: Run, work_dir: str | os.PathLike) -> None:
+    """Make sure that what a run trained already was trained by its config as it is now, comments aside.
+
+    Args:
+        run (Run): The run.
+        work_dir (str | os.PathLike): Folder of all runs.
+
+    Raises:
+        ValueError: If the config, or one that it is based on, was edited since.
+    """
+    folder = Path(work_dir) / run.folder
+    trained = (folder / 'result.json').is_file() or (folder / 'last_checkpoint').is_file()
+    if not trained or not (folder / 'run.json').is_file():
+        return
+    now = _texts_of(run.config)
+    before = json.loads((folder / 'run.json').read_text()).get('texts', now)  # which older runs do not state
+    if edited := sorted(name for name in {*before, *now} if before.get(name) != now.get(name)):
+        raise ValueError(
+            f'{folder} was begun by another {" and ".join(edited)}, and a run must be of one config: undo what was '
+            'edited there, or delete the folder of the run to train it anew'
+        )
+
+
+def _texts_of(config: Path) -> dict[str, str]:
+    """Return digests of what a config and those that it is based on say, comments aside. Nothing of it is run."""
     texts: dict[Path, str] = {}
     files = [config]
     while files:
@@ -374,7 +391,10 @@ def _content_of(config: Path) -> str:
                 if isinstance(line, ast.Assign) and ast.unparse(line.targets[0]) == '_base_':
                     bases = ast.literal_eval(line.value)
                     files += [file.parent / base for base in ([bases] if isinstance(bases, str) else bases)]
-    return hashlib.blake2b('\n'.join(texts.values()).encode(), digest_size=8).hexdigest()
+    return {
+        os.path.relpath(file, config.resolve().parent): hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+        for file, text in texts.items()
+    }
 
 
 @contextlib.contextmanager
@@ -424,7 +444,8 @@ def train_all(
 
     Raises:
         FileNotFoundError: If a config is missing.
-        ValueError: If two runs have the same group, variant and seed.
+        ValueError: If two runs have the same group, variant and seed, or a config was edited since one was trained;
+            nothing is written.
     """
     runs, launch, work_dir = list(runs), launch or Launch(), Path(work_dir)
     if missing := [str(config) for config in dict.fromkeys(run.config for run in runs) if not config.is_file()]:
@@ -432,6 +453,8 @@ def train_all(
     folders = [run.folder for run in runs]
     if twice := sorted({str(folder) for folder in folders if folders.count(folder) > 1}):
         raise ValueError(f'group, variant and seed of a run must be its own, but these are given twice: {twice}')
+    for run in runs:
+        check_not_edited(run, work_dir)
     print(f'{len(runs)} run{"s" * (len(runs) != 1)}, {launch.jobs} at a time, in {work_dir}', flush=True)
 
     results: dict[int, Result] = {}

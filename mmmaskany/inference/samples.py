@@ -77,8 +77,12 @@ def draw_batch(model: nn.Module, library: str, count: int, size: tuple[int, int]
         from mmdet.testing import demo_mm_inputs
 
         # Seven boxes, as an image of COCO has on average.
-        boxes = dict(num_items=[7] * count, num_classes=classes, with_mask=model.with_mask)
-        return demo_mm_inputs(count, (3, *size), **boxes)
+        boxes = dict(num_items=[7] * count, num_classes=max(classes, 2), with_mask=model.with_mask)
+        batch = demo_mm_inputs(count, (3, *size), **boxes)
+        if classes == 1:  # of which it can draw none
+            for sample in batch['data_samples']:
+                sample.gt_instances.labels.zero_()
+        return batch
     generator = torch.Generator().manual_seed(0)
     images = list(torch.randint(256, (count, 3, *size), generator=generator, dtype=torch.uint8))
     if library == 'mmseg':

@@ -254,9 +254,12 @@ def test_what_was_trained_by_an_edited_config_is_not_taken_for_another(tmp_path)
     for of_base in ('z = 1\n', 'z  =  1  # of somebody\n'):
         with pytest.raises(RuntimeError, match='exit code -9'):
             texts(of_base, own, training_that_is_killed)
-    for edited in (('z = 2\n', own), ('z = 1\n', own.replace('y=1', 'y=2'))):
-        with pytest.raises(ValueError, match=f'{config}, or what it is based on, was edited since that run began'):
+    for name, *edited in (('base.py', 'z = 2\n', own), ('a.py', 'z = 1\n', own.replace('y=1', 'y=2'))):
+        with pytest.raises(ValueError, match=f'was begun by another {name}, .*: undo what was edited there, or delete'):
             texts(*edited, training_that_is_killed)
+        with pytest.raises(ValueError, match=f'was begun by another {name}'):  # before a table is written
+            train_all([run], tmp_path, [])
+        assert not (tmp_path / 'table.md').exists()
     with pytest.raises(RuntimeError, match='exit code -9'):
         texts('z = 1\n', own, training_that_is_killed)
 

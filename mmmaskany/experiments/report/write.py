@@ -110,7 +110,7 @@ def write_report(plan: Plan, runs: Sequence[Run], results: Sequence[Result], fai
     page = Page(title, plan.out / 'figures')
     page.text(sentence, 'lead')
     for failure in failures:
-        page.text(f'Failed: {_short(failure)}', 'bad')
+        page.text(f'Failed: {short_failure(failure)}', 'bad')
     if variants:
         costs = _costs(plan, variants, runs, page)
         _table(page, plan, values, variants)
@@ -385,7 +385,7 @@ def _looking(page: Page, plan: Plan, runs: Sequence[Run], measured: Mapping, var
     ]
     try:
         png = looking_sheet(plan, pair, places)
-    except (ImportError, RuntimeError, ValueError) as error:
+    except (ImportError, OSError, RuntimeError, ValueError) as error:
         page.text(f'Not drawn: {error}', 'note')
         return
     page.picture('looking', png, 'Grad-CAM of the images on which the variants disagree most', 900)
@@ -406,7 +406,9 @@ def _costs(plan: Plan, variants: Sequence[str], runs: Sequence[Run], page: Page)
         try:
             costs[variant] = cost(config, plan)
         except (RuntimeError, ValueError, TypeError, AttributeError) as error:
-            page.text(f'The cost of {VARIANTS[variant].title} could not be measured: {_short(str(error))}', 'bad')
+            page.text(
+                f'The cost of {VARIANTS[variant].title} could not be measured: {short_failure(str(error))}', 'bad'
+            )
     return costs
 
 
@@ -455,7 +457,7 @@ def _about(page: Page, plan: Plan, runs: Sequence[Run]) -> None:
     page.code(f'mmmaskany predict {plan.out} IMAGES')
 
 
-def _short(text: str) -> str:
+def short_failure(text: str) -> str:
     """Take of a failure what it was and the last line that says why."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[0].partition('; the end of')[0] + (f': {lines[-1]}' if len(lines) > 1 else '')
