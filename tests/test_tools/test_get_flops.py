@@ -2,8 +2,14 @@
 """Multiply-accumulates and parameters, by hand for a small network and as parts of the libraries' models."""
 
 import json
+import math
+from pathlib import Path
 
 import pytest
+from mmengine.config import Config
+from mmengine.registry import MODELS, DefaultScope
+
+from mmmaskany.inference.samples import draw_batch
 
 CLASSES, WIDTH, HIDDEN = 10, 8, 16
 
@@ -62,3 +68,16 @@ def test_needs_a_size(vit, tool, capsys):
     with pytest.raises(SystemExit):
         tool('analysis_tools/get_flops')([vit, '--shape', '0', '32'])
     assert '--shape must be positive, but got 0 32' in capsys.readouterr().err
+
+
+def test_a_detector_of_one_class():
+    pytest.importorskip('mmdet')
+    cfg = Config.fromfile(Path(__file__).parents[2] / 'configs/detection/mask-rcnn_r18-narrow_fpn_8e_digits.py')
+    for head in (cfg.model.roi_head.bbox_head, cfg.model.roi_head.mask_head):
+        head.num_classes = 1
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        model = MODELS.build(cfg.model).train()
+    batch = draw_batch(model, 'mmdet', 2, (64, 64))
+    assert all(sample.gt_instances.labels.tolist() == [0] * 7 for sample in batch['data_samples'])
+    losses = model(**model.data_preprocessor(batch, True), mode='loss')
+    assert math.isfinite(float(losses['loss_mask']))
